@@ -1,0 +1,86 @@
+"""Write guardian.yaml.example: every key at its default, from the defaults themselves.
+
+python examples/write_config_example.py guardian.yaml.example
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from guardian_cli.config import Config, load_settings
+
+HEAD = """\
+# guardian.yaml: every key at its default. Copy what you change; the rest may be left out.
+# Flags win over the environment, over .env, over this file. Keys of endpoints never stand here:
+# they come from NSFW_MODEL_ENDPOINT_KEY, VIOLENCE_MODEL_ENDPOINT_KEY or MODEL_ENDPOINT_KEY.
+
+# Where custom models live: local (on this machine) or azure.
+target: local
+
+scan:
+  every: 1.0                    # seconds between two samples, on the video's own clock
+  detectors: [clip, endpoint]   # of clip, endpoint, nudenet
+  max_gap: 2.0                  # widest gap in seconds between two samples; default 2 x every
+  timeout_s: 600.0              # decoding time allowed to one source
+  memory_mb: 4096               # memory allowed to its decoder
+
+clip:
+  model: ViT-B-32               # an open_clip architecture
+  pretrained: laion2b_s34b_b79k # a pretrained tag, or the path of a checkpoint
+
+# A frame's score: custom * custom model + clip * CLIP where both answered,
+# clip_only * CLIP where CLIP is alone. The custom model alone counts as it is.
+fusion: {custom: 0.7, clip: 0.3, clip_only: 0.85}
+
+# What a scan is at least (allow, review, block) ...
+policy:
+  incomplete: review            # ... when not all of it could be seen
+  unscored: review              # ... when a category could not be scored
+  degraded: allow               # ... when a detector failed and others stood in
+
+# Custom models and what they run on. endpoint_name is by default <model>-endpoint.
+models:
+  nsfw-detector:
+    category: nsfw
+    instance_type: Standard_DS3_v2
+    instance_count: 1
+    endpoint_name: null
+  violence-detector:
+    category: violence
+    instance_type: Standard_DS3_v2
+    instance_count: 1
+    endpoint_name: null
+
+azure: {subscription_id: null, resource_group: null, workspace: null, location: null}
+
+# A category has thresholds, prompts for CLIP, and the URI of a custom model. Add your own by
+# adding prompts; drop one by leaving it empty, as in `violence: `.
+"""
+
+
+def example_text() -> str:
+    """Return the text of guardian.yaml.example."""
+    config: Config = load_settings(environ={}, folder=Path("/nonexistent")).config
+    lines = [HEAD + "categories:"]
+    for name, category in config.categories.items():
+        lines += [f"  {name}:", f"    review: {category.review}", f"    block: {category.block}"]
+        lines += [
+            "    endpoint: null              # or http(s)://…; an empty value switches it off"
+        ]
+        if category.prompts is not None:
+            lines.append("    prompts:")
+            for side in ("positive", "negative"):
+                lines.append(f"      {side}:")
+                lines += [f"        - {_scalar(text)}" for text in getattr(category.prompts, side)]
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(text: str) -> str:
+    return yaml.safe_dump(text, width=1000, allow_unicode=True).removesuffix("\n...\n").strip()
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(example_text(), encoding="utf-8")

@@ -1,0 +1,141 @@
+"""The Typer app and `main`: the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+
+from guardian_cli import __version__
+from guardian_cli.commands._options import CONFIG, DEBUG, QUIET, Common
+from guardian_cli.commands.deploy import deploy
+from guardian_cli.commands.endpoints import endpoints, fill_file
+from guardian_cli.commands.rollback import rollback
+from guardian_cli.commands.scan import scan
+from guardian_cli.commands.setup import setup
+from guardian_cli.commands.train import train
+from guardian_cli.console import Console, PipeClosed, silence_streams
+from guardian_cli.errors import GuardianError, UsageError
+
+BUG_HINT = "this is a bug in guardian; run it again with --debug and report what it prints"
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+# 128 + SIGPIPE, as of any tool whose reader went away: no verdict is claimed.
+EXIT_PIPE_CLOSED = 141
+
+app = typer.Typer(
+    name="guardian",
+    help="Decide about videos that other people upload: allow, review or block, with evidence.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (scan, setup, train, deploy, endpoints, rollback):
+    app.command()(verb)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        Console().result(f"guardian {__version__}")
+        raise typer.Exit
+
+
+def _print_schema(name: str | None) -> None:
+    if name is not None:
+        from guardian_cli.reports.schemas import schema_text
+
+        Console().result(schema_text(name))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema",
+            metavar="NAME",
+            help="Print the JSON Schema of a document, e.g. `scan`.",
+            is_eager=True,
+            callback=_print_schema,
+        ),
+    ] = None,
+    config: CONFIG = None,
+    quiet: QUIET = False,
+    debug: DEBUG = False,
+) -> None:
+    context.obj = Common(config=config, quiet=quiet, debug=debug)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run guardian and end the process with an exit code of the contract."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = run(sys.argv[1:] if args is None else args)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Everything is written and closed by now; a library's thread that still runs would abort the
+    # interpreter's own way out, and its exit code with it.
+    os._exit(code)
+
+
+def run(args: list[str]) -> int:
+    """Run guardian with these arguments and return its exit code; never raises."""
+    console = Console()
+    try:
+        # Without a word guardian shows its help, as gh and kubectl do.
+        code: Any = app(fill_file(args) or ["--help"], prog_name="guardian", standalone_mode=False)
+    except GuardianError as error:
+        return _fail(console, args, error, error.hint, error.exit_code)
+    except typer.TyperException as error:
+        hint = f"guardian {_verb(args)}--help"
+        return _fail(console, args, error, hint, error.exit_code)
+    except (PipeClosed, BrokenPipeError):
+        silence_streams(sys.stdout)
+        return EXIT_PIPE_CLOSED
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
+            return _fail(console, args, error, BUG_HINT, EXIT_BUG)
+        message = f"the result could not be written: {error.strerror}"
+        return _fail(console, args, UsageError(message), None, UsageError.exit_code)
+    except Exception as error:  # noqa: BLE001 - a bug must end as one line and exit code 1
+        return _fail(console, args, error, BUG_HINT, EXIT_BUG)
+    if code == EXIT_INTERRUPTED:
+        console.note("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _fail(console: Console, args: list[str], error: Exception, hint: str | None, code: int) -> int:
+    if "--debug" in args:
+        traceback.print_exception(error, file=sys.stderr)
+    message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+    if code == EXIT_BUG:
+        message = f"unexpected {type(error).__name__}: {message}"
+    console.error(message, hint)
+    # A write to stdout that failed would fail again, loudly, when the interpreter flushes.
+    silence_streams(sys.stdout)
+    return code
+
+
+def _verb(args: list[str]) -> str:
+    names = {
+        command.name or getattr(command.callback, "__name__", "")
+        for command in app.registered_commands
+    }
+    return next((f"{arg} " for arg in args if arg in names), "")

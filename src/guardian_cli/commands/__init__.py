@@ -1,0 +1,1 @@
+"""One verb a file: read options, build, call one use-case, print, exit."""

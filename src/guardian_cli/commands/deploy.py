@@ -1,0 +1,61 @@
+"""`guardian deploy [MODEL]`."""
+
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._lifecycle import (
+    DRY_RUN,
+    TARGET,
+    TIMEOUT,
+    WHY,
+    open_bench,
+    seconds,
+)
+from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+
+
+def deploy(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="N", help="Default: the newest.")
+    ] = None,
+    traffic: Annotated[
+        int | None,
+        typer.Option("--traffic", min=0, max=100, metavar="PERCENT", help="Of a challenger. [10]"),
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make it champion with everything.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what has no role and no traffic.")
+    ] = False,
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Leave a deployment that failed.")
+    ] = False,
+    why: WHY = None,
+    timeout: TIMEOUT = "30m",
+    dry_run: DRY_RUN = False,
+    as_json: JSON = False,
+    target: TARGET = None,
+    config: CONFIG = None,
+    quiet: QUIET = False,
+    debug: DEBUG = False,
+) -> None:
+    """Deploy a version: the first as champion, a later one as challenger beside it."""
+    from guardian_cli.lifecycle.clock import SystemClock
+    from guardian_cli.lifecycle.deploying import DeployRequest, deploy_all
+    from guardian_cli.lifecycle.releases import Releases
+    from guardian_cli.reports.lifecycle import show_releases
+
+    timeout_s = seconds(timeout)
+    bench = open_bench(context, config, target, quiet=quiet)
+    releases = Releases(
+        bench.platform, SystemClock(), bench.console, timeout_s, keep_failed=keep_failed
+    )
+    request = DeployRequest(version, traffic, promote, prune, why, dry_run)
+    done, failure = deploy_all(releases, bench.models(model), request, named=model is not None)
+    show_releases(bench.console, done, as_json=as_json, named=model is not None)
+    if failure is not None:
+        raise failure

@@ -1,0 +1,66 @@
+"""`guardian endpoints [MODEL]`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._lifecycle import DRY_RUN, TARGET, open_bench
+from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+
+DEFAULT_ENV = ".env"
+
+
+def endpoints(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Score a picture through each; 4 when one fails.")
+    ] = False,
+    write_env: Annotated[
+        Path | None,
+        typer.Option("--write-env", metavar="[FILE]", help="Put URIs and keys there. [.env]"),
+    ] = None,
+    write_configmap: Annotated[
+        Path | None,
+        typer.Option("--write-configmap", metavar="FILE", help="Write them for Kubernetes."),
+    ] = None,
+    rotate_key: Annotated[
+        str | None, typer.Option("--rotate-key", metavar="MODEL", help="Replace its key at once.")
+    ] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="End the local server.")] = False,
+    show_keys: Annotated[bool, typer.Option("--show-keys", help="Print the keys.")] = False,
+    dry_run: DRY_RUN = False,
+    as_json: JSON = False,
+    target: TARGET = None,
+    config: CONFIG = None,
+    quiet: QUIET = False,
+    debug: DEBUG = False,
+) -> None:
+    """Show the endpoints; check them, hand their addresses and keys out, rotate, stop."""
+    from guardian_cli.lifecycle.endpoint_tasks import EndpointTasks, run_tasks
+    from guardian_cli.reports.lifecycle import show_endpoints
+
+    bench = open_bench(context, config, target, quiet=quiet)
+    tasks = EndpointTasks(
+        check=check,
+        write_env=write_env,
+        write_configmap=write_configmap,
+        rotate_key=rotate_key,
+        stop=stop,
+        show_keys=show_keys,
+        dry_run=dry_run,
+    )
+    result = run_tasks(bench.platform, bench.console, bench.settings.config.models, model, tasks)
+    show_endpoints(bench.console, bench.platform.target, result, as_json=as_json)
+    result.raise_for_failed_checks()
+
+
+def fill_file(args: list[str]) -> list[str]:
+    """Give `--write-env` its default file where none follows: Typer knows no optional values."""
+    filled = []
+    for place, arg in enumerate(args):
+        following = args[place + 1] if place + 1 < len(args) else "-"
+        alone = arg == "--write-env" and following.startswith("-") and "endpoints" in args
+        filled.append(f"{arg}={DEFAULT_ENV}" if alone else arg)
+    return filled

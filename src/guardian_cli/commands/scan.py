@@ -1,0 +1,148 @@
+"""`guardian scan SOURCE...`"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET, Common
+
+
+class Decode(StrEnum):
+    """How thoroughly to decode."""
+
+    fast = "fast"
+    full = "full"
+
+
+class FailOn(StrEnum):
+    """Which verdicts make the exit code non-zero."""
+
+    review = "review"
+    block = "block"
+    never = "never"
+
+
+class Device(StrEnum):
+    """Where CLIP runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(StrEnum):
+    """In which numbers CLIP runs."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+def scan(
+    context: typer.Context,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Videos, images, folders, globs, http(s):// or rtsp:// addresses; - reads a list.",
+        ),
+    ],
+    every: Annotated[
+        float | None,
+        typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
+    ] = None,
+    as_json: JSON = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
+    ] = False,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
+    ] = False,
+    decode: Annotated[
+        Decode, typer.Option("--decode", help="fast may leave disposable frames undecoded.")
+    ] = Decode.fast,
+    model: Annotated[
+        str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            "--pretrained",
+            metavar="TAG|PATH",
+            help="Pretrained tag or checkpoint. [default: laion2b_s34b_b79k]",
+        ),
+    ] = None,
+    model_config: Annotated[
+        Path | None,
+        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
+    ] = None,
+    device: Annotated[Device, typer.Option("--device", help="Where CLIP runs.")] = Device.auto,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="In which numbers CLIP runs.")
+    ] = Precision.auto,
+    no_endpoints: Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Touch no network at all.")] = False,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
+    ] = FailOn.review,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Sources side by side. [default: cores]"
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FILE.jsonl", help="Keep a batch's results; go on there."),
+    ] = None,
+    for_s: Annotated[
+        float | None,
+        typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
+    ] = None,
+    config: CONFIG = None,
+    quiet: QUIET = False,
+    debug: DEBUG = False,
+) -> int:
+    """Scan videos and images: allow, review or block, with evidence.
+
+    Exit codes: 0 allow, 10 review, 11 block, 3 an input could not be scanned, 2 usage,
+    4 network, 5 something is not installed.
+    """
+    from guardian_cli.console import Console
+    from guardian_cli.errors import UsageError
+    from guardian_cli.scanning.run import ScanRequest, run_scan
+
+    common: Common = context.obj
+    if as_json and as_jsonl:
+        raise UsageError(
+            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
+        )
+    request = ScanRequest(
+        sources=tuple(sources),
+        flags={
+            "scan": {"every": every} if every is not None else {},
+            "clip": {
+                key: value
+                for key, value in {"model": model, "pretrained": pretrained}.items()
+                if value is not None
+            },
+        },
+        config_file=config or common.config,
+        output="json" if as_json else "jsonl" if as_jsonl else "table",
+        frames=frames,
+        decode=decode.value,
+        model_config=model_config,
+        device=device.value,
+        precision=precision.value,
+        no_endpoints=no_endpoints,
+        offline=offline,
+        fail_on=fail_on.value,
+        workers=workers,
+        resume=resume,
+        for_s=for_s,
+    )
+    return run_scan(request, Console(quiet=quiet or common.quiet))

@@ -1,0 +1,69 @@
+"""`guardian train [MODEL]`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._lifecycle import TARGET, open_bench
+from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+
+
+class BackboneChoice(StrEnum):
+    """What sees the pictures."""
+
+    auto = "auto"
+    clip = "clip"
+    tiny = "tiny"
+
+
+def train(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="A folder with one sub-folder per class, or a CSV path,label[,group][,split]."
+            " [default: simulated data]",
+        ),
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            "--positive", metavar="NAME", help="The class to find. [default: by its name]"
+        ),
+    ] = None,
+    backbone: Annotated[
+        BackboneChoice,
+        typer.Option("--backbone", help="auto: CLIP where its weights can be had, else tiny."),
+    ] = BackboneChoice.auto,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, metavar="N", help="At most so many.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of all chance.")] = 0,
+    compute: Annotated[
+        str | None, typer.Option("--compute", metavar="NAME", help="Azure: train as a job there.")
+    ] = None,
+    as_json: JSON = False,
+    target: TARGET = None,
+    config: CONFIG = None,
+    quiet: QUIET = False,
+    debug: DEBUG = False,
+) -> None:
+    """Train a model on images or videos and register it as a new version."""
+    from guardian_cli.reports.training import show_trainings
+    from guardian_cli.training.session import TrainOptions, train_all
+
+    bench = open_bench(context, config, target, quiet=quiet)
+    options = TrainOptions(data, positive, backbone.value, epochs, seed, compute)
+    models = bench.models(model)
+    reports, failure = train_all(bench.platform, bench.settings, models, options, bench.console)
+    if reports:
+        show_trainings(
+            bench.console, bench.platform.target, reports, as_json=as_json, named=model is not None
+        )
+    if failure is not None:
+        raise failure

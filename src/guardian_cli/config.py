@@ -1,0 +1,353 @@
+"""The configuration: flags > environment > .env > guardian.yaml > defaults.
+
+The only file that reads the environment. Every model is frozen and knows every key it may have.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
+from guardian_cli.errors import ConfigError
+from guardian_cli.settings_file import KeyPath, SettingsFile, read_settings
+
+CONFIG_NAME = "guardian.yaml"
+Verdict = Literal["allow", "review", "block"]
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class ScanSection(_Section):
+    """How videos are sampled, and by what they are scored."""
+
+    every: Seconds = 1.0
+    detectors: Annotated[
+        tuple[Literal["clip", "endpoint", "nudenet"], ...], Field(strict=False, min_length=1)
+    ] = ("clip", "endpoint")
+    max_gap: Seconds | None = None
+    timeout_s: Seconds = 600.0
+    memory_mb: Annotated[int, Field(ge=512)] = 4096
+
+    @property
+    def max_gap_s(self) -> float:
+        """The widest stretch, in seconds, that may lie between two scored frames."""
+        return self.max_gap if self.max_gap is not None else 2 * self.every
+
+
+class ClipSection(_Section):
+    """Which CLIP looks at the frames."""
+
+    model: str = "ViT-B-32"
+    pretrained: str = "laion2b_s34b_b79k"
+
+
+class FusionSection(_Section):
+    """How much the custom models and CLIP count."""
+
+    custom: Unit = 0.7
+    clip: Unit = 0.3
+    clip_only: Unit = 0.85
+
+    @model_validator(mode="after")
+    def _sums_to_one_at_most(self) -> Self:
+        if self.custom + self.clip > 1.0 + 1e-9:
+            raise ValueError("custom and clip together are over 1: a score could leave 0..1")
+        return self
+
+
+class PromptsSection(_Section):
+    """What CLIP compares a frame with: the category, and what is easily taken for it."""
+
+    positive: Annotated[Words, Field(min_length=1)]
+    negative: Annotated[Words, Field(min_length=1)]
+
+
+class CategorySection(_Section):
+    """One category: its thresholds, its prompts, and its custom model's endpoint."""
+
+    review: Unit = 0.5
+    block: Unit = 0.8
+    prompts: PromptsSection | None = None
+    endpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _review_is_not_over_block(self) -> Self:
+        if self.review > self.block:
+            raise ValueError(f"review {self.review} is over block {self.block}")
+        return self
+
+
+class PolicySection(_Section):
+    """What a scan is at least when something is missing."""
+
+    incomplete: Verdict = "review"
+    unscored: Verdict = "review"
+    degraded: Verdict = "allow"
+
+
+class ModelSection(_Section):
+    """A custom model and what it runs on."""
+
+    category: str
+    instance_type: str = "Standard_DS3_v2"
+    instance_count: Annotated[int, Field(ge=1)] = 1
+    endpoint_name: str | None = None
+
+
+class AzureSection(_Section):
+    """Where in Azure the workspace is."""
+
+    subscription_id: str | None = None
+    resource_group: str | None = None
+    workspace: str | None = None
+    location: str | None = None
+
+
+class Config(_Section):
+    """All of guardian.yaml."""
+
+    target: Literal["local", "azure"] = "local"
+    scan: ScanSection = ScanSection()
+    clip: ClipSection = ClipSection()
+    fusion: FusionSection = FusionSection()
+    categories: dict[str, CategorySection] = Field(default_factory=dict)
+    policy: PolicySection = PolicySection()
+    models: dict[str, ModelSection] = Field(default_factory=dict)
+    azure: AzureSection = AzureSection()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSetting:
+    """Where a category's custom model is; a `uri` of None switches it off."""
+
+    uri: str | None
+    key: SecretStr | None
+    named_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The configuration, the endpoints with their keys, and what the user should be told."""
+
+    config: Config
+    endpoints: Mapping[str, EndpointSetting]
+    warnings: tuple[str, ...] = ()
+    hub_offline: bool = False
+    tracking_uri: str | None = None
+
+
+DEFAULTS: dict[str, Any] = {
+    "categories": {
+        name: {"prompts": {"positive": positive, "negative": negative}}
+        for name, (positive, negative) in DEFAULT_PROMPTS.items()
+    },
+    "models": {
+        "nsfw-detector": {"category": "nsfw"},
+        "violence-detector": {"category": "violence"},
+    },
+}
+_AZURE_NAMES = {
+    "AZURE_SUBSCRIPTION_ID": "subscription_id",
+    "AZURE_RESOURCE_GROUP": "resource_group",
+    "AZURE_ML_WORKSPACE": "workspace",
+}
+
+
+def load_settings(
+    config_file: Path | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Merge flags, environment, .env, guardian.yaml and defaults.
+
+    Raises ConfigError for a file that is named and not there, unknown keys and wrong types.
+    """
+    folder = folder or Path()
+    process = os.environ if environ is None else environ
+    names = {**_dotenv(folder / ".env"), **process}
+    file = _find_file(config_file, names, folder)
+    layers = [DEFAULTS, _filled(file.data) if file else {}, _azure_layer(names), flags or {}]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    config = _validate(merged, file, flags or {})
+    endpoints = {
+        name: setting
+        for name, category in config.categories.items()
+        if (setting := _endpoint(name, category, names)) is not None
+    }
+    warnings = _unknown_categories(names, config)
+    hub_offline = names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
+    tracking_uri = names.get("MLFLOW_TRACKING_URI", "").strip() or None
+    return Settings(config, endpoints, warnings, hub_offline, tracking_uri)
+
+
+def calm_mlflow() -> None:
+    """Before MLflow is imported: no reports to its makers, no links on stdout, no word on git."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # By default a server that is not there is asked for over a minute.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+
+def calm_threads() -> None:
+    """Before torch is imported: threads that wait sleep, and leave the core to others.
+
+    On two busy cores a small network trains three times as fast so.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def environment_name(category: str) -> str:
+    """The name that a category's endpoint has in the environment: `NSFW_MODEL_ENDPOINT`."""
+    return re.sub(r"\W", "_", category).upper() + "_MODEL_ENDPOINT"
+
+
+def _find_file(named: Path | None, names: Mapping[str, str], folder: Path) -> SettingsFile | None:
+    if named is None and names.get("GUARDIAN_CONFIG"):
+        named = Path(names["GUARDIAN_CONFIG"])
+    path = named or folder / CONFIG_NAME
+    if not path.exists() or path.is_dir():
+        if named is None:
+            return None
+        raise ConfigError(f"{path}: no such file", hint="see guardian.yaml.example for every key")
+    return read_settings(path)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        found = dotenv_values(path, interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _azure_layer(names: Mapping[str, str]) -> dict[str, Any]:
+    azure = {key: names[name] for name, key in _AZURE_NAMES.items() if names.get(name)}
+    return {"azure": azure} if azure else {}
+
+
+def _filled(data: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Leave sections out that are named with nothing in them: they keep their defaults."""
+    return {key: value for key, value in data.items() if value is not None or not _is_section(key)}
+
+
+def _is_section(key: object) -> bool:
+    field = Config.model_fields.get(str(key))
+    return field is not None and key != "target"
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`; a mapping that is named with nothing in it (`violence:`) is dropped."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        elif value is None and isinstance(merged.get(key), Mapping):
+            del merged[key]
+        else:
+            merged[key] = value
+    return merged
+
+
+def _endpoint(
+    name: str, category: CategorySection, names: Mapping[str, str]
+) -> EndpointSetting | None:
+    variable = environment_name(name)
+    uri = names.get(variable, category.endpoint)
+    if uri is None:
+        return None
+    key = names.get(f"{variable}_KEY") or names.get("MODEL_ENDPOINT_KEY")
+    named_by = variable if variable in names else f"categories.{name}.endpoint"
+    return EndpointSetting(uri.strip() or None, SecretStr(key) if key else None, named_by)
+
+
+def _unknown_categories(names: Mapping[str, str], config: Config) -> tuple[str, ...]:
+    known = {environment_name(name) for name in config.categories}
+    return tuple(
+        f"{name} is set, but guardian.yaml has no category of that name: it is not used"
+        for name in sorted(names)
+        if name.endswith("_MODEL_ENDPOINT") and name not in known and names[name]
+    )
+
+
+def _validate(
+    merged: Mapping[str, Any], file: SettingsFile | None, flags: Mapping[str, Any]
+) -> Config:
+    try:
+        return Config.model_validate(dict(merged))
+    except ValidationError as error:
+        first, *rest = error.errors(include_url=False)
+        keys = tuple(first["loc"])
+        more = f" (and {len(rest)} more)" if rest else ""
+        if _is_flag(keys, flags):
+            message = f"--{keys[-1]}: {_say(first, keys)}"
+            raise ConfigError(message, hint="guardian scan --help") from None
+        where = file.where(keys) if file else "configuration"
+        message = f"{where}: {'.'.join(map(str, keys))}: {_say(first, keys)}{more}"
+        raise ConfigError(message, hint=_hint(first, keys)) from None
+
+
+def _is_flag(keys: KeyPath, flags: Mapping[str, Any]) -> bool:
+    value: Any = flags
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return True
+
+
+def _say(error: Mapping[str, Any], keys: KeyPath) -> str:
+    if error["type"] != "extra_forbidden":
+        return str(error["msg"]).removeprefix("Value error, ")
+    near = difflib.get_close_matches(str(keys[-1]), _known_keys(keys[:-1]), n=1, cutoff=0.5)
+    return "unknown key" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _hint(error: Mapping[str, Any], keys: KeyPath) -> str:
+    if error["type"] == "extra_forbidden" and "key" in str(keys[-1]):
+        name = str(keys[1]) if len(keys) > 2 and keys[0] == "categories" else "nsfw"
+        return f"keys never stand in the file: set {environment_name(name)}_KEY in the environment"
+    return "see guardian.yaml.example for every key"
+
+
+def _known_keys(above: KeyPath) -> list[str]:
+    """The keys that may stand under a key path, read from the models."""
+    model: type[BaseModel] | None = Config
+    for key in above:
+        if model is None:
+            return []
+        field = model.model_fields.get(str(key))
+        # Under a mapping (categories, models) the next key is the user's own name.
+        model = _section_in(field.annotation) if field else model
+    return list(model.model_fields) if model else []
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) is not None:
+        for part in get_args(annotation):
+            found = _section_in(part)
+            if found:
+                return found
+    return None

@@ -1,0 +1,78 @@
+"""The protocol every detector follows: frames in, a score per category out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+DetectorName = Literal["clip", "endpoint", "nudenet"]
+Status = Literal["ok", "degraded", "unavailable", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a detector says of a batch: one mapping category -> score in 0..1 for each frame.
+
+    A failed call has `failure` set (one line, no secret in it) and an empty mapping for each frame.
+    """
+
+    scores: Sequence[Mapping[str, float]]
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorInfo:
+    """Who a detector is, for reports: `category` is None where it scores several."""
+
+    name: DetectorName
+    category: str | None
+    model: str | None
+
+
+class Detector(Protocol):
+    """Scores frames. `score` is called from several threads where `concurrency` is over 1."""
+
+    @property
+    def info(self) -> DetectorInfo:
+        """Name, category and model, for reports."""
+
+    @property
+    def categories(self) -> Sequence[str]:
+        """The categories this detector scores."""
+
+    @property
+    def short_side_px(self) -> int:
+        """The shorter side, in pixels, that frames should have; larger ones are a waste."""
+
+    @property
+    def batch_size(self) -> int:
+        """The most frames worth giving to one call of `score`."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls of `score` may run at once."""
+
+    def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Score upright BGR images (H x W x 3, uint8). Never raises for what a network can do."""
+
+    def summary(self) -> str | None:
+        """One line for stderr at the end of a run, or None when there is nothing to say."""
+
+    def close(self) -> None:
+        """Free what is held; idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A detector that was wanted or possible but does not run, and why."""
+
+    info: DetectorInfo
+    status: Literal["unavailable", "off"]
+    reason: str
+    categories: Sequence[str] = field(default=())

@@ -1,0 +1,189 @@
+"""What `--model`, `--pretrained` and `--model-config` mean: an architecture and its weights."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tempfile
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.detectors.clip.hub import Hub, HubFile
+from guardian_cli.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+# The default's place on the hub: without its weights nothing heavier than this is imported.
+DEFAULT = ("ViT-B-32", "laion2b_s34b_b79k")
+DEFAULT_HUB_ENTRY = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K/"
+CHECKPOINT_ENDINGS = {".bin", ".ckpt", ".npz", ".pt", ".pth", ".safetensors"}
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """An open_clip model: its name in open_clip's registry, what it consists of, how to build it.
+
+    `overrides` are keyword arguments for `open_clip.create_model`.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A checkpoint on this machine, and whether the user named the file or a tag did."""
+
+    path: Path
+    label: str
+    named: bool
+
+
+def find_weights(
+    model: str,
+    pretrained: str,
+    hub: Hub,
+    *,
+    own_config: bool = False,
+    offline: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Weights:
+    """Find the checkpoint that a tag or a path means, downloading a tag's if need be.
+
+    Raises UsageError for a path that is not there and an unknown tag, MissingError when a tag's
+    weights can't be had.
+    """
+    label = f"{model}/{Path(pretrained).name}"
+    if (model, pretrained) == DEFAULT and not own_config:
+        entry = DEFAULT_HUB_ENTRY
+    else:
+        if not own_config:
+            _look_up(model)
+        entry = _known_tags(model).get(_clean(pretrained), "")
+    if entry:
+        path = hub.find(HubFile.read(entry), label, offline=offline, tell=tell)
+        return Weights(path, label, named=False)
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return Weights(path.absolute(), label, named=True)
+    raise UsageError(_no_such_weights(model, pretrained, path))
+
+
+def read_architecture(model: str, pretrained: str, model_config: Path | None) -> Architecture:
+    """Look a model up in open_clip, or register the JSON in `model_config` for it.
+
+    Raises UsageError for an unknown model, and for a JSON that is not there or no model config.
+    """
+    if model_config is not None:
+        return _register(model, model_config)
+    config = _look_up(model)
+    return Architecture(model.replace("/", "-"), config, _tag_overrides(model, pretrained, config))
+
+
+def name_model(model: str, model_config: Path | None) -> str:
+    """What to call the model: a config given without a model's name is not the default's."""
+    return model_config.stem if model_config and model == DEFAULT[0] else model
+
+
+def check_tokenizer(architecture: Architecture, *, offline: bool) -> None:
+    """Raise MissingError when a model's tokenizer is not CLIP's own and can't be had."""
+    text = architecture.config.get("text_cfg", {})
+    foreign = "hf_tokenizer_name" in text or "hf_model_name" in text
+    if not foreign and "siglip" not in architecture.name.lower():
+        return
+    what = f"{architecture.name} has a tokenizer of its own, which comes from the model hub"
+    if find_spec("transformers") is None:
+        raise MissingError(f"{what} by way of transformers", hint="pip install transformers")
+    if offline:
+        raise MissingError(f"{what}, and this is offline")
+
+
+def _look_up(model: str) -> dict[str, Any]:
+    """The config of a model that open_clip knows; a colon would make open_clip ask the hub."""
+    import open_clip
+
+    config = None if ":" in model else open_clip.get_model_config(model.replace("/", "-"))
+    if config is None:
+        raise UsageError(_no_such_model(model, open_clip.list_models()))
+    return dict(config)
+
+
+def _register(name: str, path: Path) -> Architecture:
+    import open_clip
+
+    settings = _read_json(path)
+    config = settings.get("model_cfg", settings)
+    if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
+        raise UsageError(
+            f"{path}: no open_clip model config: embed_dim, vision_cfg and text_cfg are needed"
+        )
+    # open_clip takes a config's name from its file's.
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / f"{name.replace('/', '-')}.json"
+        named.write_text(json.dumps(config), encoding="utf-8")
+        open_clip.add_model_config(named)
+    picture = settings.get("preprocess_cfg")
+    overrides = {"force_preprocess_cfg": picture} if isinstance(picture, dict) else {}
+    return Architecture(name.replace("/", "-"), config, overrides)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or 'cannot be read'}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not a JSON file: {error}") from error
+    if not isinstance(settings, dict):
+        raise UsageError(f"{path}: no open_clip model config: it holds no mapping")
+    return settings
+
+
+def _known_tags(model: str) -> dict[str, str]:
+    """The pretrained tags of a model, and where on the hub each one's weights are."""
+    from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    name = model.replace("/", "-")
+    return {
+        tag: get_pretrained_cfg(name, tag).get("hf_hub", "")
+        for tag in list_pretrained_tags_by_model(name)
+    }
+
+
+def _tag_overrides(model: str, pretrained: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a tag's weights were trained, where that is not what the architecture says."""
+    from open_clip import get_pretrained_cfg
+
+    tag = get_pretrained_cfg(model.replace("/", "-"), pretrained)
+    if not tag:
+        return {}
+    overrides: dict[str, Any] = {"force_preprocess_cfg": tag}
+    quick_gelu = bool(tag.get("quick_gelu", False))
+    if quick_gelu != bool(config.get("quick_gelu", False)):
+        overrides["quick_gelu"] = quick_gelu
+    return overrides
+
+
+def _clean(tag: str) -> str:
+    return tag.lower().replace("-", "_")
+
+
+def _no_such_model(model: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(model, known, n=1, cutoff=0.3)
+    ending = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown model {model}{ending} (--model-config FILE describes a model of your own)"
+
+
+def _no_such_weights(model: str, pretrained: str, path: Path) -> str:
+    if path.is_dir():
+        return f"{pretrained} is a folder, not a checkpoint"
+    looks_like_a_path = path.suffix in CHECKPOINT_ENDINGS or len(path.parts) > 1
+    if looks_like_a_path or path.exists():
+        return f"{pretrained}: no such file"
+    tags = ", ".join(_known_tags(model))
+    choice = f"it has: {tags}" if tags else "it has none: name a checkpoint file"
+    return f"{model} has no pretrained tag {pretrained} ({choice})"

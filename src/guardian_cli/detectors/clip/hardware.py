@@ -1,0 +1,62 @@
+"""Where CLIP runs and in which numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardian_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` takes the best there is. Raises UsageError for a device that is not there."""
+    import torch
+
+    if wanted not in DEVICES:
+        raise UsageError(f"unknown device {wanted}: one of {', '.join(DEVICES)}")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[wanted]:
+        raise UsageError(
+            f"device {wanted} is not available on this machine", hint="leave --device at auto"
+        )
+    return wanted
+
+
+def choose_precision(wanted: str, device: str, features: AbstractSet[str] | None = None) -> str:
+    """`auto` takes half precision where the hardware computes in it, else fp32.
+
+    A processor without bf16 instructions emulates them, some five times slower than fp32.
+    `features` are the processor's, as Linux names them; None reads this machine's.
+    """
+    if wanted not in PRECISIONS:
+        raise UsageError(f"unknown precision {wanted}: one of {', '.join(PRECISIONS)}")
+    if wanted != "auto":
+        return wanted
+    if device in {"cuda", "mps"}:
+        return "fp16"
+    features = processor_features() if features is None else features
+    return "bf16" if features & {"amx_bf16", "avx512_bf16"} else "fp32"
+
+
+def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The flags of the first processor; empty where the system does not tell (not Linux, Arm)."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return frozenset(flags.partition(":")[2].split())
+
+
+def _has_mps() -> bool:
+    import torch
+
+    return bool(torch.backends.mps.is_available())

@@ -1,0 +1,92 @@
+"""One fused score from what the detectors say of a frame in a category. Pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+# Scores are kept to a millionth, so that 0.7 * 0.8 + 0.3 * 0.8 reaches a threshold of 0.8, and so
+# that what a report shows is what was compared.
+DIGITS = 6
+# How far a detector's floating point may overshoot 0..1 before its answer counts as none.
+_SLACK = 1e-6
+
+
+class FusionWeights(Protocol):
+    """The section `fusion` of the configuration, each weight in 0..1."""
+
+    @property
+    def custom(self) -> float:
+        """The custom model's weight where CLIP answered as well."""
+
+    @property
+    def clip(self) -> float:
+        """CLIP's weight where a custom model answered as well."""
+
+    @property
+    def clip_only(self) -> float:
+        """CLIP's weight where it answered alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The default weights."""
+
+    custom: float = 0.7
+    clip: float = 0.3
+    clip_only: float = 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryScore:
+    """A frame's scores in one category, each in 0..1, or None where nobody answered."""
+
+    fused: float | None
+    clip: float | None = None
+    custom: float | None = None
+
+
+UNSCORED = CategoryScore(None)
+
+
+def fuse(custom: float | None, clip: float | None, weights: FusionWeights) -> float | None:
+    """Return the fused score in 0..1, None when neither answered; 0.0 is an answer.
+
+    Both: `custom_weight * custom + clip_weight * clip`; CLIP alone: `clip_only * clip`; the custom
+    model alone: its score as it is. Weights that add up to more than 1 are cut off at 1. What is no
+    number in 0..1 is no answer: a detector gone wrong must not look like one that saw nothing.
+    """
+    custom, clip = _answer(custom), _answer(clip)
+    if custom is not None and clip is not None:
+        fused = weights.custom * custom + weights.clip * clip
+    elif clip is not None:
+        fused = weights.clip_only * clip
+    elif custom is not None:
+        fused = custom
+    else:
+        return None
+    return round(min(1.0, max(0.0, fused)), DIGITS)
+
+
+def score_category(
+    *,
+    clip: float | None,
+    endpoint: float | None,
+    nudenet: float | None,
+    weights: FusionWeights,
+) -> CategoryScore:
+    """Return a frame's scores in one category from what each detector answered, None for nothing.
+
+    The endpoint is the custom model; nudenet stands in for it where it did not answer this frame.
+    """
+    custom = _answer(endpoint)
+    if custom is None:
+        custom = _answer(nudenet)
+    return CategoryScore(fuse(custom, clip, weights), _answer(clip), custom)
+
+
+def _answer(score: float | None) -> float | None:
+    if score is None or not math.isfinite(score) or not -_SLACK <= score <= 1.0 + _SLACK:
+        return None
+    return round(min(1.0, max(0.0, score)), DIGITS)

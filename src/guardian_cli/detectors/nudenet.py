@@ -1,0 +1,211 @@
+"""The offline detector: an adult score from NudeNet's body-part boxes, weights in its wheel.
+
+    score = 1 - product over exposed parts p of (1 - weight[p] * confidence[p])
+
+`confidence[p]` is the surest box of that part in the frame, 0 where there is none: a noisy-or, in
+which one part seen surely is enough, and two kinds half-seen count for more than either. Exposed
+genitals and anus weigh 1, breasts 0.9, buttocks 0.7 (alone they ask for a review, they never
+block). What is covered counts nothing, nor do faces, feet, bellies, armpits and male chests.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.detectors.base import Answer, DetectorInfo
+from guardian_cli.detectors.views import views_of
+from guardian_cli.errors import MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+HINT = 'pip install "guardian-cli[offline]"'
+WEIGHTS: dict[str, float] = {
+    "FEMALE_GENITALIA_EXPOSED": 1.0,
+    "MALE_GENITALIA_EXPOSED": 1.0,
+    "ANUS_EXPOSED": 1.0,
+    "FEMALE_BREAST_EXPOSED": 0.9,
+    "BUTTOCKS_EXPOSED": 0.7,
+}
+# The order of the model's outputs, as in nudenet 3.4.
+LABELS = (
+    "FEMALE_GENITALIA_COVERED",
+    "FACE_FEMALE",
+    "BUTTOCKS_EXPOSED",
+    "FEMALE_BREAST_EXPOSED",
+    "FEMALE_GENITALIA_EXPOSED",
+    "MALE_BREAST_EXPOSED",
+    "ANUS_EXPOSED",
+    "FEET_EXPOSED",
+    "BELLY_COVERED",
+    "FEET_COVERED",
+    "ARMPITS_COVERED",
+    "ARMPITS_EXPOSED",
+    "FACE_MALE",
+    "BELLY_EXPOSED",
+    "MALE_GENITALIA_EXPOSED",
+    "ANUS_COVERED",
+    "FEMALE_BREAST_COVERED",
+    "BUTTOCKS_COVERED",
+)
+SIDE_PX = 320
+LEAST_CONFIDENCE = 0.25
+BOX_OVERLAP = 0.45
+MAX_ASPECT = 2.5
+MAX_THREADS = 4
+
+
+def score_parts(confidences: Mapping[str, float]) -> float:
+    """The adult score, in 0..1, of the surest confidence (0..1) per body part."""
+    innocence = 1.0
+    for part, confidence in confidences.items():
+        innocence *= 1.0 - WEIGHTS.get(part, 0.0) * confidence
+    return 1.0 - innocence
+
+
+def load_nudenet(threads: int | None = None) -> NudeNetDetector:
+    """Load the detector from the installed nudenet package; `threads` bounds onnxruntime's.
+
+    Raises MissingError when nudenet or onnxruntime is not installed.
+    """
+    package = find_spec("nudenet")
+    if package is None or not package.submodule_search_locations:
+        raise MissingError("the offline detector nudenet is not installed", hint=HINT)
+    if find_spec("onnxruntime") is None:
+        raise MissingError("the offline detector needs onnxruntime", hint=HINT)
+    model = Path(package.submodule_search_locations[0]) / "320n.onnx"
+    if not model.is_file():
+        raise MissingError(f"nudenet is installed without its weights ({model.name})", hint=HINT)
+    return NudeNetDetector(model, threads or min(os.cpu_count() or 1, MAX_THREADS))
+
+
+class NudeNetDetector:
+    """NudeNet's 320 px detector on onnxruntime. One call of `score` at a time."""
+
+    def __init__(self, model: Path, threads: int) -> None:
+        """Open the ONNX file `model` on the CPU with `threads` threads."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Threads that spin while they wait would take the cores from the decoders.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(
+            str(model), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    @property
+    def info(self) -> DetectorInfo:
+        """Name, category and model."""
+        return DetectorInfo("nudenet", "nsfw", "nudenet-320n")
+
+    @property
+    def categories(self) -> Sequence[str]:
+        """nsfw alone."""
+        return ("nsfw",)
+
+    @property
+    def short_side_px(self) -> int:
+        """The model looks at 320 px of the longer side: a shorter one of 320 is plenty."""
+        return SIDE_PX
+
+    @property
+    def batch_size(self) -> int:
+        """A handful: larger batches are no faster on a CPU."""
+        return 8
+
+    @property
+    def concurrency(self) -> int:
+        """One: onnxruntime spreads a call over its threads itself."""
+        return 1
+
+    def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
+        return Answer([{"nsfw": score_parts(parts)} for parts in self.find_parts(images)])
+
+    def find_parts(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, float]]:
+        """The surest confidence of each body part found in each BGR frame."""
+        import numpy as np
+
+        session = self._session
+        if session is None:
+            raise RuntimeError("the detector is closed")
+        pieces = [(index, piece) for index, image in enumerate(images) for piece in _split(image)]
+        found: list[dict[str, float]] = [{} for _ in images]
+        if not pieces:
+            return found
+        blobs = np.concatenate([_blob(piece) for _, piece in pieces])
+        outputs = session.run(None, {self._input: blobs})[0]
+        for (index, _), output in zip(pieces, outputs, strict=True):
+            for part, confidence in _read_boxes(output).items():
+                found[index][part] = max(confidence, found[index].get(part, 0.0))
+        return found
+
+    def summary(self) -> str | None:
+        """Nothing to say."""
+        return None
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._session = None
+
+
+def _split(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The frame whole, or, where fitting it into a square would leave a sliver, its views."""
+    height, width = image.shape[:2]
+    if max(width, height) <= MAX_ASPECT * min(width, height):
+        return [image]
+    return [
+        image[view.top : view.top + view.height, view.left : view.left + view.width]
+        for view in views_of(width, height)
+    ]
+
+
+def _blob(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pad a BGR picture to a square at its right and bottom, and shrink it: (1, 3, 320, 320).
+
+    The channels stay BGR: nudenet 3.4 swaps them twice on the way in, and so feeds BGR.
+    """
+    import cv2
+    import numpy as np
+
+    height, width = image.shape[:2]
+    side = max(height, width)
+    padded = cv2.copyMakeBorder(
+        np.ascontiguousarray(image), 0, side - height, 0, side - width, cv2.BORDER_CONSTANT
+    )
+    blob = cv2.dnn.blobFromImage(padded, 1 / 255.0, (SIDE_PX, SIDE_PX), swapRB=False, crop=False)
+    return np.asarray(blob, dtype=np.float32)
+
+
+def _read_boxes(output: NDArray[np.float32]) -> dict[str, float]:
+    """The surest confidence per label in an output (4 + labels, boxes), overlaps removed.
+
+    A box counts for its surest label alone, and where boxes overlap the surest one wins, whatever
+    its label: a covered breast seen surely outweighs an exposed one half-seen.
+    """
+    import cv2
+    import numpy as np
+
+    confidences = output[4:].max(axis=0)
+    sure = confidences >= LEAST_CONFIDENCE
+    boxes, labels, confidences = (
+        output[:4, sure].T,
+        output[4:, sure].argmax(axis=0),
+        confidences[sure],
+    )
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
+    kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), LEAST_CONFIDENCE, BOX_OVERLAP)
+    found: dict[str, float] = {}
+    for index in kept:
+        label = LABELS[int(labels[index])]
+        found[label] = max(found.get(label, 0.0), float(confidences[index]))
+    return found

@@ -1,0 +1,55 @@
+"""Every error that a user can meet, and the exit code it ends with.
+
+    GuardianError                1  (never raised itself)
+    ├── UsageError               2  what was asked for makes no sense
+    │   └── ConfigError          2  guardian.yaml or the environment is wrong
+    ├── SourceError              3  an input could not be scanned
+    ├── PlatformError            4  a platform, endpoint or network failed
+    └── MissingError             5  an optional dependency or model weights are missing
+
+`cli.main` is the one place where an error becomes an exit code.
+"""
+
+from typing import ClassVar
+
+
+class GuardianError(Exception):
+    """An error with one line for the user and, where there is one, the next command to type."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(GuardianError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """guardian.yaml, .env or the environment is wrong; the message names file, line and key."""
+
+
+class SourceError(GuardianError):
+    """An input could not be scanned; `kind` is a short stable word for scripts."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, kind: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+
+
+class PlatformError(GuardianError):
+    """A platform, endpoint or network failed."""
+
+    exit_code = 4
+
+
+class MissingError(GuardianError):
+    """An optional dependency or model weights are missing."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Champion, challenger, rollback: how a trained model gets traffic, on any platform."""

@@ -1,0 +1,112 @@
+"""`guardian deploy` for a model: which version, what to warn of, and the release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guardian_cli.errors import GuardianError, UsageError
+from guardian_cli.lifecycle.planning import DeployGoal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.lifecycle.models import Model
+    from guardian_cli.lifecycle.platform import ModelVersion, Registry
+    from guardian_cli.lifecycle.releases import Release, Releases
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """What the command line says."""
+
+    version: str | None = None
+    traffic_percent: int | None = None
+    promote: bool = False
+    prune: bool = False
+    why: str | None = None
+    dry_run: bool = False
+
+
+def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Release:
+    """Deploy a version of a model, the newest where none is named.
+
+    Raises UsageError for a version that is not there, and what `Releases.deploy` raises.
+    """
+    version = find_version(releases.platform.registry, model.name, request.version)
+    if version.tags.get("data") == "simulated":
+        releases.reporter.warn(
+            f"version {version.version} of {model.name} was trained on simulated data: "
+            "its scores mean nothing on real videos"
+        )
+    goal = DeployGoal(
+        model=model.name,
+        endpoint=model.endpoint,
+        version=version.version,
+        instance_type=model.instance_type,
+        instance_count=model.instance_count,
+        traffic_percent=request.traffic_percent,
+        promote=request.promote,
+        prune=request.prune,
+        why=request.why,
+    )
+    return releases.deploy(goal, dry_run=request.dry_run)
+
+
+def deploy_all(
+    releases: Releases, models: Sequence[Model], request: DeployRequest, *, named: bool
+) -> tuple[list[Release], GuardianError | None]:
+    """Deploy each model that has a version; what went well, and the first failure.
+
+    One model that fails does not keep the others from being deployed.
+    """
+    if not named:
+        models = _with_versions(releases, models, request)
+    done: list[Release] = []
+    failures: list[GuardianError] = []
+    for model in models:
+        try:
+            done.append(deploy_model(releases, model, request))
+        except GuardianError as error:
+            if named:
+                raise
+            releases.reporter.warn(f"{model.name}: {error}")
+            failures.append(error)
+    return done, next(iter(failures), None)
+
+
+def find_version(registry: Registry, model: str, wanted: str | None) -> ModelVersion:
+    """Return the version that is wanted, or the newest. Raises UsageError."""
+    found = registry.get(model, wanted) if wanted is not None else None
+    if found is not None:
+        return found
+    known = registry.versions(model)
+    if not known:
+        raise UsageError(f"{model} has no version yet", hint=f"guardian train {model}")
+    if wanted is None:
+        return known[-1]
+    raise UsageError(
+        f"{model} has no version {wanted!r}: there is {_listed(known)}",
+        hint=f"guardian deploy {model} --version {known[-1].version}",
+    )
+
+
+def _with_versions(
+    releases: Releases, models: Sequence[Model], request: DeployRequest
+) -> list[Model]:
+    """Leave out the models that have no version. Raises UsageError when none has."""
+    if request.version is not None and len(models) > 1:
+        hint = f"guardian deploy {models[0].name} --version {request.version}"
+        raise UsageError("--version needs a model: every model counts its own", hint=hint)
+    found = [model for model in models if releases.platform.registry.versions(model.name)]
+    if models and not found:
+        raise UsageError("no model has a version yet", hint=f"guardian train {models[0].name}")
+    for model in models:
+        if model not in found:
+            releases.reporter.note(f"{model.name} has no version yet: guardian train {model.name}")
+    return found
+
+
+def _listed(versions: Sequence[ModelVersion]) -> str:
+    newest = [one.version for one in versions[-8:]]
+    return ("…, " if len(versions) > len(newest) else "") + ", ".join(newest)

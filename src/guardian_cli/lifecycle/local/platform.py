@@ -1,0 +1,237 @@
+"""The embedded platform: implements `lifecycle.platform` on this machine."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import getpass
+import http.client
+import json
+import math
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.local.endpoints import EndpointFolder
+from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, is_locked
+from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
+from guardian_cli.lifecycle.local.pictures import draw_probe
+from guardian_cli.lifecycle.local.process import call
+from guardian_cli.lifecycle.local.registry import LocalRegistry, mask_uri
+from guardian_cli.lifecycle.local.state import read_key, read_state
+from guardian_cli.lifecycle.platform import (
+    DeploymentSpec,
+    Endpoint,
+    EndpointBusyError,
+    NameTakenError,
+    Probe,
+    Workspace,
+    WorkspaceOptions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+BUSY_WAIT_S = 30.0
+PROBE_TIMEOUT_S = 60.0
+
+
+class LocalPlatform:
+    """Models, endpoints and servers of one project folder. Not for several threads at once."""
+
+    target = "local"
+
+    def __init__(self, project: Path, tracking_uri: str | None = None) -> None:
+        self._layout = Layout(project.resolve())
+        self._server_uri = tracking_uri
+        self.registry = LocalRegistry(self._layout, tracking_uri)
+        self._held: set[str] = set()
+
+    @property
+    def place(self) -> str:
+        """Where the workspace is."""
+        return f"{FOLDER_NAME}/ in {self._layout.project}"
+
+    def who(self) -> str:
+        """The user and the machine."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            user = str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
+
+    @contextlib.contextmanager
+    def lock(self, endpoint: str) -> Iterator[None]:
+        """Keep other guardians from an endpoint. Raises EndpointBusyError at once, or nearly."""
+        # Whoever only looks whether it is held, holds it for an instant.
+        with self._take(endpoint, timeout_s=0.5):
+            yield
+
+    def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:  # noqa: ARG002 - nothing here has a location or a price
+        """Look, change nothing."""
+        layout = self._layout
+        parts = {f"workspace {layout.root}": all(one.is_dir() for one in layout.folders)}
+        if self._server_uri is None:
+            parts[f"registry {layout.database.name}"] = layout.database.exists()
+        else:
+            self.registry.create()
+            parts[f"registry {mask_uri(self._server_uri)}"] = True
+        return Workspace(
+            name=str(layout.root),
+            existing=tuple(name for name, there in parts.items() if there),
+            missing=tuple(name for name, there in parts.items() if not there),
+        )
+
+    def create_workspace(self, options: WorkspaceOptions) -> Workspace:
+        """Make what is missing; nothing twice."""
+        self._layout.make_folders()
+        self.registry.create()
+        return self.look_at_workspace(options)
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """An endpoint with its deployments, or None."""
+        busy = name not in self._held and is_locked(self._layout.lock(name))
+        return self._folder(name).look(busy=busy)
+
+    def create_endpoint(self, name: str, tags: Mapping[str, str]) -> Endpoint:
+        """Make an endpoint and start its server."""
+        with self._exclusive(name):
+            if read_state(self._layout.endpoint(name)) is not None:
+                raise NameTakenError(f"there is an endpoint {name} already")
+            self._folder(name).create(tags)
+            self._folder(name).start()
+            return self._found(name)
+
+    def update_endpoint(
+        self,
+        name: str,
+        *,
+        traffic: Mapping[str, int] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> Endpoint:
+        """Change traffic and tags, both or neither."""
+        with self._exclusive(name):
+            self._folder(name).change(traffic, tags)
+            return self._found(name)
+
+    def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
+        """Bring a registered version up on an endpoint, without traffic."""
+
+        def fetch(destination: Path) -> None:
+            self.registry.fetch(spec.model, spec.version, destination)
+
+        with self._exclusive(endpoint):
+            self._folder(endpoint).add(spec, fetch, timeout_s=timeout_s)
+
+    def delete_deployment(self, endpoint: str, name: str) -> None:
+        """Remove a deployment that has no traffic."""
+        with self._exclusive(endpoint):
+            self._folder(endpoint).remove(name)
+
+    def logs(self, endpoint: str, deployment: str, *, lines: int = 200) -> str:
+        """The newest lines of a deployment's log."""
+        return self._folder(endpoint).log(deployment, lines)
+
+    def key(self, endpoint: str) -> SecretStr:
+        """The key that opens the endpoint."""
+        return SecretStr(read_key(self._layout.endpoint(endpoint)))
+
+    def rotate_key(self, endpoint: str) -> SecretStr:
+        """Replace the key at once."""
+        with self._exclusive(endpoint):
+            self._folder(endpoint).rotate_key()
+            return self.key(endpoint)
+
+    def probe(self, endpoint: str, deployment: str | None = None) -> Probe:
+        """Score one picture through the scoring URI."""
+        found = self.endpoint(endpoint)
+        if found is None or found.state == "stopped":
+            return Probe(problem="the server is not running")
+        return probe_port(self._port(endpoint), self.key(endpoint), deployment)
+
+    def start(self, endpoint: str) -> Endpoint:
+        """Start the server, or replace one that does not answer."""
+        with self._exclusive(endpoint):
+            self._folder(endpoint).start()
+            return self._found(endpoint)
+
+    def stop(self, endpoint: str) -> bool:
+        """Stop the server, keep everything."""
+        with self._exclusive(endpoint):
+            return self._folder(endpoint).stop()
+
+    def _folder(self, name: str) -> EndpointFolder:
+        return EndpointFolder(self._layout.endpoint(name))
+
+    def _found(self, name: str) -> Endpoint:
+        found = self.endpoint(name)
+        if found is None:
+            raise PlatformError(f"there is no endpoint {name}")
+        return found
+
+    def _port(self, name: str) -> int:
+        uri = self._found(name).uri
+        return int(uri.rpartition(":")[2].partition("/")[0])
+
+    @contextlib.contextmanager
+    def _exclusive(self, name: str) -> Iterator[None]:
+        """Hold the endpoint's lock, unless the use-case above holds it already."""
+        if name in self._held:
+            yield
+            return
+        with self._take(name, timeout_s=BUSY_WAIT_S):
+            yield
+
+    @contextlib.contextmanager
+    def _take(self, name: str, timeout_s: float) -> Iterator[None]:
+        self._layout.require()
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(hold_lock(self._layout.lock(name), timeout_s))
+            except LockHeldError as error:
+                raise EndpointBusyError(f"another guardian is at work on {name}") from error
+            self._held.add(name)
+            stack.callback(self._held.discard, name)
+            yield
+
+
+def probe_port(port: int, key: SecretStr, deployment: str | None) -> Probe:
+    """Score a picture at a port of this machine."""
+    picture = base64.b64encode(draw_probe()).decode()
+    table = {"columns": ["image"], "index": [0], "data": [[picture]]}
+    headers = {"Content-Type": "application/json"}
+    if deployment is not None:
+        headers["azureml-model-deployment"] = deployment
+    begun = time.perf_counter()
+    try:
+        status, answer = call(
+            port,
+            "POST",
+            "/score",
+            key=key.get_secret_value(),
+            headers=headers,
+            body=json.dumps({"input_data": table}).encode(),
+            timeout_s=PROBE_TIMEOUT_S,
+        )
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Probe(problem=f"no answer: {error}")
+    latency_ms = (time.perf_counter() - begun) * 1000
+    return judge(status, answer, latency_ms)
+
+
+def judge(status: int, answer: Any, latency_ms: float) -> Probe:
+    """Say whether an answer to one picture is good: a list with one score in 0..1."""
+    if status != 200:
+        message = answer.get("message") if isinstance(answer, dict) else None
+        return Probe(problem=f"HTTP {status}" + (f": {message}" if message else ""))
+    if not isinstance(answer, list) or len(answer) != 1 or not isinstance(answer[0], int | float):
+        return Probe(problem="the answer is no list with one score")
+    score = float(answer[0])
+    if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+        return Probe(problem=f"the score {score} is not in 0..1")
+    return Probe(score=score, latency_ms=latency_ms)

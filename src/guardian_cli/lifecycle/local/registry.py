@@ -1,0 +1,229 @@
+"""The registry over MLflow: SQLite in the workspace, or a tracking server."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import uuid
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from guardian_cli.config import calm_mlflow
+from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.local.files import hold_lock
+from guardian_cli.lifecycle.local.layout import checked_name
+from guardian_cli.lifecycle.platform import ModelVersion, Tracking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from guardian_cli.lifecycle.local.layout import Layout
+
+# Where the folder of a version is, relative to the workspace: a project may be moved.
+PATH_TAG = "guardian.path"
+RUN_TAG = "run_id"
+EXPERIMENT = "guardian"
+# No endpoint can have this name.
+DATABASE_LOCK = ".database.lock"
+DATABASE_TIMEOUT_S = 120.0
+_PAGE = 1000
+_NOISY = ("mlflow", "alembic", "sqlalchemy", "git")
+
+
+class LocalRegistry:
+    """Versions of models in MLflow; `server_uri` None means SQLite in the workspace."""
+
+    def __init__(self, layout: Layout, server_uri: str | None = None) -> None:
+        self._layout = layout
+        self._server_uri = server_uri
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the registry is the workspace's own."""
+        return self._server_uri is None
+
+    def tracking(self) -> Tracking:
+        """Where runs are logged."""
+        return Tracking(self._server_uri or database_uri(self._layout.database))
+
+    def versions(self, model: str) -> Sequence[ModelVersion]:
+        """All versions that are ready, oldest first."""
+        if not self._exists():
+            return []
+        with quiet_mlflow("the versions could not be listed", self._server_uri):
+            found, token = [], None
+            while True:
+                page = self._client().search_model_versions(
+                    f"name='{checked_name(model)}'", max_results=_PAGE, page_token=token
+                )
+                found += [_version(one) for one in page if one.status == "READY"]
+                token = page.token
+                if not token:
+                    return sorted(found, key=lambda one: int(one.version))
+
+    def get(self, model: str, version: str) -> ModelVersion | None:
+        """One version, or None."""
+        return next((one for one in self.versions(model) if one.version == version), None)
+
+    def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
+        """Store a model folder as the next version; the tag `run_id` ties it to its run."""
+        self._layout.require()
+        checked_name(model)
+        with quiet_mlflow(f"{model} could not be registered", self._server_uri):
+            client = self._client()
+            _ensure_model(client, model)
+            source, more = self._store(client, model, folder, tags.get(RUN_TAG))
+            made = client.create_model_version(
+                name=model,
+                source=source,
+                run_id=tags.get(RUN_TAG),
+                tags={**tags, **more},
+                await_creation_for=0,
+            )
+            return _version(made)
+
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Copy a version's folder to a destination that is not there yet."""
+        with quiet_mlflow(f"version {version} of {model} could not be had", self._server_uri):
+            one = self._client().get_model_version(model, version)
+            relative = one.tags.get(PATH_TAG)
+            source = self._layout.root / relative if relative else None
+            if source is None or not self.embedded:
+                _download(self._client(), model, version, destination)
+                return
+        if not source.is_dir():
+            raise PlatformError(f"{source}: the files of {model} version {version} are gone")
+        shutil.copytree(source, destination, copy_function=_link_or_copy)
+
+    def create(self) -> None:
+        """Make the database, whole or not at all; a server is only asked whether it is there."""
+        if not self.embedded:
+            with quiet_mlflow("the tracking server does not answer", self._server_uri):
+                self._client().search_experiments(max_results=1)
+            return
+        lock = self._layout.locks / DATABASE_LOCK
+        with hold_lock(lock, DATABASE_TIMEOUT_S):
+            if not self._layout.database.exists():
+                self._make_database()
+
+    def _make_database(self) -> None:
+        partial = self._layout.root / ".mlflow.db.part"
+        partial.unlink(missing_ok=True)
+        with quiet_mlflow("the registry could not be made", None):
+            from mlflow.tracking import MlflowClient
+
+            client = MlflowClient(database_uri(partial), database_uri(partial))
+            artifacts = self._layout.artifacts.as_uri()
+            client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        partial.chmod(0o600)
+        partial.replace(self._layout.database)
+
+    def _exists(self) -> bool:
+        return not self.embedded or self._layout.database.exists()
+
+    def _client(self) -> Any:
+        from mlflow.tracking import MlflowClient
+
+        uri = self.tracking().uri
+        return MlflowClient(uri, uri)
+
+    def _store(
+        self, client: Any, model: str, folder: Path, run_id: str | None
+    ) -> tuple[str, dict[str, str]]:
+        if self.embedded:
+            kept = _keep(folder, self._layout.models / model)
+            return kept.as_uri(), {PATH_TAG: kept.relative_to(self._layout.root).as_posix()}
+        run_id = run_id or _make_run(client, model)
+        place = f"model-{uuid.uuid4().hex[:8]}"
+        client.log_artifacts(run_id, str(folder), place)
+        return f"{client.get_run(run_id).info.artifact_uri}/{place}", {}
+
+
+def database_uri(path: Path) -> str:
+    """The SQLAlchemy URI of an SQLite file."""
+    return f"sqlite:///{path.resolve().as_posix()}"
+
+
+@contextlib.contextmanager
+def quiet_mlflow(problem: str, server_uri: str | None) -> Iterator[None]:
+    """Keep MLflow from stdout and from chatting on stderr; make its errors ours."""
+    calm_mlflow()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        # After the import, which sets levels of its own.
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            where = f" at {mask_uri(server_uri)}" if server_uri else ""
+            reason = str(error).replace(server_uri, mask_uri(server_uri)) if server_uri else error
+            raise PlatformError(f"{problem}{where}: {reason}") from error
+
+
+def mask_uri(uri: str) -> str:
+    """Hide what may be secret in a URI: user, password, query."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def _version(found: Any) -> ModelVersion:
+    created = datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC)
+    return ModelVersion(found.name, str(found.version), dict(found.tags), created)
+
+
+def _ensure_model(client: Any, model: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _make_run(client: Any, model: str) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+    run = client.create_run(experiment, run_name=f"register {model}")
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def _keep(folder: Path, models: Path) -> Path:
+    """Copy a folder into the workspace under a name of its own, whole or not at all."""
+    models.mkdir(parents=True, exist_ok=True)
+    for left_over in models.glob(".*.part"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    name = uuid.uuid4().hex[:12]
+    partial = models / f".{name}.part"
+    shutil.copytree(folder, partial)
+    return partial.replace(models / name)
+
+
+def _download(client: Any, model: str, version: str, destination: Path) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    destination.mkdir(parents=True)
+    uri = client.get_model_version_download_uri(model, version)
+    tracking_uri = client.tracking_uri
+    download_artifacts(artifact_uri=uri, dst_path=str(destination), tracking_uri=tracking_uri)
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    """Weights are never written again: a second name costs nothing where the disk knows links."""
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copy2(source, destination)

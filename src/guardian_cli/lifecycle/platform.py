@@ -1,0 +1,268 @@
+"""What a platform must offer so that models can be set up, registered, deployed and undone on it.
+
+Every call blocks until the platform says that it is done. What a platform cannot always do
+(start and stop an endpoint) is a type of its own, never a flag.
+
+    PlatformError
+    ├── EndpointBusyError        another operation is running on it: wait, then try again
+    ├── NameTakenError           somebody else has an endpoint of this name
+    ├── DeploymentFailedError    a deployment did not come up; `log` says why
+    └── OperationTimeoutError    it took longer than --timeout
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from guardian_cli.errors import PlatformError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+State = Literal["ready", "updating", "failed", "stopped"]
+
+
+class EndpointBusyError(PlatformError):
+    """Another operation is running on the endpoint: wait, then try again."""
+
+
+class NameTakenError(PlatformError):
+    """Somebody else has an endpoint of this name."""
+
+
+class OperationTimeoutError(PlatformError):
+    """A platform took longer than it was given."""
+
+
+class DeploymentFailedError(PlatformError):
+    """A deployment did not come up; `log` is what its container wrote, "" where there is none."""
+
+    def __init__(self, message: str, *, log: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.log = log
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceOptions:
+    """How a workspace that is not there is made; a platform ignores what it does not know."""
+
+    location: str | None = None
+    app_insights: str = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A workspace as found: `missing` and `existing` name its parts for a person to read."""
+
+    name: str
+    existing: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    monthly_cost_usd: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to be made."""
+        return not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered version. `tags` hold what training found, and `data=simulated` if so."""
+
+    model: str
+    version: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Where runs are logged: an MLflow tracking URI, and whether it also takes files."""
+
+    uri: str
+    takes_artifacts: bool = True
+
+
+class Registry(Protocol):
+    """The versions of models."""
+
+    def versions(self, model: str) -> Sequence[ModelVersion]:
+        """All versions, oldest first; empty for a model that was never registered."""
+
+    def get(self, model: str, version: str) -> ModelVersion | None:
+        """One version, or None."""
+
+    def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
+        """Upload a model folder (MLflow's format) as the next version."""
+
+    def tracking(self) -> Tracking:
+        """Where the runs of this workspace are logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSpec:
+    """A deployment to be made. `tags` are stored with it: they tell ours from foreign ones."""
+
+    name: str
+    model: str
+    version: str
+    instance_type: str
+    instance_count: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment as found; `traffic` in whole percent of the endpoint's requests."""
+
+    name: str
+    traffic: int
+    state: State
+    model: str | None = None
+    version: str | None = None
+    instance_type: str | None = None
+    instance_count: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as found; live traffic of its deployments sums to 0 or 100."""
+
+    name: str
+    uri: str
+    state: State
+    deployments: tuple[Deployment, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    location: str | None = None
+
+    def deployment(self, name: str) -> Deployment | None:
+        """The deployment of this name, or None."""
+        return next((found for found in self.deployments if found.name == name), None)
+
+    @property
+    def traffic(self) -> dict[str, int]:
+        """Percent by deployment, those at 0 included."""
+        return {found.name: found.traffic for found in self.deployments}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one picture sent to an endpoint gave: `problem` is None when the answer was good."""
+
+    problem: str | None = None
+    score: float | None = None
+    latency_ms: float | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether a score in 0..1 came back."""
+        return self.problem is None
+
+
+class Platform(Protocol):
+    """One place where models live. Raises PlatformError, or one of its kinds above."""
+
+    @property
+    def target(self) -> str:
+        """The word of `--target`: `local` or `azure`."""
+
+    @property
+    def place(self) -> str:
+        """Where that is, for the first line on stderr: `.guardian/ in /home/me/project`."""
+
+    @property
+    def registry(self) -> Registry:
+        """The versions of models."""
+
+    def who(self) -> str:
+        """Who is at work, for the history: a user name, never a secret."""
+
+    def lock(self, endpoint: str) -> AbstractContextManager[None]:
+        """Keep other guardians away while a plan is applied; EndpointBusyError when they are there.
+
+        Released when the process dies. A platform that cannot lock gives a null context.
+        """
+
+    def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:
+        """Look, change nothing."""
+
+    def create_workspace(self, options: WorkspaceOptions) -> Workspace:
+        """Make what is missing and return the workspace as it is then; nothing twice."""
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """An endpoint with all its deployments, or None (also where there is no workspace)."""
+
+    def create_endpoint(self, name: str, tags: Mapping[str, str]) -> Endpoint:
+        """Make an endpoint that is not there, or make a failed one anew. Raises NameTakenError."""
+
+    def update_endpoint(
+        self,
+        name: str,
+        *,
+        traffic: Mapping[str, int] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> Endpoint:
+        """Change traffic and tags in one operation: both or neither.
+
+        `traffic` is whole: a deployment that it leaves out gets 0. `tags` is a patch: None
+        removes one, those not named stay. Returns the endpoint as it is afterwards.
+        Raises EndpointBusyError.
+        """
+
+    def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
+        """Make a deployment, or make it anew when there is one of this name that is not ready.
+
+        Where the process dies in here, the deployment must not stay `updating` for ever: whoever
+        looks next waits for as long as it is. A new one has no traffic, one made anew keeps what
+        it has, and all others' traffic stays.
+        Raises DeploymentFailedError (what failed stays there, state `failed`),
+        EndpointBusyError, OperationTimeoutError.
+        """
+
+    def delete_deployment(self, endpoint: str, name: str) -> None:
+        """Remove a deployment that has no traffic; nothing to do when it is not there."""
+
+    def logs(self, endpoint: str, deployment: str, *, lines: int = 200) -> str:
+        """The newest lines that the deployment's container wrote."""
+
+    def key(self, endpoint: str) -> SecretStr:
+        """The key that opens the endpoint."""
+
+    def rotate_key(self, endpoint: str) -> SecretStr:
+        """Replace the key at once: the old one opens nothing any more."""
+
+    def probe(self, endpoint: str, deployment: str | None = None) -> Probe:
+        """Score one picture through the scoring URI, by one deployment or by traffic.
+
+        Never raises for what the endpoint answers, or when nobody does.
+        """
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A platform whose endpoints can be stopped and started: a server on this machine."""
+
+    def start(self, endpoint: str) -> Endpoint:
+        """Bring a stopped endpoint back with its URI, key, deployments and traffic."""
+
+    def stop(self, endpoint: str) -> bool:
+        """Stop it, keep everything it is; False when it was not running."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A platform that bills for what is deployed, with traffic or without, and has quotas."""
+
+    def check_quota(self, spec: DeploymentSpec) -> None:
+        """Raise PlatformError, with the figures, when a deployment would not fit."""
+
+    def monthly_cost_usd(self, instance_type: str, instance_count: int) -> float | None:
+        """What a deployment costs in a month of 730 hours; None for an unknown type."""

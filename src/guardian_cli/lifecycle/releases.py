@@ -1,0 +1,305 @@
+"""Deploy and rollback on any platform: plan, carry out step by step, look again before traffic.
+
+    release = Releases(platform, clock, reporter, patience)
+    release.deploy(goal, dry_run=False)  ->  Release: what was before, what is after
+
+Nothing is kept between steps but what the platform holds, so the same command again finishes
+what was cut off at any of them.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.clock import Patience, timestamp
+from guardian_cli.lifecycle.history import Change, add_change, read_history
+from guardian_cli.lifecycle.plan import (
+    CreateDeployment,
+    CreateEndpoint,
+    DeleteDeployment,
+    Plan,
+    ProbeDeployment,
+    Row,
+    Settle,
+    Shift,
+    StartEndpoint,
+    rows_of,
+)
+from guardian_cli.lifecycle.planning import plan_deploy, plan_rollback, roles_on
+from guardian_cli.lifecycle.platform import (
+    DeploymentFailedError,
+    EndpointBusyError,
+    Metered,
+    Stoppable,
+)
+from guardian_cli.lifecycle.roles import (
+    MODEL_TAG,
+    PENDING_TAG,
+    Pending,
+    version_of,
+    write_pending,
+    write_roles,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardian_cli.lifecycle.clock import Clock
+    from guardian_cli.lifecycle.plan import Step
+    from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
+    from guardian_cli.lifecycle.platform import Endpoint, Platform
+
+# A probe right after a change of routes may come too early: it is tried again after these.
+_PROBE_PAUSES_S = (0.5, 1.5)
+# How often a plan is made anew when somebody else changes the endpoint under it.
+_PLANS_AT_MOST = 5
+
+
+class Reporter(Protocol):
+    """Where progress goes."""
+
+    def note(self, text: str) -> None:
+        """Say what is being done."""
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know in any case."""
+
+    def quote(self, title: str, text: str) -> None:
+        """Show what another program wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a deploy or rollback did, or with `dry_run` would do."""
+
+    model: str
+    endpoint: str
+    action: str
+    before: tuple[Row, ...]
+    after: tuple[Row, ...]
+    steps: tuple[str, ...]
+    dry_run: bool
+    hints: tuple[str, ...] = ()
+
+
+@dataclass
+class Releases:
+    """The use-cases. `timeout_s` is for one endpoint, all waiting included."""
+
+    platform: Platform
+    clock: Clock
+    reporter: Reporter
+    timeout_s: float = 1800.0
+    keep_failed: bool = False
+    _probed: set[str] = field(default_factory=set)
+    _settled_at: Endpoint | None = None
+
+    def deploy(self, goal: DeployGoal, *, dry_run: bool = False) -> Release:
+        """Make `goal.version` champion or challenger.
+
+        Raises DeploymentFailedError or PlatformError; traffic is then as it was.
+        """
+
+        def planner(found: Endpoint | None) -> Plan:
+            plan = plan_deploy(found, goal)
+            self._check_quota(plan)
+            return plan
+
+        return self._release(goal.endpoint, planner, dry_run=dry_run)
+
+    def rollback(self, goal: RollbackGoal, *, dry_run: bool = False) -> Release:
+        """Go back to where the last change came from, or to `goal.to`."""
+        return self._release(
+            goal.endpoint, lambda found: plan_rollback(found, goal), dry_run=dry_run
+        )
+
+    def history(self, endpoint: str) -> list[Change]:
+        """The changes of an endpoint, newest first; none where there is no endpoint."""
+        found = self.platform.endpoint(endpoint)
+        return read_history(found.tags) if found else []
+
+    def _release(
+        self, name: str, planner: Callable[[Endpoint | None], Plan], *, dry_run: bool
+    ) -> Release:
+        if dry_run:
+            plan = planner(self.platform.endpoint(name))
+            self._tell(plan)
+            return _report(plan, plan.after, dry_run=True)
+        self._probed.clear()
+        patience = Patience(self.clock, self.timeout_s, self.reporter.note)
+        with ExitStack() as stack:
+            patience.retry(lambda: stack.enter_context(self.platform.lock(name)))
+            first, last = self._carry_out(name, planner, patience)
+            after = rows_of(self._settled_at or self.platform.endpoint(name))
+        return _report(first, after, dry_run=False, hints=last.hints)
+
+    def _carry_out(
+        self, name: str, planner: Callable[[Endpoint | None], Plan], patience: Patience
+    ) -> tuple[Plan, Plan]:
+        first = plan = planner(self._settled(name, patience))
+        self._tell(plan)
+        for _ in range(_PLANS_AT_MOST):
+            newer = self._follow(plan, name, planner, patience)
+            if newer is None:
+                return first, plan
+            self.reporter.note(f"{name} was changed by somebody else meanwhile: planned anew")
+            plan = newer
+        raise PlatformError(f"{name} keeps being changed by somebody else", hint="try again later")
+
+    def _follow(
+        self,
+        plan: Plan,
+        name: str,
+        planner: Callable[[Endpoint | None], Plan],
+        patience: Patience,
+    ) -> Plan | None:
+        """Do the steps; before traffic moves, look again. Returns a newer plan where one is due."""
+        for step in plan.steps:
+            if isinstance(step, Shift):
+                newer = planner(self._settled(name, patience))
+                if newer.shift != plan.shift:
+                    return newer
+            self.reporter.note(f"{name}: {step.describe()}")
+            self._do(step, plan, patience)
+        return None
+
+    def _settled(self, name: str, patience: Patience) -> Endpoint | None:
+        """Look at the endpoint once nothing is under way on it."""
+
+        def look() -> Endpoint | None:
+            found = self.platform.endpoint(name)
+            if found is None:
+                return None
+            ours = [d.name for d in found.deployments if d.state == "updating" and version_of(d)]
+            if found.state == "updating" or ours:
+                raise EndpointBusyError(f"{', '.join(ours) or name} is being changed")
+            return found
+
+        return patience.retry(look)
+
+    def _do(self, step: Step, plan: Plan, patience: Patience) -> None:
+        name = plan.endpoint
+        self._settled_at = None
+        match step:
+            case CreateEndpoint():
+                tags = {MODEL_TAG: step.model}
+                patience.retry(lambda: self.platform.create_endpoint(name, tags))
+            case StartEndpoint():
+                self._start(name)
+            case CreateDeployment():
+                self._create(step, name, patience)
+            case ProbeDeployment():
+                self._probe(step.name, plan)
+            case Shift():
+                self._shift(step, name, patience)
+            case Settle():
+                self._settle(name, patience)
+            case DeleteDeployment():
+                patience.retry(lambda: self.platform.delete_deployment(name, step.name))
+
+    def _start(self, name: str) -> None:
+        if not isinstance(self.platform, Stoppable):
+            raise PlatformError(f"{name} is stopped, and {self.platform.target} cannot start it")
+        self.platform.start(name)
+
+    def _create(self, step: CreateDeployment, name: str, patience: Patience) -> None:
+        spec = step.spec
+        try:
+            patience.retry(
+                lambda: self.platform.create_deployment(name, spec, timeout_s=patience.left_s)
+            )
+        except DeploymentFailedError as failure:
+            self._drop_failed(name, spec.name, failure.log, patience)
+            raise
+
+    def _probe(self, deployment: str, plan: Plan) -> None:
+        if deployment in self._probed:
+            return
+        probe = self.platform.probe(plan.endpoint, deployment)
+        for pause_s in _PROBE_PAUSES_S:
+            if probe.good:
+                break
+            self.clock.sleep(pause_s)
+            probe = self.platform.probe(plan.endpoint, deployment)
+        if not probe.good:
+            raise self._refused(deployment, probe.problem or "no answer", plan)
+        self._probed.add(deployment)
+
+    def _refused(self, deployment: str, problem: str, plan: Plan) -> PlatformError:
+        message = (
+            f"{deployment} on {plan.endpoint} failed its probe: {problem}; traffic is as it was"
+        )
+        if plan.action == "rollback":
+            return PlatformError(message, hint=f"guardian endpoints {plan.model} --check")
+        log = self.platform.logs(plan.endpoint, deployment)
+        patience = Patience(self.clock, self.timeout_s, self.reporter.note)
+        self._drop_failed(plan.endpoint, deployment, log, patience)
+        return PlatformError(message, hint=f"guardian endpoints {plan.model}")
+
+    def _drop_failed(self, name: str, deployment: str, log: str, patience: Patience) -> None:
+        """Show the container's log and remove what failed, unless it has a role or traffic."""
+        if log.strip():
+            self.reporter.quote(f"log of {deployment}", log)
+        endpoint = self.platform.endpoint(name)
+        found = endpoint.deployment(deployment) if endpoint else None
+        if endpoint is None or found is None:
+            return
+        in_use = found.traffic > 0 or roles_on(endpoint).of(version_of(found)) is not None
+        if self.keep_failed or in_use:
+            self.reporter.note(f"{deployment} stays deployed at {found.traffic}%, as it is")
+            return
+        patience.retry(lambda: self.platform.delete_deployment(name, deployment))
+        alone = len(endpoint.deployments) == 1
+        left = f"{name} stays, without deployments" if alone else "traffic is as it was"
+        self.reporter.note(f"{deployment} is removed (--keep-failed would keep it); {left}")
+
+    def _shift(self, step: Shift, name: str, patience: Patience) -> None:
+        when = timestamp(self.clock)
+        who = self.platform.who()
+
+        def shift() -> Endpoint:
+            found = self.platform.endpoint(name)
+            tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
+            if step.pending:
+                tags |= write_pending(Pending(step.roles, when))
+            if step.noted:
+                change = Change(when, who, step.action, step.source, step.target, step.why)
+                tags |= add_change(found.tags if found else {}, change)
+            return self.platform.update_endpoint(name, traffic=step.traffic, tags=tags)
+
+        patience.retry(shift)
+
+    def _settle(self, name: str, patience: Patience) -> None:
+        """Take the mark away, as the last call of all: whoever is cut off after it was done."""
+        tags: dict[str, str | None] = {PENDING_TAG: None}
+        self._settled_at = patience.retry(lambda: self.platform.update_endpoint(name, tags=tags))
+
+    def _check_quota(self, plan: Plan) -> None:
+        if isinstance(self.platform, Metered):
+            for step in plan.steps:
+                if isinstance(step, CreateDeployment) and not step.anew:
+                    self.platform.check_quota(step.spec)
+
+    def _tell(self, plan: Plan) -> None:
+        for note in plan.notes:
+            self.reporter.note(note)
+        if not plan.steps:
+            self.reporter.note(f"{plan.endpoint}: nothing to do, all is as asked for")
+
+
+def _report(
+    plan: Plan, after: tuple[Row, ...], *, dry_run: bool, hints: tuple[str, ...] | None = None
+) -> Release:
+    return Release(
+        model=plan.model,
+        endpoint=plan.endpoint,
+        action=plan.action if plan.steps else "none",
+        before=plan.before,
+        after=after,
+        steps=tuple(step.describe() for step in plan.steps),
+        dry_run=dry_run,
+        hints=plan.hints if hints is None else hints,
+    )

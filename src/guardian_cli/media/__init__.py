@@ -1,0 +1,1 @@
+"""Everything between a name on the command line and frames in memory."""

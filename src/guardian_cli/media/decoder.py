@@ -1,0 +1,253 @@
+"""Frames of a file or stream, decoded in a process that may crash, hang or eat memory.
+
+    with Decoder() as decoder:
+        decoding = decoder.open("video.mp4", DecodeSettings())
+        for frame in decoding.frames(): ...
+        decoding.tally
+
+The process is started when it is needed, used for one source after another, and replaced when it
+dies. SourceError's `kind` is one of: missing, empty, unreadable, playlist, no-video, encrypted,
+no-frames, crashed, timeout, memory, stopped (closed from another thread).
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from guardian_cli.errors import SourceError
+from guardian_cli.media import messages
+from guardian_cli.media.frames import DecodeTally, Frame
+from guardian_cli.media.worker_process import (
+    COMMAND,
+    START_S,
+    Budget,
+    WorkerDiedError,
+    WorkerLateError,
+    WorkerProcess,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from guardian_cli.media.frames import DecodeSettings, MediaFacts, Window
+    from guardian_cli.media.worker_process import Message
+
+_STOP_S = 2.0
+_STREAMS = ("rtsp://", "rtsps://")
+
+
+class Decoder:
+    """Owns one worker process. One source at a time: opening the next closes the one before."""
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        self._command = command
+        self._worker: WorkerProcess | None = None
+        self._orders = itertools.count(1)
+        self._decoding: SourceDecoding | None = None
+        self._tired = False
+
+    def open(self, location: str, settings: DecodeSettings) -> SourceDecoding:
+        """Return a source to be decoded: a local path, or an rtsp:// URL. Nothing happens yet."""
+        if self._decoding is not None:
+            self._decoding.close()
+        if self._tired:
+            self.discard()
+        if not location.casefold().startswith(_STREAMS):
+            location = str(Path(location).absolute())
+        self._decoding = SourceDecoding(self, location, settings)
+        return self._decoding
+
+    def worker(self) -> WorkerProcess:
+        """Return the running worker, started if need be; raise SourceError if it won't run."""
+        if self._worker is None:
+            worker = WorkerProcess(self._command)
+            try:
+                worker.receive(Budget(START_S))
+            except (WorkerDiedError, WorkerLateError):
+                why = worker.last_words() or "no reason given"
+                worker.dispose()
+                message = f"the decoder process does not start ({why})"
+                raise SourceError(message, kind="crashed") from None
+            self._worker = worker
+        return self._worker
+
+    def next_order(self) -> int:
+        """Return a number that no order had before."""
+        return next(self._orders)
+
+    def note_tired(self) -> None:
+        """Replace the worker before it gets another order: it can't get rid of something."""
+        self._tired = True
+
+    def discard(self) -> None:
+        """End the worker; the next source gets a new one."""
+        worker, self._worker, self._tired = self._worker, None, False
+        if worker is not None:
+            worker.dispose()
+
+    def kill(self) -> None:
+        """End the worker from another thread than the one that reads from it."""
+        if self._worker is not None:
+            self._worker.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process number while there is one."""
+        return self._worker.pid if self._worker is not None else None
+
+    def close(self) -> None:
+        """End the worker; idempotent."""
+        if self._decoding is not None:
+            self._decoding.close()
+        self.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class SourceDecoding:
+    """One source being decoded (see `Decoding`). Use it in one thread; `close` from any."""
+
+    def __init__(self, decoder: Decoder, location: str, settings: DecodeSettings) -> None:
+        self._decoder = decoder
+        self._location = location
+        self._settings = settings
+        self._budget = Budget(settings.timeout_s)
+        self._facts: MediaFacts | None = None
+        self._tally = _nothing_seen(settings)
+        self._order: int | None = None
+        self._opened = False
+        self._closed = False
+        self._reading = threading.Lock()
+
+    @property
+    def facts(self) -> MediaFacts | None:
+        """What is known of the source; None until its first frame comes."""
+        return self._facts
+
+    @property
+    def tally(self) -> DecodeTally:
+        """What was seen so far; final once `frames` has ended or raised."""
+        return self._tally
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the samples in time order; raise SourceError when the source can't be scanned."""
+        if self._opened or self._closed:
+            raise RuntimeError("a source is decoded once")
+        self._opened = True
+        order = self._decoder.next_order()
+        yield from self._carry_out(
+            order, messages.open_order(order, self._location, self._settings)
+        )
+
+    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+        """Yield frames at least `step_s` apart inside the windows, after `frames`, in order."""
+        if not self._opened or self._closed or self._order is not None or not windows:
+            return
+        order = self._decoder.next_order()
+        tally = self._tally
+        try:
+            yield from self._carry_out(order, messages.again_order(order, windows, step_s))
+        finally:
+            self._tally = tally
+
+    def _carry_out(self, order: int, command: bytes) -> Iterator[Frame]:
+        worker = self._decoder.worker()
+        self._order = order
+        try:
+            worker.send(command)
+            while (message := self._receive(worker, order)).header["type"] != "end":
+                if message.header["type"] == "error":
+                    self._order = None
+                    raise SourceError(message.header["message"], kind=message.header["kind"])
+                if message.image is not None:
+                    yield Frame(message.header["time_s"], message.image)
+            self._order = None
+        except WorkerDiedError as death:
+            if self._closed:
+                raise self._lost("given up before its end", "stopped") from None
+            raise self._lost(f"the decoder crashed on it ({death})", "crashed") from None
+        except WorkerLateError:
+            message_text = f"not decoded within {self._settings.timeout_s:g} s"
+            raise self._lost(message_text, "timeout") from None
+        finally:
+            if self._order is not None:
+                self._stop(worker)
+
+    def _receive(self, worker: WorkerProcess, order: int) -> Message:
+        while True:
+            with self._reading:
+                message = worker.receive(self._budget)
+            if message.header.get("order") != order:
+                continue
+            self._note(message)
+            return message
+
+    def _note(self, message: Message) -> None:
+        if message.header.get("tally") is not None:
+            self._tally = messages.tally_from(message.header["tally"])
+        if message.header.get("tired"):
+            self._decoder.note_tired()
+        if message.header["type"] == "facts":
+            self._facts = messages.facts_from(message.header["facts"])
+
+    def _lost(self, message: str, kind: str) -> SourceError:
+        """Give the worker up; what was seen until then stays known, and is never complete."""
+        self._order = None
+        self._closed = True
+        self._tally = replace(self._tally, reached_end=False, complete=False)
+        self._decoder.discard()
+        return SourceError(message, kind=kind)
+
+    def _stop(self, worker: WorkerProcess) -> None:
+        """Make the worker drop what it does, gently if it listens."""
+        order, self._order = self._order, None
+        self._tally = replace(self._tally, reached_end=False, complete=False)
+        try:
+            worker.send(messages.stop_order(order or 0))
+            budget = Budget(_STOP_S)
+            while True:
+                header = worker.receive(budget).header
+                if header.get("order") == order and header["type"] in ("end", "error"):
+                    return
+        except (WorkerDiedError, WorkerLateError):
+            self._closed = True
+            self._decoder.discard()
+
+    def close(self) -> None:
+        """Give the worker back; idempotent. From another thread it ends the worker at once."""
+        self._closed = True
+        if self._order is None:
+            return
+        if not self._reading.acquire(blocking=False):
+            self._decoder.kill()
+            return
+        self._reading.release()
+        worker = self._decoder.worker()
+        self._stop(worker)
+
+
+def _nothing_seen(settings: DecodeSettings) -> DecodeTally:
+    return DecodeTally(
+        duration_s=None,
+        decode=settings.mode,
+        frames_decoded=0,
+        frames_scored=0,
+        largest_gap_s=None,
+        reached_end=False,
+        decode_errors=0,
+        complete=False,
+    )

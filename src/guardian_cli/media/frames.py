@@ -1,0 +1,111 @@
+"""What a decoder tells about a source: frames with their time, facts, and what was really seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+DecodeMode = Literal["fast", "full"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture and when it is shown.
+
+    `time_s` is seconds on the video's own clock, 0 being the first video frame. `image` is
+    H x W x 3, uint8, BGR, upright, pixels square, its shorter side at most what was asked for.
+    """
+
+    time_s: float
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What the container says and the decoder confirms. Pixels are as shown: rotation applied."""
+
+    kind: Literal["video", "image"]
+    width: int
+    height: int
+    duration_s: float | None
+    codec: str | None
+    rotation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeTally:
+    """What was really seen of a source, so far or in the end; the raw material of `coverage`.
+
+    `duration_s` is the video track's own length where known, else the end of what was decoded.
+    `largest_gap_s` is the widest stretch without a scored frame, both ends of the video included.
+    `complete` means: the end was reached, nothing was damaged, and no frames are missing in a gap
+    over `max_gap_s`; `notes` say in words what stands against it, and what else there is to know.
+    """
+
+    duration_s: float | None
+    decode: DecodeMode
+    frames_decoded: int
+    frames_scored: int
+    largest_gap_s: float | None
+    reached_end: bool
+    decode_errors: int
+    complete: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """How to decode: sampling interval, limits, and the shorter side the detectors want (pixels).
+
+    `threads` is how many the decoder may use, 0 for as many as it likes; `for_s` is for streams.
+    In fast mode frames are left out of videos of at least `skip_over_px` pixels over all frames:
+    below (about a second of decoding) there is nothing to win.
+    """
+
+    every_s: float = 1.0
+    mode: DecodeMode = "fast"
+    max_gap_s: float = 2.0
+    short_side_px: int = 336
+    timeout_s: float = 600.0
+    memory_mb: int = 4096
+    for_s: float | None = None
+    threads: int = 0
+    skip_over_px: float = 5e8
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time to look at again, in seconds, both ends included."""
+
+    start_s: float
+    end_s: float
+
+
+class Decoding(Protocol):
+    """One source being decoded. Use it in one thread; `close` may come from another."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the samples in time order; raise SourceError when the source can't be scanned."""
+
+    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+        """Yield frames at least `step_s` apart inside the windows, in time order, after `frames`.
+
+        Their times are those that a first pass gives. Stills and live streams yield nothing.
+        """
+
+    @property
+    def facts(self) -> MediaFacts | None:
+        """What is known of the source; None until its first frame comes, final after the last."""
+
+    @property
+    def tally(self) -> DecodeTally:
+        """What was seen so far; final once `frames` has ended or raised."""
+
+    def close(self) -> None:
+        """Give the worker back; idempotent."""

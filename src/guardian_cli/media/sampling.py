@@ -1,0 +1,225 @@
+"""Which frames to look at: a monotone clock, the grid of sample times, and what the file promised.
+
+Pure functions and small state machines; no I/O, no media library. All times are seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.media.frames import Window
+
+TOLERANCE_S = 1e-6
+DEFAULT_INTERVAL_S = 1 / 25
+SHORTEST_INTERVAL_S = 1 / 240
+LONGEST_INTERVAL_S = 1.0
+_OVERLAP_S = 0.25
+_SQUEEZED_S = 0.001
+
+
+def frame_interval(frames_per_s: float) -> float:
+    """Return the seconds between frames of a claimed rate; 25/s where the claim is past belief."""
+    if not math.isfinite(frames_per_s) or frames_per_s <= 0:
+        return DEFAULT_INTERVAL_S
+    interval_s = 1 / frames_per_s
+    if interval_s < SHORTEST_INTERVAL_S:
+        return DEFAULT_INTERVAL_S
+    return min(interval_s, LONGEST_INTERVAL_S)
+
+
+def rounded(time_s: float) -> float:
+    """Round to a microsecond; two ways to a stamp, off by float noise, give the same time."""
+    return round(time_s + 1e-10, 6)
+
+
+class Clock:
+    """The video's own clock: 0 at the first frame, strictly increasing whatever the stamps do.
+
+    Where a stamp is missing or steps back, the clock goes on by the typical frame interval, so that
+    no frames hide behind a reset of the time stamps.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self.interval_s = interval_s
+        self.stepped_back = False
+        self.last_s: float | None = None
+        self._offset_s: float | None = None
+        self._shifted_s: float | None = None
+        self._behind = 0
+
+    def tell(self, stamp_s: float | None) -> float:
+        """Return the time of the next frame, given its container time stamp (None: it has none)."""
+        self.last_s = time_s = self._next(stamp_s)
+        return rounded(time_s)
+
+    def _next(self, stamp_s: float | None) -> float:
+        if self.last_s is None:
+            self._offset_s = stamp_s
+            return 0.0
+        if stamp_s is None:
+            return self.last_s + self.interval_s
+        if self._offset_s is None:
+            self._offset_s = stamp_s - self.last_s - self.interval_s
+        for offset_s in (self._offset_s, self._shifted_s):
+            if offset_s is not None and stamp_s - offset_s > self.last_s + TOLERANCE_S:
+                self._behind = 0
+                return stamp_s - offset_s
+        return self._step(stamp_s)
+
+    def _step(self, stamp_s: float) -> float:
+        """Go on past a stamp that does not advance.
+
+        A short overlap is squeezed together, so that it does not move all that follows; a reset, or
+        an overlap that lasts, goes on at the usual pace, and later stamps count from there.
+        """
+        assert self.last_s is not None  # noqa: S101 - `_next` has set it
+        self.stepped_back = True
+        self._behind += 1
+        back_s = self.last_s - (stamp_s - (self._offset_s or 0.0))
+        brief = back_s <= _OVERLAP_S and self._behind * self.interval_s <= _OVERLAP_S
+        if brief and self._shifted_s is None:
+            return self.last_s + min(_SQUEEZED_S, self.interval_s)
+        time_s = self.last_s + self.interval_s
+        self._shifted_s = stamp_s - time_s
+        return time_s
+
+
+class Grid:
+    """The sample times 0, every, 2·every, … of which each is due once, at the first frame there."""
+
+    def __init__(self, every_s: float) -> None:
+        if not every_s > 0:
+            raise ValueError("every_s must be over 0")
+        self.every_s = every_s
+        self.due = 0
+
+    @property
+    def due_s(self) -> float:
+        """The sample time that comes next."""
+        return self.due * self.every_s
+
+    def wants(self, time_s: float) -> bool:
+        """Say whether a frame at `time_s` is the first at or after the time that is due."""
+        return time_s >= self.due_s - TOLERANCE_S
+
+    def take(self, time_s: float) -> None:
+        """Note that the frame at `time_s` was looked at: what is due lies after it."""
+        self.due = max(self.due + 1, bucket_of(time_s, self.every_s) + 1)
+
+
+def bucket_of(time_s: float, every_s: float) -> int:
+    """Return the number of the last grid time at or before `time_s`."""
+    number = math.floor((time_s + TOLERANCE_S) / every_s)
+    while number * every_s - TOLERANCE_S > time_s:
+        number -= 1
+    while (number + 1) * every_s - TOLERANCE_S <= time_s:
+        number += 1
+    return number
+
+
+@dataclass(slots=True)
+class Outline:
+    """What a track promises before anything is decoded, read packet by packet.
+
+    Memory grows with the number of sample times, not with the number of packets. `discarded` are
+    packets that an edit list leaves out, `leading` those shown before the first key frame, which
+    not every decoder can give.
+    `steady` is False where stamps are missing or start again, so that stamps alone say little.
+    """
+
+    every_s: float
+    packets: int = 0
+    empty_packets: int = 0
+    discarded: int = 0
+    leading: int = 0
+    start_s: float | None = None
+    first_s: float = math.inf
+    last_s: float = -math.inf
+    last_duration_s: float = 0.0
+    steady: bool = True
+    _order_s: float = -math.inf
+    _firsts: dict[int, float] = field(default_factory=dict)
+    _buckets: list[int] | None = None
+
+    def add(
+        self,
+        stamp_s: float | None,
+        order_s: float | None,
+        duration_s: float,
+        *,
+        empty: bool = False,
+    ) -> None:
+        """Note a packet: presentation stamp, decoding stamp (None: it has none), and duration."""
+        self.packets += 1
+        if empty:
+            self.empty_packets += 1
+            return
+        if order_s is not None:
+            self.steady = self.steady and order_s >= self._order_s - TOLERANCE_S
+            self._order_s = order_s
+        if stamp_s is None:
+            self.steady = False
+            return
+        self.leading += self.start_s is not None and stamp_s < self.start_s
+        self.first_s = min(self.first_s, stamp_s)
+        if stamp_s > self.last_s:
+            self.last_s, self.last_duration_s = stamp_s, max(0.0, duration_s)
+        self._note_first(stamp_s)
+
+    def _note_first(self, stamp_s: float) -> None:
+        self.start_s = stamp_s if self.start_s is None else self.start_s
+        bucket = bucket_of(stamp_s - self.start_s, self.every_s)
+        if stamp_s < self._firsts.get(bucket, math.inf):
+            self._firsts[bucket] = stamp_s
+            self._buckets = None
+
+    def matches(self, stamp_s: float | None) -> bool:
+        """Say whether the decoder's first frame is the one from which the buckets were counted."""
+        return (
+            self.steady
+            and stamp_s is not None
+            and self.start_s is not None
+            and abs(stamp_s - self.start_s) <= TOLERANCE_S
+        )
+
+    def ideal(self, number: int) -> float | None:
+        """Return the time (0 = first frame) of the first packet at or after grid time `number`."""
+        if self._buckets is None:
+            self._buckets = sorted(self._firsts)
+        at = bisect_left(self._buckets, number)
+        if at == len(self._buckets) or self.start_s is None:
+            return None
+        return self._firsts[self._buckets[at]] - self.start_s
+
+
+class WindowCursor:
+    """Picks frames at least `step_s` apart inside ascending windows, both ends included."""
+
+    def __init__(self, windows: Sequence[Window], step_s: float) -> None:
+        self.windows = sorted(windows, key=lambda window: (window.start_s, window.end_s))
+        self.step_s = step_s
+        self._at = 0
+        self._taken_s = -math.inf
+
+    @property
+    def start_s(self) -> float | None:
+        """Where the window that is due starts, or None when all are done."""
+        return self.windows[self._at].start_s if self._at < len(self.windows) else None
+
+    def wants(self, time_s: float) -> bool:
+        """Say whether the frame at `time_s` is to be looked at; call it with ascending times."""
+        while self._at < len(self.windows) and time_s > self.windows[self._at].end_s + TOLERANCE_S:
+            self._at += 1
+        if self._at == len(self.windows):
+            return False
+        inside = time_s >= self.windows[self._at].start_s - TOLERANCE_S
+        if inside and time_s >= self._taken_s + self.step_s - TOLERANCE_S:
+            self._taken_s = time_s
+            return True
+        return False

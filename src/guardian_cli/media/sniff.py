@@ -1,0 +1,132 @@
+"""What a file is by its first bytes: a still picture, a playlist, plain text, or perhaps a video.
+
+Pure. The name is looked at only where bytes can't tell (a stream of JPEGs starts like a photo).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    Buffer = bytes | memoryview
+
+Sniffed = Literal[
+    "jpeg", "png", "webp", "avif", "heif", "bmp", "tiff", "jpeg2000", "playlist", "text", "media"
+]
+HEAD_BYTES = 65536
+
+_PLAYLIST = re.compile(
+    rb"\s*(?:#EXTM3U|#EXT-X-|ffconcat\s+version|v=0\s|\[playlist\]|\[reference\]|<asx\b|<smil\b|<mpd\b"
+    rb"|<\?wpl\b|rtsptext|\[internetshortcut\]|<playlist\b|<smoothstreamingmedia\b|<assetmap\b"
+    rb"|<manifest\b|<compositionplaylist\b)",
+    re.IGNORECASE,
+)
+_CONCAT_LINE = re.compile(rb"^\s*file\s+['\"]?\S", re.IGNORECASE)
+_ADDRESS_LINE = re.compile(rb"^\s*(?:https?|rtsp|rtmp|mms|ftp)://\S+\s*$", re.MULTILINE)
+_XML_LIST = re.compile(
+    rb"<(?:mpd|asx|smil|playlist|smoothstreamingmedia|manifest)\b", re.IGNORECASE
+)
+_TEXT_BYTES = frozenset(b"\t\n\r\f\x1b") | frozenset(range(0x20, 0x7F))
+_HEIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc")
+_JPEG_STREAM_ENDINGS = (".mjpeg", ".mjpg")
+
+
+def sniff(head: bytes, name: str = "") -> Sniffed:
+    """Say what the first bytes of a file are; `name` is the file's name."""
+    picture = _picture(head)
+    if picture == "jpeg" and name.casefold().endswith(_JPEG_STREAM_ENDINGS):
+        return "media"
+    if picture is not None:
+        return picture
+    start = head[3:] if head.startswith(b"\xef\xbb\xbf") else head
+    if _PLAYLIST.match(start) or _CONCAT_LINE.match(start):
+        return "playlist"
+    if not _is_text(head):
+        return "media"
+    return "playlist" if _XML_LIST.search(head) or _ADDRESS_LINE.search(head) else "text"
+
+
+def _picture(head: bytes) -> Sniffed | None:
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "media" if may_be_animated_png(head) else "png"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return _heif(head)
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        return "tiff"
+    if head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
+        return "jpeg2000"
+    return "bmp" if _is_bmp(head) else None
+
+
+def _heif(head: bytes) -> Sniffed:
+    """Tell AVIF pictures from sequences, which are videos, and from HEIC, which none can read."""
+    brands = head[8 : min(len(head), max(16, int.from_bytes(head[:4], "big")))]
+    if b"avis" in brands:
+        return "media"
+    return "avif" if b"avif" in brands else "heif"
+
+
+def _is_bmp(head: bytes) -> bool:
+    return (
+        head[:2] == b"BM"
+        and len(head) >= 18
+        and head[14:18]
+        in (
+            b"\x0c\0\0\0",
+            b"\x28\0\0\0",
+            b"\x34\0\0\0",
+            b"\x38\0\0\0",
+            b"\x6c\0\0\0",
+            b"\x7c\0\0\0",
+        )
+    )
+
+
+def may_be_animated_png(head: bytes) -> bool:
+    """Say whether an acTL chunk (an animation) comes, or may come, before the first image data."""
+    at = 8
+    while at + 8 <= len(head):
+        (size,), kind = struct.unpack(">I", head[at : at + 4]), head[at + 4 : at + 8]
+        if kind == b"acTL":
+            return True
+        if kind == b"IDAT":
+            return False
+        at += 12 + size
+    return True
+
+
+def is_animated_webp(head: bytes) -> bool:
+    """Say whether the extended header of a WebP file has the animation bit."""
+    return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
+
+
+def webp_pixels(head: bytes) -> int:
+    """Return the canvas of an extended WebP file in pixels, at least 1."""
+    if len(head) < 30:
+        return 1
+    sides = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
+    return math.prod(sides)
+
+
+def webp_frames(data: Buffer) -> int:
+    """Count the animation frames (ANMF chunks) that a WebP file has."""
+    view, at, frames = memoryview(data), 12, 0
+    while at + 8 <= len(view):
+        frames += bytes(view[at : at + 4]) == b"ANMF"
+        size = int.from_bytes(view[at + 4 : at + 8], "little")
+        at += 8 + size + (size & 1)
+    return frames
+
+
+def _is_text(head: bytes) -> bool:
+    """Plain ASCII, or UTF-8/UTF-16 with a mark at its start: no video begins like that."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
+        return True
+    return bool(head) and not frozenset(head[:4096]) - _TEXT_BYTES

@@ -1,0 +1,1 @@
+"""How a finished scan is shown: one output format a file."""

@@ -1,0 +1,102 @@
+"""Shows what trainings found: guardian.train/1, or a calm table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.reports.lifecycle_documents import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from guardian_cli.console import Console
+    from guardian_cli.training.report import TrainReport
+
+Json = dict[str, Any]
+SCHEMA = "guardian.train/1"
+
+
+def show_trainings(
+    console: Console, target: str, reports: Sequence[TrainReport], *, as_json: bool, named: bool
+) -> None:
+    """Show one training, or all of a `train` that named no model."""
+    for report in reports:
+        for note in report.notes:
+            console.note(f"{report.model}: {note}")
+    if as_json:
+        one = named and len(reports) == 1
+        parts = [training_part(report, target) for report in reports]
+        document = {"schema": SCHEMA, **(parts[0] if one else {"trainings": parts})}
+        console.result(to_text(document))
+    else:
+        for report in reports:
+            console.show(training_table(report))
+    for report in reports:
+        console.note(f"hint: guardian deploy {report.model}")
+
+
+def training_part(report: TrainReport, target: str) -> Json:
+    """The part of guardian.train/1 that one model takes."""
+    return {
+        "target": target,
+        "model": report.model,
+        "version": report.version,
+        "run_id": report.run_id,
+        "metrics": dict(report.metrics),
+        "data": dict(report.data),
+        "training": dict(report.training),
+        "notes": list(report.notes),
+    }
+
+
+def training_table(report: TrainReport) -> RenderableType:
+    """A few lines: how good, against what, on which data."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, value in _rows(report.metrics, report.data, report.training):
+        table.add_row(f"  {name}", Text(value))
+    title = Text.assemble((report.model, "bold"), f"  version {report.version}")
+    return Group(title, table)
+
+
+def _rows(
+    metrics: Mapping[str, Any], data: Mapping[str, Any], training: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    rate = metrics["threshold_false_positive_rate"]
+    found = metrics["true_positive_rate"]
+    positives = f"{data['positives']} positive ({data['positive']}), {data['groups']} groups"
+    left_out = f", {data['left_out_count']} left out" if data["left_out_count"] else ""
+    return [
+        ("AUC", _with_interval(metrics["auc"], metrics["auc_interval"])),
+        (
+            "metadata alone",
+            _with_interval(metrics["metadata_auc"], metrics["metadata_auc_interval"]),
+        ),
+        ("ECE", _number(metrics["ece"])),
+        (
+            f"threshold for {rate:.0%}",
+            f"{_number(metrics['threshold'])}, which finds {found:.0%} of the positives",
+        ),
+        (
+            "data",
+            f"{data['source']}: {data['n']} {data['kind']}, {positives}{left_out}",
+        ),
+        ("judged by", f"{training['method']}, {metrics['n']} files"),
+        ("backbone", f"{training['backbone']}, seed {training['seed']}"),
+    ]
+
+
+def _with_interval(value: float | None, interval: Sequence[float | None]) -> str:
+    low, high = (_number(bound) for bound in interval)
+    return f"{_number(value)}  (95%: {low} to {high})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

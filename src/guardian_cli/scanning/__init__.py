@@ -1,0 +1,1 @@
+"""The use-case behind `guardian scan`: sources in, verdicts with evidence out."""

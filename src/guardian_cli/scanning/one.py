@@ -1,0 +1,254 @@
+"""One source from its name to its result: open, sample, score, look again, judge."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from guardian_cli.errors import GuardianError, SourceError
+from guardian_cli.reports.result import ScanResult, SourceFailure, Timing
+from guardian_cli.scanning.samples import SampleCollector
+from guardian_cli.scanning.scorer import ScoringStopped
+from guardian_cli.verdict.policy import DetectorReport, judge
+from guardian_cli.verdict.timeline import LOOK_FACTOR, windows_to_look_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from guardian_cli.config import Config
+    from guardian_cli.detectors.panel import Panel
+    from guardian_cli.media.decoder import Decoder
+    from guardian_cli.media.frames import DecodeSettings, Decoding, Frame
+    from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.progress import Progress
+    from guardian_cli.scanning.scorer import Scorer
+    from guardian_cli.verdict.timeline import Sample
+
+HASH_CHUNK_BYTES = 1 << 20
+REPORTED = ("clip", "endpoint", "nudenet")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTools:
+    """What every source of a run is scanned with; `fetch` brings an address into a folder."""
+
+    config: Config
+    panel: Panel
+    scorer: Scorer
+    decoding: DecodeSettings
+    progress: Progress
+    fetch: Callable[[str, Path], Path]
+    keep_frames: bool = False
+    offline: bool = False
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    """Time spent waiting for the decoder, out of all the time a source took."""
+
+    started_s: float = field(default_factory=time.perf_counter)
+    decode_s: float = 0.0
+    collect_s: float = 0.0
+
+    def timed(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        while True:
+            before_s = time.perf_counter()
+            frame = next(frames, None)
+            self.decode_s += time.perf_counter() - before_s
+            if frame is None:
+                return
+            yield frame
+
+    def collected(self, collector: SampleCollector, frames: Iterator[Frame]) -> list[Sample]:
+        before_s = time.perf_counter()
+        try:
+            return collector.collect(self.timed(frames))
+        finally:
+            self.collect_s += time.perf_counter() - before_s
+
+    def timing(self) -> Timing:
+        wall_s = time.perf_counter() - self.started_s
+        return Timing(wall_s, self.decode_s, max(0.0, self.collect_s - self.decode_s))
+
+
+@dataclass(slots=True)
+class _Scan:
+    """One source's scan in the making."""
+
+    source: Source
+    tools: ScanTools
+    decoder: Decoder
+    watch: _Stopwatch = field(default_factory=_Stopwatch)
+    sha256: str | None = None
+    decoding: Decoding | None = None
+    collector: SampleCollector | None = None
+
+    def run(self) -> ScanResult:
+        if self.source.kind == "stream":
+            return self.scan(self.source.location)
+        if self.source.kind == "url":
+            with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
+                return self.scan_file(self.fetch(Path(folder)))
+        if self.source.kind == "file":
+            return self.scan_file(Path(self.source.location))
+        raise _not_scannable(self.source)
+
+    def fetch(self, folder: Path) -> Path:
+        if self.tools.offline:
+            raise SourceError("not fetched: --offline touches no network", kind="offline")
+        return self.tools.fetch(self.source.location, folder)
+
+    def scan_file(self, path: Path) -> ScanResult:
+        self.sha256 = digest_of(path)
+        return self.scan(str(path))
+
+    def scan(self, location: str) -> ScanResult:
+        if self.source.kind == "stream" and self.tools.offline:
+            raise SourceError("not opened: --offline touches no network", kind="offline")
+        self.decoding = self.decoder.open(location, self.tools.decoding)
+        config = self.tools.config
+        self.collector = SampleCollector(
+            self.tools.scorer, tuple(config.categories), config.fusion, self.note_progress
+        )
+        first = self.watch.collected(self.collector, self.decoding.frames())
+        second = self.look_again(first)
+        return self.result(first, second)
+
+    def note_progress(self, time_s: float) -> None:
+        decoding = self.decoding
+        duration_s = decoding.tally.duration_s if decoding else None
+        self.tools.progress.frame(self.source.shown, time_s, duration_s)
+
+    def look_again(self, first: Sequence[Sample]) -> list[Sample]:
+        """Look densely around hot samples that stand alone; none where that can't be done."""
+        decoding, collector = self.decoding, self.collector
+        if decoding is None or collector is None or self.kind == "image":
+            return []
+        review = {name: limits.review for name, limits in self.tools.config.categories.items()}
+        windows = windows_to_look_at(first, review)
+        if not windows:
+            return []
+        step_s = self.tools.decoding.every_s / LOOK_FACTOR
+        try:
+            return self.watch.collected(collector, decoding.look_again(windows, step_s))
+        except SourceError:
+            # What could not be looked at again stays unconfirmed, which counts for review.
+            return []
+
+    @property
+    def kind(self) -> Literal["video", "image"]:
+        facts = self.decoding.facts if self.decoding else None
+        return facts.kind if facts else "video"
+
+    def result(self, first: Sequence[Sample], second: Sequence[Sample]) -> ScanResult:
+        decoding, config = self.decoding, self.tools.config
+        if decoding is None:
+            raise SourceError("no frame could be judged", kind="no-frames")
+        detectors = self.detectors()
+        verdict = judge(
+            first,
+            second,
+            limits=config.categories,
+            policy=config.policy,
+            tally=decoding.tally,
+            every_s=self.tools.decoding.every_s,
+            detectors=detectors,
+            kind=self.kind,
+            offline=self.tools.offline,
+        )
+        return ScanResult(
+            source=self.source.shown,
+            source_id=self.source.identity,
+            sha256=self.sha256,
+            verdict=verdict.verdict,
+            reasons=verdict.reasons,
+            degraded=verdict.degraded,
+            media=decoding.facts,
+            coverage=decoding.tally,
+            detectors=detectors,
+            categories=verdict.categories,
+            samples=(*first, *second) if self.tools.keep_frames else None,
+            timing=self.watch.timing(),
+            every_s=self.tools.decoding.every_s,
+        )
+
+    def failure(self, error: SourceError) -> ScanResult:
+        decoding = self.decoding
+        return ScanResult(
+            source=self.source.shown,
+            source_id=self.source.identity,
+            sha256=self.sha256,
+            verdict="error",
+            reasons=(str(error),),
+            degraded=False,
+            media=decoding.facts if decoding else None,
+            coverage=decoding.tally if decoding else None,
+            detectors=self.detectors(),
+            categories={},
+            samples=None,
+            timing=self.watch.timing(),
+            error=SourceFailure(error.kind, str(error)),
+        )
+
+    def detectors(self) -> tuple[DetectorReport, ...]:
+        collector = self.collector
+        present = []
+        for index, detector in enumerate(self.tools.scorer.detectors):
+            info = detector.info
+            reason = collector.failures.get(index) if collector else None
+            frames = collector.answered[index] if collector else 0
+            status: Literal["ok", "degraded"] = "degraded" if reason else "ok"
+            present.append(
+                DetectorReport(info.name, info.category, info.model, status, reason, frames)
+            )
+        absent = [
+            DetectorReport(
+                gone.info.name, gone.info.category, gone.info.model, gone.status, gone.reason
+            )
+            for gone in self.tools.panel.absent
+        ]
+        return tuple(sorted([*present, *absent], key=lambda one: REPORTED.index(one.name)))
+
+
+def scan_source(source: Source, tools: ScanTools, decoder: Decoder) -> ScanResult:
+    """Scan one source; what is wrong with it becomes a result, never an exception."""
+    scan = _Scan(source, tools, decoder)
+    try:
+        return scan.run()
+    except SourceError as error:
+        return scan.failure(error)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+        return scan.failure(SourceError(message, kind="unreadable"))
+    except (GuardianError, ScoringStopped):
+        raise
+    except Exception as error:  # noqa: BLE001 - a bug met in one file must not stop the rest
+        message = f"unexpected {type(error).__name__}: {error}"
+        return scan.failure(SourceError(message, kind="internal"))
+    finally:
+        if scan.decoding is not None:
+            scan.decoding.close()
+        tools.progress.finished(source.shown)
+
+
+def digest_of(path: Path) -> str | None:
+    """Return a file's SHA-256 in hex; None for what is no regular file."""
+    if not path.is_file():
+        return None
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _not_scannable(source: Source) -> SourceError:
+    if source.kind == "unsupported":
+        return SourceError("only http, https and rtsp addresses can be scanned", kind="unsupported")
+    if source.kind == "closed":
+        return SourceError("this folder cannot be read", kind="unreadable")
+    return SourceError("no such file", kind="missing")

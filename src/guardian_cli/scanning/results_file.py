@@ -1,0 +1,126 @@
+"""The file behind `--resume`: one line a finished source, appended whole, repaired after a kill."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from guardian_cli.errors import UsageError
+from guardian_cli.verdict.policy import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Line = dict[str, Any]
+LINE_SCHEMA = "guardian.scan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is kept in memory of a source's newest line, so that a million of them fit."""
+
+    verdict: Outcome
+    sha256: str | None
+    offset: int
+
+
+class ResultsFile:
+    """Results of a batch, the newest line of every source. One guardian at a time per file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; UsageError when it can't be, is in use, or holds other things."""
+        self.path = path
+        self.held: dict[str, Held] = {}
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: not a regular file", hint="name a file to keep results in")
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be opened: {error.strerror}") from error
+        try:
+            self._lock()
+            self._end = self._load()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add one result in a single write, so that a kill leaves whole lines only."""
+        data = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        self._write(data)
+        self._keep(line, self._end)
+        self._end += len(data)
+
+    def newest(self) -> Iterator[Line]:
+        """Every source's newest line, in the order in which the sources first came."""
+        with self.path.open("rb") as file:
+            for held in self.held.values():
+                file.seek(held.offset)
+                yield json.loads(file.readline())
+
+    def close(self) -> None:
+        """Give the file free for others."""
+        os.close(self._fd)
+
+    def _keep(self, line: Mapping[str, Any], offset: int) -> None:
+        key = str(line.get("source_id") or line["source"])
+        self.held[key] = Held(line["verdict"], line.get("sha256"), offset)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{self.path}: another guardian is writing to it") from error
+        except OSError:
+            # A file system without locks: the user has only one guardian there, or must.
+            return
+
+    def _load(self) -> int:
+        """Read all lines, mend the end that a kill left, and return the file's length in bytes."""
+        end = 0
+        with self.path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = _parse(raw)
+                if line is not None:
+                    self._keep(line, end)
+                elif _is_torn(raw):
+                    os.ftruncate(self._fd, end)
+                    return end
+                else:
+                    raise UsageError(
+                        f"{self.path}:{number}: not a line of guardian scan --jsonl",
+                        hint="name a new file, or one that --resume made",
+                    )
+                end += len(raw)
+        if end and not raw.endswith(b"\n"):
+            self._write(b"\n")
+            end += 1
+        return end
+
+
+def _is_torn(raw: bytes) -> bool:
+    """Whether this is the beginning of a line of ours that a kill cut off; never someone else's."""
+    start = json.dumps({"schema": LINE_SCHEMA}).removesuffix("}").encode()
+    return not raw.endswith(b"\n") and raw[: len(start)] == start[: len(raw)]
+
+
+def _parse(raw: bytes) -> Line | None:
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    if not isinstance(line, dict) or line.get("schema") != LINE_SCHEMA:
+        return None
+    known = line.get("verdict") in get_args(Outcome) and isinstance(line.get("source"), str)
+    return line if known else None

@@ -1,0 +1,224 @@
+"""`guardian scan` from a request to an exit code: builds the tools, runs the batch."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from guardian_cli.config import calm_threads, load_settings
+from guardian_cli.detectors.panel import Panel, PanelOptions, build_panel
+from guardian_cli.errors import UsageError
+from guardian_cli.media.decoder import Decoder
+from guardian_cli.media.fetching import fetch_url
+from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.media.sources import expand_sources
+from guardian_cli.scanning.batch import Batch
+from guardian_cli.scanning.one import ScanTools, scan_source
+from guardian_cli.scanning.outlet import Outlet
+from guardian_cli.scanning.progress import make_progress
+from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.verdict.policy import exit_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from guardian_cli.config import Settings
+    from guardian_cli.console import Console
+    from guardian_cli.media.sources import Source
+    from guardian_cli.reports.result import ScanResult
+    from guardian_cli.scanning.outlet import OutputFormat
+    from guardian_cli.scanning.progress import Progress
+    from guardian_cli.verdict.policy import FailOn
+
+MOST_DOWNLOAD_BYTES = 16 << 30
+LONGEST_GOODBYE_S = 5.0
+CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """Everything the command line says."""
+
+    sources: tuple[str, ...]
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    config_file: Path | None = None
+    output: OutputFormat = "table"
+    frames: bool = False
+    decode: Literal["fast", "full"] = "fast"
+    model_config: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    no_endpoints: bool = False
+    offline: bool = False
+    fail_on: FailOn = "review"
+    workers: int | None = None
+    resume: Path | None = None
+    for_s: float | None = None
+
+
+def run_scan(request: ScanRequest, console: Console) -> int:
+    """Scan everything that was named and return the exit code.
+
+    Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
+    """
+    settings = load_settings(request.config_file, flags=request.flags)
+    sources = expand_sources(request.sources, sys.stdin or ())
+    _check(request, sources)
+    for warning in settings.warnings:
+        console.warn(warning)
+    with _terminated_like_interrupted(), Outlet(request.output, console, request.resume) as outlet:
+        waiting = outlet.not_yet_held(sources)
+        _scan_all(request, settings, waiting, outlet, console)
+        return exit_code(outlet.finish(), request.fail_on)
+
+
+def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
+    if request.for_s is not None and not 0 < request.for_s < math.inf:
+        raise UsageError("--for must be over 0 seconds", hint="guardian scan rtsp://… --for 60")
+    if request.model_config is not None and not request.model_config.is_file():
+        raise UsageError(f"--model-config {request.model_config}: no such file")
+    pretrained = str(request.flags.get("clip", {}).get("pretrained", ""))
+    if pretrained.endswith(CHECKPOINT_ENDINGS) and not os.path.isfile(pretrained):  # noqa: PTH113
+        raise UsageError(f"--pretrained {pretrained}: no such file")
+    if request.for_s is None and any(source.kind == "stream" for source in sources):
+        raise UsageError(
+            "a stream has no end: say how long to watch it", hint="guardian scan rtsp://… --for 60"
+        )
+
+
+def _scan_all(
+    request: ScanRequest,
+    settings: Settings,
+    sources: Sequence[Source],
+    outlet: Outlet,
+    console: Console,
+) -> None:
+    if not sources:
+        return
+    panel = _panel(request, settings, sources, console)
+    workers = min(request.workers or _cores(), len(sources))
+    stop = threading.Event()
+    with ExitStack() as stack:
+        progress = stack.enter_context(make_progress(len(sources), console))
+        scorer = Scorer(panel.detectors)
+        crew = _Crew(_tools(request, settings, panel, scorer, progress, workers, stop))
+        batch = Batch(sources, crew.make_work, workers)
+        # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
+        stack.callback(batch.join, LONGEST_GOODBYE_S)
+        stack.callback(scorer.stop)
+        stack.callback(crew.close)
+        stack.callback(stop.set)
+        stack.callback(batch.stop)
+        for result in batch.results():
+            outlet.put(result)
+    _summarise(panel, console)
+
+
+def _panel(
+    request: ScanRequest, settings: Settings, sources: Sequence[Source], console: Console
+) -> Panel:
+    if all(source.kind in {"missing", "unsupported", "closed"} for source in sources):
+        return Panel(offline=request.offline)
+    calm_threads()
+    options = PanelOptions(
+        no_endpoints=request.no_endpoints,
+        offline=request.offline,
+        device=request.device,
+        precision=request.precision,
+        model_config=request.model_config,
+        on_download=console.note,
+    )
+    panel = build_panel(settings, options)
+    for gone in panel.absent:
+        if gone.status == "unavailable":
+            console.warn(f"{gone.info.name} is not available: {gone.reason}")
+    return panel
+
+
+def _tools(
+    request: ScanRequest,
+    settings: Settings,
+    panel: Panel,
+    scorer: Scorer,
+    progress: Progress,
+    workers: int,
+    stop: threading.Event,
+) -> ScanTools:
+    scan = settings.config.scan
+    decoding = DecodeSettings(
+        every_s=scan.every,
+        mode=request.decode,
+        max_gap_s=scan.max_gap_s,
+        short_side_px=panel.short_side_px,
+        timeout_s=scan.timeout_s,
+        memory_mb=scan.memory_mb,
+        for_s=request.for_s,
+        threads=max(1, _cores() // workers),
+    )
+    return ScanTools(
+        config=settings.config,
+        panel=panel,
+        scorer=scorer,
+        decoding=decoding,
+        progress=progress,
+        fetch=lambda url, folder: fetch_url(
+            url, folder, timeout_s=scan.timeout_s, max_bytes=MOST_DOWNLOAD_BYTES, stop=stop
+        ),
+        keep_frames=request.frames,
+        offline=request.offline,
+    )
+
+
+class _Crew:
+    """One decoder for each worker thread; `close` ends them all, from any thread."""
+
+    def __init__(self, tools: ScanTools) -> None:
+        self._tools = tools
+        self._decoders: list[Decoder] = []
+        self._lock = threading.Lock()
+
+    def make_work(self) -> Callable[[Source], ScanResult]:
+        decoder = Decoder()
+        with self._lock:
+            self._decoders.append(decoder)
+        return lambda source: scan_source(source, self._tools, decoder)
+
+    def close(self) -> None:
+        with self._lock:
+            for decoder in self._decoders:
+                decoder.close()
+
+
+def _summarise(panel: Panel, console: Console) -> None:
+    for detector in panel.detectors:
+        summary = detector.summary()
+        if summary:
+            console.note(summary)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM clean up as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,146 @@
+"""Frames of many videos in, scores out: batches across sources, detectors side by side.
+
+Every source submits its frames from its own thread; each detector has one queue and as many threads
+as it may have calls at once, and fills its batches from whatever frames wait, whichever video they
+are from. A bounded number of frames is under way, so memory does not grow with a video's length.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from guardian_cli.detectors.base import Answer, Detector
+
+FRAMES_UNDER_WAY = 128
+
+
+class ScoringStopped(Exception):  # noqa: N818 - a signal, not an error of the user's
+    """The scorer was stopped while a frame waited."""
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A frame under way: filled in by every detector, then `wait` returns."""
+
+    image: NDArray[np.uint8] | None
+    waiting: int
+    scores: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    done: threading.Event = field(default_factory=threading.Event)
+    crash: BaseException | None = None
+
+    def wait(self) -> None:
+        """Block until every detector has answered; raise what a detector died of."""
+        self.done.wait()
+        if self.crash is not None:
+            raise self.crash
+
+
+class Scorer:
+    """Runs detectors over submitted frames. Use as a context manager; `stop` ends it at once."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        self.detectors = tuple(detectors)
+        self._queues: list[queue.SimpleQueue[Ticket | None]] = []
+        self._room = threading.Semaphore(FRAMES_UNDER_WAY)
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        for index, detector in enumerate(self.detectors):
+            self._queues.append(queue.SimpleQueue())
+            for _ in range(max(1, detector.concurrency)):
+                thread = threading.Thread(target=self._serve, args=(index, detector), daemon=True)
+                self._threads.append(thread)
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, image: NDArray[np.uint8]) -> Ticket:
+        """Hand in one upright BGR image (H x W x 3, uint8); blocks while too many are under way."""
+        while not self._room.acquire(timeout=0.5):
+            if self._stopped.is_set():
+                raise ScoringStopped
+        if self._stopped.is_set():
+            raise ScoringStopped
+        ticket = Ticket(image, len(self.detectors))
+        if not self.detectors:
+            self._finish(ticket)
+        for waiting in self._queues:
+            waiting.put(ticket)
+        return ticket
+
+    def stop(self) -> None:
+        """End the threads; frames that wait get ScoringStopped."""
+        self._stopped.set()
+        for index, detector in enumerate(self.detectors):
+            for _ in range(max(1, detector.concurrency)):
+                self._queues[index].put(None)
+            detector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _serve(self, index: int, detector: Detector) -> None:
+        waiting = self._queues[index]
+        while (first := waiting.get()) is not None:
+            batch = [first, *_more(waiting, detector.batch_size - 1)]
+            if self._stopped.is_set():
+                self._give_up(batch, ScoringStopped())
+                continue
+            try:
+                images = [ticket.image for ticket in batch if ticket.image is not None]
+                answer = detector.score(images)
+            except BaseException as error:  # noqa: BLE001 - handed to every source that waits
+                self._give_up(batch, error)
+                continue
+            self._answer(index, batch, answer)
+
+    def _answer(self, index: int, batch: list[Ticket], answer: Answer) -> None:
+        with self._lock:
+            for ticket, scores in zip(batch, answer.scores, strict=True):
+                ticket.scores[index] = scores
+                if answer.failure is not None and not scores:
+                    ticket.failures[index] = answer.failure
+                ticket.waiting -= 1
+                if ticket.waiting == 0:
+                    self._finish(ticket)
+
+    def _give_up(self, batch: list[Ticket], error: BaseException) -> None:
+        with self._lock:
+            for ticket in batch:
+                if not ticket.done.is_set():
+                    ticket.crash = error
+                    self._finish(ticket)
+
+    def _finish(self, ticket: Ticket) -> None:
+        if ticket.done.is_set():
+            return
+        ticket.image = None
+        ticket.done.set()
+        self._room.release()
+
+
+def _more(waiting: queue.SimpleQueue[Ticket | None], most: int) -> list[Ticket]:
+    """What waits already, up to `most`; never blocks."""
+    batch: list[Ticket] = []
+    while len(batch) < most:
+        try:
+            ticket = waiting.get_nowait()
+        except queue.Empty:
+            break
+        if ticket is None:
+            waiting.put(None)
+            break
+        batch.append(ticket)
+    return batch

@@ -1,0 +1,126 @@
+"""The artifact that training saves and every endpoint loads: a folder with two files.
+
+    model.json            the card: what the network is, how pictures enter it, how logits leave it
+    weights.safetensors   every tensor of the network, the backbone's too: nothing is downloaded
+
+Standard library only, so that reading a card costs nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import torch
+
+FORMAT = "guardian.model/1"
+CARD_NAME = "model.json"
+WEIGHTS_NAME = "weights.safetensors"
+VIEWS = ("squash", "squares")
+
+# What CLIP was trained with; a network of one's own may take it as well.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class FormatError(ValueError):
+    """The folder holds no model of ours, or a damaged one; the message names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is.
+
+    `architecture` and `options` go to `networks.build_network`. `input_px` is the side of the
+    square that the network sees; `views` says how a frame becomes squares: "squash" (the whole
+    frame, squeezed into one) or "squares" (as many as cover the frame; the largest score counts).
+    `mean` and `std` are per RGB channel, for values in 0..1. The score of a logit z is
+    1 / (1 + exp(-(z / temperature + bias))), Platt's scaling. `threshold` is the score that
+    training proposes, `data_digest` names the data it has seen.
+    """
+
+    model: str
+    category: str
+    architecture: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    input_px: int = 96
+    views: str = "squash"
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    temperature: float = 1.0
+    bias: float = 0.0
+    threshold: float = 0.5
+    data_digest: str = ""
+    format: str = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise FormatError(f"the format is {self.format!r}, this guardian reads {FORMAT!r}")
+        if self.views not in VIEWS:
+            raise FormatError(f"views is {self.views!r}, not one of {', '.join(VIEWS)}")
+        if not 8 <= self.input_px <= 1024:
+            raise FormatError(f"input_px is {self.input_px}, not in 8..1024")
+        if not self.temperature > 0:
+            raise FormatError(f"temperature is {self.temperature}, not over 0")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+            raise FormatError("mean and std must be three numbers each, std over 0")
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write model.json, whole or not at all."""
+    text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
+    partial = folder / (CARD_NAME + ".part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / CARD_NAME)  # noqa: PTH105 - as atomic as it gets
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read model.json. Raises FormatError."""
+    path = folder / CARD_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise FormatError(f"{path}: is no JSON object")
+    known = {one.name for one in dataclasses.fields(ModelCard)}
+    if unknown := sorted(set(data) - known):
+        raise FormatError(f"{path}: unknown key {unknown[0]!r}")
+    for name in ("mean", "std"):
+        if name in data:
+            data[name] = tuple(data[name])
+    try:
+        return ModelCard(**data)
+    except (TypeError, FormatError) as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def save_model(folder: Path, card: ModelCard, network: torch.nn.Module) -> None:
+    """Write the artifact: the weights first, the card last, so that a card means a whole model."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    partial = folder / (WEIGHTS_NAME + ".part")
+    save_file(tensors, partial)
+    os.replace(partial, folder / WEIGHTS_NAME)  # noqa: PTH105 - as atomic as it gets
+    write_card(folder, card)
+
+
+def find_artifact(folder: Path) -> Path:
+    """Find the folder with model.json at or under a folder. Raises FormatError for none or two."""
+    if (folder / CARD_NAME).is_file():
+        return folder
+    found = sorted(path.parent for path in folder.rglob(CARD_NAME))
+    if len(found) != 1:
+        raise FormatError(f"{folder}: {len(found)} files named {CARD_NAME} in it, not one")
+    return found[0]

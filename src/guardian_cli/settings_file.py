@@ -1,0 +1,121 @@
+"""guardian.yaml as plain data, with the line on which every key stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import yaml
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """What a settings file holds: `data` as written, `lines` key path -> line number from 1."""
+
+    path: Path
+    data: dict[str, Any]
+    lines: Mapping[KeyPath, int]
+
+    def where(self, keys: KeyPath) -> str:
+        """`guardian.yaml:12` for the key, or for the nearest key above it that has a line."""
+        for end in range(len(keys), 0, -1):
+            if keys[:end] in self.lines:
+                return f"{self.path}:{self.lines[keys[:end]]}"
+        return str(self.path)
+
+
+def read_settings(path: Path) -> SettingsFile:
+    """Read a YAML file; ConfigError when it can't be read, is no mapping or names a key twice."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {_reason(error)}") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = _lines_of(root, path) if root is not None else {}
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{_yaml_place(path, error)}: not valid YAML: {_problem(error)}"
+        ) from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}:1: a mapping of keys is expected, not {type(data).__name__}")
+    return SettingsFile(path, data, lines)
+
+
+def _lines_of(root: yaml.Node, path: Path) -> dict[KeyPath, int]:
+    import yaml
+
+    lines: dict[KeyPath, int] = {}
+    stack: list[tuple[yaml.Node, KeyPath]] = [(root, ())]
+    above: dict[int, int] = {}
+    while stack:
+        node, at = stack.pop()
+        # An alias shows the same node again: once is enough, and inside itself it has no end.
+        if isinstance(node, yaml.CollectionNode):
+            if id(node) in above:
+                if above[id(node)] < len(at) and _is_inside(node, node):
+                    line = node.start_mark.line + 1
+                    raise ConfigError(f"{path}:{line}: {'.'.join(map(str, at))}: refers to itself")
+                continue
+            above[id(node)] = len(at)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                here = (*at, str(key.value))
+                line = key.start_mark.line + 1
+                if here in lines:
+                    raise ConfigError(f"{path}:{line}: {'.'.join(map(str, here))}: named twice")
+                lines[here] = line
+                stack.append((value, here))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                here = (*at, index)
+                lines[here] = value.start_mark.line + 1
+                stack.append((value, here))
+    return lines
+
+
+def _is_inside(wanted: yaml.Node, node: yaml.Node) -> bool:
+    """Whether a node is found again below itself; looks at every node once."""
+    import yaml
+
+    seen: set[int] = set()
+    stack = [node]
+    while stack:
+        value = stack.pop().value
+        if not isinstance(value, list):
+            continue
+        for child in (
+            part for pair in value for part in (pair if isinstance(pair, tuple) else (pair,))
+        ):
+            if child is wanted:
+                return True
+            if isinstance(child, yaml.CollectionNode) and id(child) not in seen:
+                seen.add(id(child))
+                stack.append(child)
+    return False
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _yaml_place(path: Path, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"{path}:{mark.line + 1}" if mark else str(path)
+
+
+def _problem(error: Exception) -> str:
+    return getattr(error, "problem", None) or str(error).splitlines()[0]

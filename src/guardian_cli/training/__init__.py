@@ -1,0 +1,1 @@
+"""From labelled files, or drawn ones, to a registered version and what is known about it."""

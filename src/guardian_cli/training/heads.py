@@ -1,0 +1,115 @@
+"""What is trained: a score for each frame, and a clip's score made of them.
+
+A clip is a bag of frames of which only some may show what its label says (multiple-instance
+learning). Its logit is the mean of the upper half of its frames' logits, in the manner of Sultani
+et al. (2018), so that the network scores single frames, which is what an endpoint is asked for.
+Beside it, for clips, an attention over neighbouring frames (Ilse et al., 2018) learns from the same
+features: it steers training and says what time would add; it is not released.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch  # noqa: TID253 - a leaf: whoever imports it is about to train
+from torch import nn  # noqa: TID253 - as above
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ATTENTION_WIDTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class BagLogits:
+    """Logits of a batch: frames (B, T), bags (B,), and bags by attention (B,) for clips."""
+
+    frames: torch.Tensor
+    bags: torch.Tensor
+    temporal: torch.Tensor | None
+
+
+class TemporalAttention(nn.Module):
+    """Weighs frames by themselves and their neighbours."""
+
+    def __init__(self, features: int, width: int = _ATTENTION_WIDTH) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(features, width)
+        self.context = nn.Conv1d(width, width, 3, padding=1)
+        self.attend = nn.Linear(width, 1)
+        self.judge = nn.Linear(width, 1)
+
+    def forward(
+        self, features: torch.Tensor, frame_logits: torch.Tensor, real: torch.Tensor
+    ) -> torch.Tensor:
+        """(B, T, D), (B, T), (B, T) bool to (B,)."""
+        squeezed = nn.functional.gelu(self.squeeze(features)) * real.unsqueeze(-1)
+        seen: torch.Tensor = nn.functional.gelu(
+            self.context(squeezed.transpose(1, 2)).transpose(1, 2)
+        )
+        heat = self.attend(seen).squeeze(-1).masked_fill(~real, float("-inf"))
+        judged = frame_logits + self.judge(seen).squeeze(-1)
+        weights = torch.softmax(heat, dim=1)
+        logits: torch.Tensor = (weights * judged.masked_fill(~real, 0.0)).sum(dim=1)
+        return logits
+
+
+class BagNetwork(nn.Module):
+    """`embed` turns one input a frame into (N, features), `head` these into (N, 1) logits."""
+
+    def __init__(self, embed: nn.Module, head: nn.Module, features: int, *, temporal: bool) -> None:
+        super().__init__()
+        self.embed = embed
+        self.head = head
+        self.temporal = TemporalAttention(features) if temporal else None
+
+    def forward(self, inputs: torch.Tensor, real: torch.Tensor) -> BagLogits:
+        """Score the real frames of a batch: inputs (sum of `real`, ...), real (B, T) bool."""
+        features = self.embed(inputs)
+        logits = self.head(features).squeeze(1)
+        frames = torch.zeros(real.shape, dtype=logits.dtype, device=logits.device)
+        frames[real] = logits
+        bags = pool_logits(frames, real)
+        if self.temporal is None:
+            return BagLogits(frames, bags, None)
+        padded = features.new_zeros((*real.shape, features.shape[1]))
+        padded[real] = features
+        return BagLogits(frames, bags, self.temporal(padded, frames, real))
+
+
+class TinyEmbedding(nn.Module):
+    """The body of `serving.networks.TinyNetwork` as the first half of a BagNetwork."""
+
+    def __init__(self, features: Callable[[torch.Tensor], torch.Tensor], body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self._features = features
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, 3, px, px) to (N, features)."""
+        return self._features(pictures)
+
+
+def pool_logits(frames: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """The mean of the upper half (rounded up) of each row's real logits: (B, T) to (B,)."""
+    ranked = frames.masked_fill(~real, float("-inf")).sort(dim=1, descending=True).values
+    wanted = (real.sum(dim=1) + 1) // 2
+    places = torch.arange(frames.shape[1], device=frames.device)
+    chosen = places.unsqueeze(0) < wanted.unsqueeze(1)
+    return ranked.masked_fill(~chosen, 0.0).sum(dim=1) / wanted
+
+
+def bag_loss(
+    logits: BagLogits, targets: torch.Tensor, positive_weight: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of the bags, the rarer class weighing more; the attention's counts half."""
+    loss = nn.functional.binary_cross_entropy_with_logits(
+        logits.bags, targets, pos_weight=positive_weight
+    )
+    if logits.temporal is None:
+        return loss
+    beside = nn.functional.binary_cross_entropy_with_logits(
+        logits.temporal, targets, pos_weight=positive_weight
+    )
+    return loss + 0.5 * beside

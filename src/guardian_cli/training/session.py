@@ -1,0 +1,132 @@
+"""`guardian train` as it is typed: which models, where, with which tools."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardian_cli.config import calm_threads
+from guardian_cli.errors import GuardianError, PlatformError, UsageError
+from guardian_cli.lifecycle.platform import WorkspaceOptions
+from guardian_cli.training.progress import make_training_progress
+from guardian_cli.training.reading import open_reader
+from guardian_cli.training.train import Tools, TrainRequest, train_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.config import Settings
+    from guardian_cli.console import Console
+    from guardian_cli.lifecycle.models import Model
+    from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.training.backbones import BackboneName, Tower
+    from guardian_cli.training.report import TrainReport
+
+# Where runs work, also those whose platform is somewhere else.
+TRAINING_FOLDER = Path(".guardian") / "training"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What the command line says."""
+
+    data: Path | None = None
+    positive: str | None = None
+    backbone: BackboneName = "auto"
+    epochs: int | None = None
+    seed: int = 0
+    compute: str | None = None
+
+
+def train_all(
+    platform: Platform,
+    settings: Settings,
+    models: Sequence[Model],
+    options: TrainOptions,
+    console: Console,
+) -> tuple[list[TrainReport], GuardianError | None]:
+    """Train each model; what was trained, and the first failure of those that were not.
+
+    Raises UsageError for options that make no sense together, PlatformError without a workspace.
+    """
+    if options.data is not None and len(models) > 1:
+        raise UsageError(
+            f"--data is for one model; there are {len(models)}",
+            hint=f"guardian train {models[0].name} --data {options.data}",
+        )
+    if options.compute is not None:
+        return _train_there(platform, options.compute)
+    calm_threads()
+    _make_workspace(platform, console)
+    done: list[TrainReport] = []
+    failures: list[GuardianError] = []
+    for model in models:
+        request = TrainRequest(
+            model.name,
+            model.category,
+            options.data,
+            options.positive,
+            options.backbone,
+            options.epochs,
+            options.seed,
+        )
+        try:
+            done.append(_train_here(platform, settings, request, console))
+        except GuardianError as error:
+            if len(models) == 1:
+                raise
+            console.warn(f"{model.name}: {error}")
+            failures.append(error)
+    return done, next(iter(failures), None)
+
+
+def _train_here(
+    platform: Platform, settings: Settings, request: TrainRequest, console: Console
+) -> TrainReport:
+    with make_training_progress(request.model, console) as progress:
+        tools = Tools(
+            open_reader=lambda: open_reader(settings.config.scan.timeout_s),
+            load_tower=lambda: _load_tower(settings, console),
+            progress=progress,
+            reporter=console,
+            workers=max(1, os.cpu_count() or 1),
+        )
+        if request.data is not None:
+            request = replace(request, data=request.data.expanduser())
+        return train_model(request, platform.registry, TRAINING_FOLDER, tools)
+
+
+def _load_tower(settings: Settings, console: Console) -> Tower:
+    from guardian_cli.training.towers import load_tower  # noqa: PLC0415 - only CLIP needs it
+
+    return load_tower(settings.config.clip, console.note, offline=settings.hub_offline)
+
+
+def _train_there(
+    platform: Platform, compute: str
+) -> tuple[list[TrainReport], GuardianError | None]:
+    """Where a training would be sent to a cluster; no platform takes one yet."""
+    if platform.target == "local":
+        raise UsageError(
+            f"--compute {compute}: the target local has no clusters", hint="leave --compute out"
+        )
+    raise UsageError(
+        f"--compute {compute}: training as a job on {platform.target} is not built in",
+        hint="leave --compute out: the training runs here, the version is registered there",
+    )
+
+
+def _make_workspace(platform: Platform, console: Console) -> None:
+    """The embedded workspace is made when it is needed; one that costs money never is."""
+    options = WorkspaceOptions()
+    found = platform.look_at_workspace(options)
+    if found.complete:
+        return
+    if platform.target != "local":
+        raise PlatformError(
+            f"the workspace is not complete: {', '.join(found.missing)}", hint="guardian setup"
+        )
+    platform.create_workspace(options)
+    console.note(f"made the workspace {found.name}")

@@ -1,0 +1,154 @@
+"""`guardian train` for one model: data in, a registered version and its report out.
+
+    listing -> gallery -> groups -> folds -> networks -> metrics -> artifact -> version
+
+Each arrow leaves something in the run's folder, so the same command again goes on from there; the
+version is registered last, once, and the folder goes when that is done.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from guardian_cli import __version__
+from guardian_cli.errors import MissingError
+from guardian_cli.training.backbones import ClipBackbone, TinyBackbone
+from guardian_cli.training.data import check_classes, choose_positive
+from guardian_cli.training.learning import REPORT_NAME, Learning, learn
+from guardian_cli.training.publishing import publish
+from guardian_cli.training.simulate import Simulation
+from guardian_cli.training.workplace import open_workplace, take_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from guardian_cli.lifecycle.platform import Registry
+    from guardian_cli.training.backbones import Backbone, BackboneName, Tower
+    from guardian_cli.training.data import LeftOut, Listing
+    from guardian_cli.training.frames import Reader
+    from guardian_cli.training.progress import TrainingProgress
+    from guardian_cli.training.report import TrainReport
+
+# Simulated pictures are coarse: a small square shows all there is, in less than half the time.
+SIMULATED_PX = 64
+_SHOWN_LEFT_OUT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train. `data` None means simulated data, `simulated_items` how many of it."""
+
+    model: str
+    category: str
+    data: Path | None = None
+    positive: str | None = None
+    backbone: BackboneName = "auto"
+    epochs: int | None = None
+    seed: int = 0
+    simulated_items: int | None = None
+
+
+class Reporter(Protocol):
+    """Who tells the user."""
+
+    def note(self, text: str) -> None:
+        """Say something that is not the result."""
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What training needs of the outside: a reader of files, CLIP's weights, and ears.
+
+    `load_tower` raises MissingError when the weights can't be had; `workers` files are read at a
+    time.
+    """
+
+    open_reader: Callable[[], AbstractContextManager[Reader]]
+    load_tower: Callable[[], Tower]
+    progress: TrainingProgress
+    reporter: Reporter
+    workers: int = 2
+
+
+def train_model(
+    request: TrainRequest, registry: Registry, training: Path, tools: Tools
+) -> TrainReport:
+    """Train, judge, log and register one model; `training` is the folder that runs work in.
+
+    Raises UsageError for data that cannot be trained on, PlatformError for a registry that does not
+    answer, MissingError when the backbone that was asked for can't be had.
+    """
+    listing, reader = _list_data(request, tools)
+    positive = choose_positive(listing.labels, request.category, request.positive)
+    _tell_left_out(listing.left_out, tools.reporter)
+    check_classes(listing.items, listing.left_out, positive)
+    # A registry that does not answer is better known before the training than after.
+    registry.versions(request.model)
+    backbone, label = _choose_backbone(request, tools)
+    fingerprint = take_fingerprint(
+        listing,
+        positive=positive,
+        backbone=label,
+        epochs=request.epochs,
+        seed=request.seed,
+        guardian=__version__,
+    )
+    with open_workplace(training, request.model, fingerprint) as place:
+        if place.resumed:
+            tools.reporter.note(f"{request.model}: going on with a training that was interrupted")
+        if place.read(REPORT_NAME) is None:
+            with reader() as read:
+                learning = Learning(
+                    request.model, request.category, listing, positive, request.seed, request.epochs
+                )
+                found = learn(learning, backbone, label, read, place, tools.progress, tools.workers)
+            _tell_left_out(found, tools.reporter)
+        report = publish(place, registry, request.model)
+        place.remove()
+    return report
+
+
+def _list_data(
+    request: TrainRequest, tools: Tools
+) -> tuple[Listing, Callable[[], AbstractContextManager[Reader]]]:
+    if request.data is not None:
+        from guardian_cli.training.listings import load_listing  # noqa: PLC0415 - for real files
+
+        return load_listing(request.data), tools.open_reader
+    simulation = Simulation(request.category, request.seed, request.simulated_items)
+    tools.reporter.note(f"{request.model}: no --data, so it learns from simulated data")
+    return simulation.listing(), lambda: nullcontext(simulation)
+
+
+def _choose_backbone(request: TrainRequest, tools: Tools) -> tuple[Backbone, str]:
+    """The backbone, and a label for it that changes when its numbers would."""
+    simulated = request.data is None
+    tiny = TinyBackbone(px=SIMULATED_PX) if simulated else TinyBackbone()
+    if request.backbone == "tiny" or (request.backbone == "auto" and simulated):
+        return tiny, tiny.name
+    try:
+        tower = tools.load_tower()
+    except MissingError as error:
+        if request.backbone == "clip":
+            raise
+        tools.reporter.note(
+            f"{request.model}: {error}; it trains a small network of its own instead"
+        )
+        return tiny, tiny.name
+    return ClipBackbone(tower), f"clip {tower.label}"
+
+
+def _tell_left_out(left_out: tuple[LeftOut, ...], reporter: Reporter) -> None:
+    for one in left_out[:_SHOWN_LEFT_OUT]:
+        reporter.warn(f"left out: {one.line}")
+    if len(left_out) > _SHOWN_LEFT_OUT:
+        reporter.warn(
+            f"left out: {len(left_out) - _SHOWN_LEFT_OUT} more files; the report has them"
+        )

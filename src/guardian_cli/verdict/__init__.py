@@ -1,0 +1,1 @@
+"""From scores over time to a verdict: pure functions of numbers."""

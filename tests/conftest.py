@@ -1,0 +1,26 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.tiny_clip import tiny_clip  # noqa: F401 - a fixture
+
+# A machine that does other things too must not fail a test by being slow.
+settings.register_profile("guardian", deadline=None)
+settings.load_profile("guardian")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real videos, broken files and models; GUARDIAN_TEST_DATA names another."""
+    folder = Path(os.environ.get("GUARDIAN_TEST_DATA", REPOSITORY / ".." / "shared")).resolve()
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no test media in {folder}: set GUARDIAN_TEST_DATA")
+    return folder

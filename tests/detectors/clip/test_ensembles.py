@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardian_cli.detectors.clip.ensembles import score_ensembles
+
+SCALE = 100.0
+
+
+def unit(rng: np.random.Generator, count: int, width: int = 16) -> torch.Tensor:
+    vectors = rng.normal(size=(count, width))
+    return torch.from_numpy(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).float()
+
+
+def plain_score(
+    image: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, scale: float
+) -> float:
+    """The documented formula, one frame at a time, in float64."""
+    sides = []
+    for side in (positive, negative):
+        likeness = [scale * float(image.double() @ text.double()) for text in side]
+        top = max(likeness)
+        mean = sum(math.exp(value - top) for value in likeness) / len(likeness)
+        sides.append(top + math.log(mean))
+    return 1 / (1 + math.exp(min(700.0, sides[1] - sides[0])))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.floats(1, 100))
+def test_it_is_the_documented_formula(
+    seed: int, positives: int, negatives: int, scale: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    images, positive, negative = unit(rng, 3), unit(rng, positives), unit(rng, negatives)
+    scores = score_ensembles(images, positive, negative, scale)
+    expected = [plain_score(image, positive, negative, scale) for image in images]
+    assert scores.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_more_of_the_same_prompts_change_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    images, positive, negative = unit(rng, 4), unit(rng, 3), unit(rng, 5)
+    once = score_ensembles(images, positive, negative, SCALE)
+    often = score_ensembles(images, positive, negative.repeat(7, 1), SCALE)
+    assert often.tolist() == pytest.approx(once.tolist(), abs=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_sides_mirror_each_other_and_even_sides_score_a_half(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    images, positive, negative = unit(rng, 4), unit(rng, 3), unit(rng, 5)
+    score = score_ensembles(images, positive, negative, SCALE)
+    mirrored = score_ensembles(images, negative, positive, SCALE)
+    assert (score + mirrored).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
+    even = score_ensembles(images, positive, positive, SCALE)
+    assert even.tolist() == pytest.approx([0.5] * 4, abs=1e-5)
+
+
+def test_one_negative_that_fits_beats_many_positives_that_half_fit() -> None:
+    image = torch.tensor([[1.0, 0.0]])
+    exact, near = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.9, math.sqrt(1 - 0.81)]])
+    far = torch.tensor([[0.0, 1.0]])
+    score = score_ensembles(image, near.repeat(10, 1), torch.cat([exact, far.repeat(9, 1)]), SCALE)
+    assert score.item() < 0.01

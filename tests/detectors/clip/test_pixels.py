@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views
+from tests.tiny_clip import draw_frame
+
+SETTINGS = {
+    "size": 224,
+    "mean": open_clip.OPENAI_DATASET_MEAN,
+    "std": open_clip.OPENAI_DATASET_STD,
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("side", [64, 224, 336, 900])
+def test_a_square_frame_is_prepared_as_open_clip_does(side: int, interpolation: str) -> None:
+    settings = {**SETTINGS, "interpolation": interpolation}
+    frame = draw_frame(("red", "star"), size=(side, side), seed=2)
+    frame[::7] = np.random.default_rng(0).integers(0, 256, frame[::7].shape, dtype=np.uint8)
+    views, owners = cut_views([frame], Preprocessing.read(settings))
+    config = PreprocessCfg(**{key: settings[key] for key in settings})
+    theirs = image_transform_v2(config, is_train=False)(
+        Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    )
+    assert owners == [0]
+    assert views.shape == (1, 3, 224, 224)
+    one_step = 1 / 255 / min(open_clip.OPENAI_DATASET_STD)
+    difference = (views[0] - theirs).abs()
+    assert difference.max() <= 2.01 * one_step
+    assert difference.mean() <= 0.1 * one_step
+
+
+def test_frames_of_any_size_keep_their_own_views() -> None:
+    sizes = [(640, 360), (64, 64), (360, 640), (640, 360), (2, 2), (1920, 16), (1, 1)]
+    frames = [np.full((h, w, 3), 10 * i, np.uint8) for i, (w, h) in enumerate(sizes)]
+    views, owners = cut_views(frames, Preprocessing.read(SETTINGS))
+    assert len(owners) == len(views) == 2 + 1 + 2 + 2 + 1 + 8 + 1
+    mean, std = torch.tensor(SETTINGS["mean"]), torch.tensor(SETTINGS["std"])
+    for view, owner in zip(views, owners, strict=True):
+        grey = view.mean(dim=(1, 2)) * std + mean
+        assert (grey * 255).tolist() == pytest.approx([10 * owner] * 3, abs=0.01)
+
+
+def test_blue_comes_last() -> None:
+    frame = np.zeros((32, 32, 3), np.uint8)
+    frame[..., 0] = 255
+    views, _ = cut_views([frame], Preprocessing((32, 32), (0.0,) * 3, (1.0,) * 3))
+    assert views[0].mean(dim=(1, 2)).tolist() == pytest.approx([0.0, 0.0, 1.0])

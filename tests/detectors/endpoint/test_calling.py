@@ -1,0 +1,214 @@
+"""Calls through a scripted transport and a clock that only waiting moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.detectors.endpoint.breaker import CircuitBreaker
+from guardian_cli.detectors.endpoint.calling import Caller, Clock, Scored
+from guardian_cli.detectors.endpoint.client import Reply
+from guardian_cli.detectors.endpoint.failures import Failure, RetryPolicy, timed_out
+from guardian_cli.detectors.endpoint.protocol import read_scores
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+GOOD = Reply(200, {}, b"[0.25]", 0.031)
+REFUSED = Failure("connection refused", retry=True, attempt_strikes=1, call_strikes=0)
+
+
+def status(code: int, **headers: str) -> Reply:
+    return Reply(code, {name.replace("_", "-"): value for name, value in headers.items()}, b"", 0.0)
+
+
+@dataclass
+class FakeTime:
+    """Seconds pass when somebody waits, or when a transport says a request took some."""
+
+    now_s: float = 0.0
+    waits_s: list[float] = field(default_factory=list)
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        self.waits_s.append(seconds)
+        self.now_s += seconds
+        return stop.is_set()
+
+    def clock(self) -> Clock:
+        return Clock(
+            monotonic_s=lambda: self.now_s, wall_s=lambda: 0.0, wait=self.wait, chance=lambda: 0.0
+        )
+
+
+@dataclass
+class Script:
+    """A transport that gives what it was told to, the last one for ever."""
+
+    outcomes: list[Reply | Failure]
+    time: FakeTime
+    takes_s: float = 0.0
+    at_s: list[float] = field(default_factory=list)
+    on_post: Callable[[], None] = lambda: None
+    closed: bool = False
+
+    def post(self, body: bytes) -> Reply | Failure:
+        self.at_s.append(self.time.now_s)
+        self.time.now_s += self.takes_s
+        self.on_post()
+        return self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def caller(script: Script, policy: RetryPolicy | None = None) -> Caller:
+    clock = script.time.clock()
+    breaker = CircuitBreaker(clock.monotonic_s)
+    return Caller(script, breaker, policy=policy or RetryPolicy(), clock=clock, has_key=True)
+
+
+def ask(subject: Caller) -> Scored | Failure:
+    return subject.call(b"{}", lambda body: read_scores(body, 1, "nsfw"))
+
+
+@pytest.mark.parametrize(
+    "first", [status(500), status(502), status(503), status(424), status(429), REFUSED]
+)
+def test_what_passes_is_tried_again(first: Reply | Failure) -> None:
+    script = Script([first, GOOD], FakeTime())
+    assert ask(caller(script)) == Scored((0.25,), 0.031)
+    assert script.time.waits_s == [0.25]
+
+
+@pytest.mark.parametrize("code", [302, 400, 401, 403, 404])
+def test_what_does_not_pass_costs_one_request(code: int) -> None:
+    script = Script([status(code), GOOD], FakeTime())
+    outcome = ask(caller(script))
+    assert isinstance(outcome, Failure)
+    assert outcome.reason.startswith(str(code))
+    assert len(script.at_s) == 1
+
+
+def test_an_answer_without_sense_is_not_asked_for_again() -> None:
+    script = Script([Reply(200, {}, b"[NaN]", 0.0), GOOD], FakeTime())
+    outcome = ask(caller(script))
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "an answer that makes no sense: a score is NaN"
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_retry_after_is_kept_by_every_call(code: int) -> None:
+    script = Script([status(code, Retry_After="7"), GOOD], FakeTime())
+    subject = caller(script)
+    assert isinstance(ask(subject), Scored)
+    assert script.at_s == [0.0, 7.0]
+
+
+def test_a_retry_after_holds_back_the_other_threads_too() -> None:
+    time = FakeTime()
+    script = Script([status(429, Retry_After="7"), GOOD], time)
+    subject = caller(script)
+    second: list[Scored | Failure] = []
+
+    def wait(stop: threading.Event, seconds: float) -> bool:
+        if not second and seconds >= 7:
+            second.append(Failure("under way"))
+            second[0] = ask(subject)  # another frame's call, while the first one waits
+        return FakeTime.wait(time, stop, seconds)
+
+    clock = Clock(lambda: time.now_s, lambda: 0.0, wait, lambda: 0.0)
+    subject = Caller(
+        script, CircuitBreaker(clock.monotonic_s), policy=RetryPolicy(), clock=clock, has_key=True
+    )
+    assert isinstance(ask(subject), Scored)
+    assert isinstance(second[0], Scored)
+    assert script.at_s[1] == 7.0
+
+
+def test_a_retry_after_beyond_patience_fails_at_once_and_is_still_kept() -> None:
+    time = FakeTime()
+    script = Script([status(429, Retry_After="120"), GOOD], time)
+    subject = caller(script)
+    assert isinstance(ask(subject), Failure)
+    assert time.waits_s == []
+    time.now_s = 119
+    assert ask(subject) == Failure(
+        "circuit open: 429 Too Many Requests", call_strikes=0, not_asked=True
+    )
+    assert len(script.at_s) == 1
+    time.now_s = 120
+    assert isinstance(ask(subject), Scored)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "takes_s", "most_s", "most_requests"),
+    [
+        (timed_out("no answer within 10 s"), 10.0, 21.0, 2),
+        (status(504), 10.0, 21.0, 2),
+        (status(408), 5.0, 11.0, 2),
+        (REFUSED, 0.0, 2.0, 3),
+        (status(401), 0.0, 0.0, 3),
+        (status(500), 0.0, 6.0, 9),
+        (status(429, Retry_After="1"), 0.0, 18.0, 18),
+        (Reply(200, {}, b"{}", 0.0), 0.0, 0.0, 3),
+    ],
+)
+def test_a_dead_endpoint_has_a_bounded_cost(
+    outcome: Reply | Failure, takes_s: float, most_s: float, most_requests: int
+) -> None:
+    script = Script([outcome], FakeTime(), takes_s)
+    subject = caller(script)
+    reasons = [ask(subject) for _ in range(60)]
+    assert all(isinstance(reason, Failure) for reason in reasons)
+    assert script.time.now_s <= most_s
+    assert len(script.at_s) <= most_requests
+    last = reasons[-1]
+    assert isinstance(last, Failure)
+    assert last.reason.startswith("circuit open: ")
+
+
+def test_a_recovered_endpoint_is_found_again() -> None:
+    time = FakeTime()
+    script = Script([status(401), status(401), status(401), GOOD], time)
+    subject = caller(script)
+    for _ in range(5):
+        assert isinstance(ask(subject), Failure)
+    time.now_s += 30
+    assert isinstance(ask(subject), Scored)
+    assert isinstance(ask(subject), Scored)
+
+
+def test_closing_ends_a_pause_and_everything_after() -> None:
+    script = Script([status(503)], FakeTime())
+    subject = caller(script)
+    script.on_post = subject.close
+    outcome = ask(subject)
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "the scan was ended"
+    assert len(script.at_s) == 1
+    assert script.closed
+    assert isinstance(ask(subject), Failure)
+    assert len(script.at_s) == 1
+
+
+def test_a_probe_that_is_interrupted_does_not_block_the_next() -> None:
+    time = FakeTime()
+    script = Script([status(401)], time)
+    subject = caller(script)
+    for _ in range(3):
+        ask(subject)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    time.now_s += 30
+    script.on_post = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        ask(subject)
+    script.on_post = lambda: None
+    script.outcomes = [GOOD]
+    time.now_s += 60
+    assert isinstance(ask(subject), Scored)

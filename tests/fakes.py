@@ -1,0 +1,57 @@
+"""Fakes that implement the project's protocols; nothing is patched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from guardian_cli.detectors.base import Answer, DetectorInfo
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.uint8]
+
+
+def brightness(image: Image) -> float:
+    """A score anyone can compute: the mean of all pixels, 0..1."""
+    return float(image.mean()) / 255.0
+
+
+@dataclass
+class FakeDetector:
+    """Scores by a function of the picture; can fail, hold back, and counts its calls."""
+
+    info: DetectorInfo = field(default_factory=lambda: DetectorInfo("clip", None, "fake"))
+    categories: Sequence[str] = ("nsfw",)
+    short_side_px: int = 64
+    batch_size: int = 8
+    concurrency: int = 1
+    function: Callable[[Image], float] = brightness
+    failure: str | None = None
+    crash: Exception | None = None
+    gate: threading.Event | None = None
+    batches: list[int] = field(default_factory=list)
+    closed: bool = False
+
+    def score(self, images: Sequence[Image]) -> Answer:
+        if self.gate is not None:
+            self.gate.wait(timeout=30)
+        self.batches.append(len(images))
+        if self.crash is not None:
+            raise self.crash
+        if self.failure is not None:
+            return Answer([{} for _ in images], self.failure)
+        return Answer(
+            [{name: self.function(image) for name in self.categories} for image in images]
+        )
+
+    def summary(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        self.closed = True

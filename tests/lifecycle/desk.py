@@ -1,0 +1,69 @@
+"""Somebody at work with guardian, on a platform in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from guardian_cli.lifecycle.plan import rows_of
+from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
+from guardian_cli.lifecycle.releases import Release, Releases
+from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
+
+if TYPE_CHECKING:
+    from guardian_cli.lifecycle.plan import Row
+
+MODEL = "nsfw-detector"
+ENDPOINT = "nsfw-detector-endpoint"
+
+
+@dataclass
+class Desk:
+    """Somebody at work with guardian."""
+
+    platform: FakePlatform = field(default_factory=FakePlatform)
+    clock: FakeClock = field(default_factory=FakeClock)
+    reporter: FakeReporter = field(default_factory=FakeReporter)
+    timeout_s: float = 60.0
+    keep_failed: bool = False
+
+    @property
+    def releases(self) -> Releases:
+        return Releases(
+            self.platform, self.clock, self.reporter, self.timeout_s, keep_failed=self.keep_failed
+        )
+
+    def deploy(
+        self,
+        version: int,
+        *,
+        traffic: int | None = None,
+        promote: bool = False,
+        prune: bool = False,
+        dry_run: bool = False,
+        why: str | None = None,
+    ) -> Release:
+        goal = DeployGoal(
+            MODEL, ENDPOINT, str(version), "Standard_DS3_v2", 1, traffic, promote, prune, why
+        )
+        return self.releases.deploy(goal, dry_run=dry_run)
+
+    def rollback(
+        self, to: int | None = None, *, why: str | None = None, dry_run: bool = False
+    ) -> Release:
+        goal = RollbackGoal(MODEL, ENDPOINT, str(to) if to else None, why)
+        return self.releases.rollback(goal, dry_run=dry_run)
+
+    def state(self) -> dict[str, tuple[str | None, int]]:
+        """Role and traffic of each deployment."""
+        return told(self.rows())
+
+    def rows(self) -> tuple[Row, ...]:
+        return rows_of(self.platform.world.endpoints.get(ENDPOINT))
+
+    def history(self) -> list[tuple[str, str | None, str | None]]:
+        return [(c.action, c.source, c.target) for c in self.releases.history(ENDPOINT)]
+
+
+def told(rows: tuple[Row, ...]) -> dict[str, tuple[str | None, int]]:
+    return {row.name.removeprefix("version-"): (row.role, row.traffic) for row in rows}

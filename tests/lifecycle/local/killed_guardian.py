@@ -1,0 +1,67 @@
+"""`python -m tests.lifecycle.local.killed_guardian N deploy|promote|rollback VERSION`
+
+Works in the current folder like guardian, and kills itself with SIGKILL right after its Nth call
+to the platform.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.lifecycle.clock import SystemClock
+from guardian_cli.lifecycle.local.platform import LocalPlatform
+from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
+from guardian_cli.lifecycle.releases import Releases
+from tests.lifecycle.fake_platform import FakeReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardian_cli.lifecycle.releases import Release
+
+MODEL = "nsfw-detector"
+ENDPOINT = "nsfw-detector-endpoint"
+CALLS = {
+    "create_deployment", "create_endpoint", "delete_deployment", "endpoint", "lock", "probe",
+    "start", "update_endpoint",
+}  # fmt: skip
+
+
+class MortalPlatform:
+    """A platform whose process dies."""
+
+    def __init__(self, platform: LocalPlatform, dies_at: int) -> None:
+        self._platform = platform
+        self._calls_left = dies_at
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._platform, name)
+        return self._mortal(found) if name in CALLS else found
+
+    def _mortal(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._calls_left -= 1
+            answer = method(*args, **kwargs)
+            if self._calls_left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        return call
+
+
+def act(releases: Releases, action: str, version: str) -> Release:
+    """Do what the command of this name does."""
+    if action == "rollback":
+        return releases.rollback(RollbackGoal(MODEL, ENDPOINT))
+    promote = action == "promote"
+    goal = DeployGoal(MODEL, ENDPOINT, version, "Standard_DS3_v2", 1, promote=promote, prune=True)
+    return releases.deploy(goal)
+
+
+if __name__ == "__main__":
+    mortal: Any = MortalPlatform(LocalPlatform(Path()), int(sys.argv[1]))
+    act(Releases(mortal, SystemClock(), FakeReporter()), sys.argv[2], sys.argv[3])

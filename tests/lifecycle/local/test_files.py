@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.lifecycle.local.files import (
+    LockHeldError,
+    hold_lock,
+    is_locked,
+    make_private_folder,
+    write_private,
+)
+from guardian_cli.lifecycle.local.layout import Layout
+from guardian_cli.lifecycle.local.state import (
+    EndpointState,
+    LocalDeployment,
+    read_state,
+    write_state,
+)
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_private_file_is_its_owners_alone_and_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_private(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert mode(path) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "inside").touch()
+    with pytest.raises(OSError, match="folder"):
+        write_private(path, b"new")
+    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_lock_is_held_by_one_and_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    with hold_lock(path):
+        assert is_locked(path)
+        with pytest.raises(LockHeldError), hold_lock(path):
+            pass
+        got = threading.Event()
+
+        def wait() -> None:
+            with hold_lock(path, timeout_s=30):
+                got.set()
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        assert not got.is_set()
+    assert got.wait(30)
+    waiter.join()
+
+
+def hold_forever(path: Path, told: Connection) -> None:
+    with hold_lock(path):
+        told.send("held")
+        signal.pause()
+
+
+def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    holder = context.Process(target=hold_forever, args=(path, there))
+    holder.start()
+    assert here.recv() == "held"
+    assert is_locked(path)
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join(30)
+    assert not is_locked(path)
+    for one in (here, there, holder):
+        one.close()
+
+
+def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    one = LocalDeployment("version-1", "m", "1", "b", "models/b", "ready", "ds3", 2, {"a": "ö"})
+    state = EndpointState("e", 18000, {"x": "y"}, {"version-1": 100}, {"version-1": one})
+    assert read_state(tmp_path) is None
+    write_state(tmp_path, state)
+    assert read_state(tmp_path) == state
+    assert mode(tmp_path / "endpoint.json") == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 2}', "[]", '{"format": 1, "x": 2}'])
+def test_a_damaged_state_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "endpoint.json").write_text(text)
+    with pytest.raises(PlatformError, match=r"endpoint\.json"):
+        read_state(tmp_path)
+
+
+def test_the_workspace_is_private_and_stays_out_of_version_control(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    with pytest.raises(PlatformError, match="no workspace"):
+        layout.require()
+    layout.make_folders()
+    layout.require()
+    assert {mode(folder) for folder in layout.folders} == {0o700}
+    assert (layout.root / ".gitignore").read_text().endswith("*\n")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "a\n", "é"])
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        Layout(tmp_path).endpoint(name)
+
+
+def test_make_private_folder_tightens_one_that_is_there(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    make_private_folder(tmp_path)
+    assert mode(tmp_path) == 0o700

@@ -1,0 +1,178 @@
+"""Servers that were killed, ports that were taken, pids that mean somebody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.local.files import is_locked
+from guardian_cli.lifecycle.local.process import find_server, is_healthy
+from guardian_cli.lifecycle.local.server import candidate_ports
+from guardian_cli.lifecycle.local.state import SERVER_LOCK, read_key, read_state
+from tests.lifecycle.local.endpoints import HEADER, Caller, make_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from guardian_cli.lifecycle.local.endpoints import EndpointFolder
+    from guardian_cli.lifecycle.local.process import Running
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[EndpointFolder]:
+    made = make_endpoint(tmp_path / "e", {"version-1": 100})
+    yield made
+    made.stop()
+
+
+def wait_until_gone(endpoint: EndpointFolder) -> None:
+    while is_locked(endpoint.folder / SERVER_LOCK):
+        os.sched_yield()
+
+
+def kill(endpoint: EndpointFolder, running: Running) -> None:
+    os.kill(running.pid, signal.SIGKILL)
+    wait_until_gone(endpoint)
+
+
+def ask(endpoint: EndpointFolder) -> int:
+    caller = Caller(endpoint.folder)
+    status, _, _ = caller.post()
+    caller.close()
+    return status
+
+
+def test_a_killed_server_comes_back_with_its_uri_and_key(endpoint: EndpointFolder) -> None:
+    first = endpoint.start()
+    before, key = endpoint.look(busy=False), read_key(endpoint.folder)
+    kill(endpoint, first)
+    stopped = endpoint.look(busy=False)
+    assert stopped is not None
+    assert stopped.state == "stopped"
+    second = endpoint.start()
+    assert (second.port, second.pid != first.pid) == (first.port, True)
+    assert endpoint.look(busy=False) == before
+    assert read_key(endpoint.folder) == key
+    assert ask(endpoint) == 200
+
+
+def test_starting_twice_is_starting_once(endpoint: EndpointFolder) -> None:
+    assert endpoint.start() == endpoint.start()
+
+
+def test_a_server_that_hangs_is_replaced(endpoint: EndpointFolder) -> None:
+    first = endpoint.start()
+    os.kill(first.pid, signal.SIGSTOP)
+    second = endpoint.start()
+    assert second.pid != first.pid
+    assert ask(endpoint) == 200
+
+
+def test_a_stale_pid_is_never_signalled(endpoint: EndpointFolder) -> None:
+    """The pid in the file is somebody else's now."""
+    first = endpoint.start()
+    kill(endpoint, first)
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    path = endpoint.folder / "server.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pid": bystander.pid}))
+    assert find_server(endpoint.folder) is None
+    assert endpoint.stop() is False
+    assert endpoint.start().pid != bystander.pid
+    assert bystander.poll() is None
+    bystander.communicate(b"\n", timeout=30)
+
+
+def test_a_port_that_another_took_is_a_clear_error_and_is_had_back(
+    endpoint: EndpointFolder,
+) -> None:
+    first = endpoint.start()
+    assert endpoint.stop()
+    with socket.create_server(("127.0.0.1", first.port)):
+        with pytest.raises(PlatformError, match=rf"port {first.port} .* in use"):
+            endpoint.start()
+        assert find_server(endpoint.folder) is None
+    assert endpoint.start().port == first.port
+
+
+def test_a_new_endpoint_takes_the_next_port_when_its_first_is_in_use(
+    endpoint: EndpointFolder,
+) -> None:
+    wanted = candidate_ports(endpoint.folder)[0]
+    with socket.create_server(("127.0.0.1", wanted)):
+        running = endpoint.start()
+    assert running.port in candidate_ports(endpoint.folder)[1:]
+    assert is_healthy(running)
+
+
+def test_a_server_leaves_the_terminals_session(endpoint: EndpointFolder) -> None:
+    running = endpoint.start()
+    assert os.getsid(running.pid) == running.pid != os.getsid(0)
+    assert os.getpgid(running.pid) != os.getpgid(0)
+
+
+def test_the_server_ends_when_its_folder_does(endpoint: EndpointFolder) -> None:
+    endpoint.start()
+    lock = endpoint.folder / SERVER_LOCK
+    kept = lock.open()
+    shutil.rmtree(endpoint.folder)
+    import fcntl
+
+    fcntl.flock(kept, fcntl.LOCK_EX)
+    kept.close()
+    endpoint.folder.mkdir()
+
+
+def test_a_lost_key_is_made_anew(endpoint: EndpointFolder) -> None:
+    endpoint.start()
+    endpoint.stop()
+    (endpoint.folder / "key").unlink()
+    endpoint.start()
+    assert ask(endpoint) == 200
+    assert (endpoint.folder / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_projects_do_not_meet(tmp_path: Path) -> None:
+    folders = [tmp_path / name / ".guardian" / "endpoints" / "same" for name in ("a", "b")]
+    endpoints = [make_endpoint(folder, {"version-1": 100}, logit=3.0) for folder in folders]
+    first, second = (one.start() for one in endpoints)
+    assert first.port != second.port
+    keys = [read_key(folder) for folder in folders]
+    assert keys[0] != keys[1]
+    caller = Caller(folders[0])
+    assert caller.post(key=keys[1])[0] == 401
+    caller.close()
+    assert endpoints[0].stop()
+    assert ask(endpoints[1]) == 200
+    assert endpoints[1].stop()
+
+
+def test_a_model_that_cannot_be_loaded_any_more_leaves_the_others_served(tmp_path: Path) -> None:
+    endpoint = make_endpoint(tmp_path / "e", {"version-1": 50, "version-2": 50})
+    shutil.rmtree(endpoint.folder / "models" / "version-2")
+    endpoint.start()
+    caller = Caller(endpoint.folder)
+    assert caller.post(headers={HEADER: "version-1"})[0] == 200
+    status, answer, _ = caller.post(headers={HEADER: "version-2"})
+    assert status == 424
+    assert "not loaded" in answer["message"]
+    caller.close()
+    assert endpoint.stop()
+
+
+def test_the_first_start_remembers_its_port(endpoint: EndpointFolder) -> None:
+    running = endpoint.start()
+    state = read_state(endpoint.folder)
+    assert state is not None
+    assert state.port == running.port

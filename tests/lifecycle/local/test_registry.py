@@ -1,0 +1,169 @@
+"""The registry, on SQLite in the workspace and on a server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
+from guardian_cli.lifecycle.local.process import call
+from guardian_cli.lifecycle.local.registry import LocalRegistry, mask_uri
+from guardian_cli.serving.format import find_artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.lifecycle.local.conftest import Templates
+
+MODEL = "nsfw-detector"
+
+
+def test_versions_are_kept_in_order_and_fetched_whole(layout: Layout, templates: Templates) -> None:
+    registry = LocalRegistry(layout)
+    for number in range(11):
+        registry.register(MODEL, templates.good_model, {"number": str(number)})
+    versions = registry.versions(MODEL)
+    assert [one.version for one in versions] == [str(number) for number in range(1, 12)]
+    assert versions[10].tags["number"] == "10"
+    assert versions[0].created is not None
+    registry.fetch(MODEL, "11", layout.root / "copy")
+    assert find_artifact(layout.root / "copy").is_dir()
+
+
+def test_a_project_may_be_moved(layout: Layout, templates: Templates, tmp_path: Path) -> None:
+    LocalRegistry(layout).register(MODEL, templates.good_model, {})
+    moved = tmp_path / "elsewhere"
+    shutil.move(layout.project, moved)
+    registry = LocalRegistry(Layout(moved))
+    registry.fetch(MODEL, "1", tmp_path / "copy")
+    assert find_artifact(tmp_path / "copy").is_dir()
+
+
+def test_files_that_are_gone_and_versions_that_never_were_are_platform_errors(
+    layout: Layout, templates: Templates, tmp_path: Path
+) -> None:
+    registry = LocalRegistry(layout)
+    registry.register(MODEL, templates.good_model, {})
+    shutil.rmtree(layout.models / MODEL)
+    with pytest.raises(PlatformError, match="gone"):
+        registry.fetch(MODEL, "1", tmp_path / "copy")
+    with pytest.raises(PlatformError, match="version 7"):
+        registry.fetch(MODEL, "7", tmp_path / "copy")
+
+
+def test_a_damaged_database_is_a_platform_error(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.make_folders()
+    layout.database.write_bytes(b"this is no database" * 100)
+    with pytest.raises(PlatformError, match="listed"):
+        LocalRegistry(layout).versions(MODEL)
+
+
+def test_a_copy_that_was_interrupted_is_swept(layout: Layout, templates: Templates) -> None:
+    left_over = layout.models / MODEL / ".dead.part"
+    left_over.mkdir(parents=True)
+    LocalRegistry(layout).register(MODEL, templates.good_model, {})
+    assert not left_over.exists()
+
+
+def test_mlflow_says_nothing_on_stdout(
+    layout: Layout, templates: Templates, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry = LocalRegistry(layout)
+    registry.register(MODEL, templates.good_model, {})
+    registry.versions(MODEL)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_making_the_database_is_quiet_and_once(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from guardian_cli.lifecycle.local.platform import LocalPlatform\n"
+        "from guardian_cli.lifecycle.platform import WorkspaceOptions\n"
+        f"platform = LocalPlatform(Path({str(tmp_path)!r}))\n"
+        "platform.create_workspace(WorkspaceOptions())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    root = tmp_path / FOLDER_NAME
+    assert (root / "mlflow.db").stat().st_mode & 0o777 == 0o600
+    assert not list(root.glob(".mlflow*"))
+
+
+def test_secrets_in_a_tracking_uri_are_masked() -> None:
+    assert mask_uri("https://user:secret@host:5000/path?token=x") == "https://host:5000/path"
+
+
+@pytest.fixture
+def server_uri(tmp_path: Path) -> Iterator[str]:
+    """A real tracking server on SQLite."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--workers", "1"),
+        *("--artifacts-destination", str(tmp_path / "server-artifacts")),
+    ]
+    with (tmp_path / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        until = time.monotonic() + 120
+        while not _answers(port):
+            assert server.poll() is None, (tmp_path / "server.log").read_text()
+            assert time.monotonic() < until
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return call(port, "GET", "/version", timeout_s=5)[0] == 200
+    except OSError:
+        return False
+    except ValueError:
+        return True
+
+
+@pytest.mark.slow
+def test_a_tracking_server_is_a_registry_too(
+    tmp_path: Path, templates: Templates, server_uri: str
+) -> None:
+    layout = Layout(tmp_path)
+    layout.make_folders()
+    registry = LocalRegistry(layout, server_uri)
+    registry.create()
+    assert registry.versions(MODEL) == []
+    made = registry.register(MODEL, templates.good_model, {"data": "simulated"})
+    assert registry.get(MODEL, made.version) == made
+    registry.fetch(MODEL, made.version, tmp_path / "copy")
+    assert find_artifact(tmp_path / "copy").is_dir()
+    assert not layout.database.exists()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_there_is_said_soon_and_without_its_password(tmp_path: Path) -> None:
+    registry = LocalRegistry(Layout(tmp_path), "http://me:secret@127.0.0.1:9")
+    begun = time.monotonic()
+    with pytest.raises(PlatformError, match="tracking server") as caught:
+        registry.create()
+    assert time.monotonic() - begun < 30
+    assert "secret" not in str(caught.value)

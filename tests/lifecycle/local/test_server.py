@@ -1,0 +1,176 @@
+"""The server as its clients meet it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.lifecycle.local.app import MAX_BODY_BYTES
+from guardian_cli.lifecycle.local.process import call, find_server
+from guardian_cli.lifecycle.local.state import read_key
+from tests.lifecycle.local.endpoints import HEADER, Caller, body_of, make_endpoint
+from tests.serving.models import save_constant_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardian_cli.lifecycle.local.endpoints import EndpointFolder
+
+SPLIT = {"version-1": 90, "version-2": 10}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointFolder]:
+    endpoint = make_endpoint(tmp_path_factory.mktemp("project") / "e", {**SPLIT, "broken": 0})
+    save_constant_model(endpoint.folder / "models" / "broken", float("nan"))
+    endpoint.start()
+    yield endpoint
+    endpoint.stop()
+
+
+@pytest.fixture
+def caller(served: EndpointFolder) -> Iterator[Caller]:
+    served.change(SPLIT, None)
+    caller = Caller(served.folder)
+    yield caller
+    caller.close()
+
+
+def test_a_batch_is_answered_with_a_score_a_frame(caller: Caller) -> None:
+    headers = {HEADER: "version-2"}
+    status, scores, answered = caller.post(body_of(3), headers=headers)
+    assert status == 200
+    assert scores == pytest.approx([0.7310586] * 3, abs=1e-6)
+    assert answered[HEADER] == "version-2"
+
+
+@pytest.mark.slow
+def test_ninety_ten_is_ninety_ten_over_2000_requests(caller: Caller) -> None:
+    counts = Counter(caller.post()[2][HEADER] for _ in range(2000))
+    assert counts == {"version-1": 1800, "version-2": 200}
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "ключ"])
+def test_a_wrong_key_is_401_even_with_a_large_body(caller: Caller, key: str) -> None:
+    sent = {"Authorization": f"Bearer {key}".encode()}
+    caller.connection.request("POST", "/score", body=b"x" * 2_000_000, headers=sent)
+    response = caller.connection.getresponse()
+    assert response.status == 401
+    assert b"key" in response.read()
+    assert caller.post()[0] == 200
+
+
+def test_the_key_must_come_as_bearer(caller: Caller) -> None:
+    for value in (caller.key, f"Basic {caller.key}", f"Bearer {caller.key}x"):
+        assert caller.post(headers={"Authorization": value})[0] == 401
+
+
+def test_a_deployment_that_is_not_there_is_404(caller: Caller) -> None:
+    assert caller.post(headers={HEADER: "version-9"})[0] == 404
+
+
+def test_without_traffic_it_is_404_but_the_header_still_routes(
+    served: EndpointFolder, caller: Caller
+) -> None:
+    served.change({}, None)
+    assert caller.post()[0] == 404
+    assert caller.post(headers={HEADER: "version-1"})[0] == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"input_data": ["AAAA"]}'])
+def test_a_body_that_is_no_batch_is_400(caller: Caller, body: bytes) -> None:
+    status, answer, _ = caller.post(body)
+    assert status == 400
+    assert answer["message"]
+
+
+def test_a_body_that_is_too_large_is_413(caller: Caller) -> None:
+    assert caller.post(b"x" * (MAX_BODY_BYTES + 1))[0] == 413
+
+
+def test_a_model_that_fails_is_424_is_logged_and_takes_nobody_with_it(
+    served: EndpointFolder, caller: Caller
+) -> None:
+    status, answer, headers = caller.post(headers={HEADER: "broken"})
+    assert (status, headers[HEADER]) == (424, "broken")
+    assert "ModelFault" in answer["message"]
+    assert "NaN" in served.log("broken", 100)
+    assert caller.post(headers={HEADER: "version-1"})[0] == 200
+
+
+def test_health_needs_no_key_and_other_paths_and_methods_are_refused(caller: Caller) -> None:
+    port = caller.connection.port
+    status, document = call(port, "GET", "/health", timeout_s=10)
+    assert (status, document["status"]) == (200, "ok")
+    assert caller.post(path="/control/stop")[0] == 401
+    assert caller.post(path="/control/reload")[0] == 401
+
+
+def test_no_request_is_dropped_while_traffic_changes(served: EndpointFolder) -> None:
+    done = threading.Event()
+
+    def ask() -> Counter[int]:
+        caller = Caller(served.folder)
+        counts: Counter[int] = Counter()
+        while not done.is_set():
+            counts[caller.post()[0]] += 1
+        caller.close()
+        return counts
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        for number in range(40):
+            share = 100 if number % 2 else 10
+            served.change({"version-1": share, "version-2": 100 - share}, None)
+        done.set()
+        total = sum((one.result() for one in asking), Counter())
+    assert set(total) == {200}
+    assert total[200] > 40
+
+
+def test_a_new_key_opens_and_the_old_one_does_not_and_nothing_restarts(
+    served: EndpointFolder, caller: Caller
+) -> None:
+    before = find_server(served.folder)
+    served.rotate_key()
+    assert caller.post()[0] == 401
+    assert caller.post(key=read_key(served.folder))[0] == 200
+    assert find_server(served.folder) == before
+
+
+def test_no_key_stands_in_a_log_or_in_the_state(served: EndpointFolder, caller: Caller) -> None:
+    caller.post(key="wrong-" + caller.key)
+    running = find_server(served.folder)
+    assert running is not None
+    for path in served.folder.rglob("*"):
+        if path.is_file() and path.name not in {"key", "server.json"}:
+            assert caller.key.encode() not in path.read_bytes(), path.name
+            assert running.control.encode() not in path.read_bytes(), path.name
+
+
+def test_many_frames_go_in_one_request(caller: Caller) -> None:
+    status, scores, _ = caller.post(body_of(200), headers={HEADER: "version-1"})
+    assert status == 200
+    assert len(scores) == 200
+
+
+def test_the_server_notices_a_change_that_nobody_told_it(served: EndpointFolder) -> None:
+    """Whoever wrote the file may have been killed before it could tell."""
+    path = served.folder / "endpoint.json"
+    document = json.loads(path.read_text())
+    document["traffic"] = {"version-2": 100}
+    caller = Caller(served.folder)
+    partial = path.with_name("new")
+    partial.write_text(json.dumps(document))
+    partial.replace(path)
+    for _ in range(20_000):
+        if caller.post()[2][HEADER] == "version-2" and caller.post()[2][HEADER] == "version-2":
+            break
+    counts = Counter(caller.post()[2][HEADER] for _ in range(20))
+    caller.close()
+    assert counts == {"version-2": 20}

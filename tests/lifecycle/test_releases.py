@@ -1,0 +1,300 @@
+"""Deploy and rollback, as a user sees them, on a platform in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.lifecycle.platform import DeploymentFailedError, OperationTimeoutError
+from tests.lifecycle.desk import ENDPOINT, MODEL, Desk, told
+from tests.lifecycle.fake_platform import FakePlatform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardian_cli.lifecycle.releases import Release
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_the_first_version_becomes_champion_with_everything(desk: Desk) -> None:
+    release = desk.deploy(1, why="first")
+    assert release.before == ()
+    assert told(release.after) == {"1": ("champion", 100)}
+    assert release.action == "deploy"
+    assert desk.history() == [("deploy", None, "1")]
+    probes = [call for call in desk.platform.calls if call in {"probe", "update_endpoint"}]
+    assert probes == ["probe", "update_endpoint"]
+
+
+def test_a_later_version_becomes_challenger_with_ten_percent(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2)
+    assert desk.state() == {"1": ("champion", 90), "2": ("challenger", 10)}
+    desk.deploy(2, traffic=30)
+    assert desk.state() == {"1": ("champion", 70), "2": ("challenger", 30)}
+
+
+def test_the_same_again_changes_nothing(desk: Desk) -> None:
+    desk.deploy(1)
+    assert desk.deploy(1).action == "none"
+    desk.deploy(2, traffic=30)
+    before = replace(desk.platform.world.endpoints[ENDPOINT])
+    for release in (desk.deploy(2), desk.deploy(1), desk.deploy(2, traffic=30)):
+        assert release.steps == ()
+        assert release.before == release.after
+    assert desk.platform.world.endpoints[ENDPOINT] == before
+    assert any("nothing to do" in note for note in desk.reporter.notes)
+
+
+def test_an_old_challenger_goes_to_zero_stays_and_bills(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2)
+    release = desk.deploy(3)
+    assert desk.state() == {"1": ("champion", 90), "2": (None, 0), "3": ("challenger", 10)}
+    assert any("version-2" in hint and "--prune" in hint for hint in release.hints)
+    pruned = desk.deploy(3, prune=True)
+    assert pruned.hints == ()
+    assert desk.state() == {"1": ("champion", 90), "3": ("challenger", 10)}
+
+
+def test_promote_gives_everything_and_keeps_the_old_champion(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2)
+    release = desk.deploy(2, promote=True, why="better")
+    assert release.action == "promote"
+    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 100)}
+    assert desk.history()[0] == ("promote", "1", "2")
+    assert desk.deploy(2, promote=True).steps == ()
+    desk.deploy(3, promote=True, prune=True)
+    assert desk.state() == {"2": ("previous", 0), "3": ("champion", 100)}
+
+
+def test_two_rollbacks_end_where_they_began(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True)
+    before = desk.state()
+    desk.rollback(why="worse")
+    assert desk.state() == {"1": ("champion", 100), "2": ("previous", 0)}
+    desk.rollback()
+    assert desk.state() == before
+    assert desk.history()[:2] == [("rollback", "1", "2"), ("rollback", "2", "1")]
+
+
+def test_a_live_challenger_is_what_a_rollback_takes_off_first(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True)
+    desk.deploy(3)
+    desk.rollback()
+    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 100), "3": (None, 0)}
+    assert desk.history()[0] == ("rollback", "3", "2")
+    desk.rollback()
+    assert desk.state() == {"1": ("champion", 100), "2": ("previous", 0), "3": (None, 0)}
+
+
+def test_a_rollback_to_a_version_is_done_once(desk: Desk) -> None:
+    for version in (1, 2, 3):
+        desk.deploy(version, promote=True)
+    desk.rollback(1)
+    assert desk.state() == {"1": ("champion", 100), "2": (None, 0), "3": ("previous", 0)}
+    assert desk.rollback(1).steps == ()
+
+
+def test_a_rollback_to_what_is_not_deployed_names_the_deploy_that_would_do_it(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True)
+    with pytest.raises(UsageError) as caught:
+        desk.rollback(7)
+    assert caught.value.hint == f"guardian deploy {MODEL} --version 7 --promote"
+    desk.platform.delete_deployment(ENDPOINT, "version-1")
+    with pytest.raises(UsageError) as caught:
+        desk.rollback()
+    assert caught.value.hint == f"guardian deploy {MODEL} --version 1 --promote"
+
+
+def test_there_must_be_something_to_roll_back(desk: Desk) -> None:
+    with pytest.raises(PlatformError):
+        desk.rollback()
+    desk.deploy(1)
+    with pytest.raises(UsageError, match="nothing to roll back to"):
+        desk.rollback()
+
+
+def test_a_rollback_probes_its_target_first_and_changes_nothing_if_that_fails(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True)
+    before = desk.platform.world.endpoints[ENDPOINT]
+    desk.platform.faults.sick = {"version-1": "HTTP 424"}
+    with pytest.raises(PlatformError, match="HTTP 424"):
+        desk.rollback()
+    assert desk.platform.world.endpoints[ENDPOINT] == before
+
+
+def test_a_deployment_that_fails_leaves_traffic_shows_its_log_and_is_removed(desk: Desk) -> None:
+    desk.deploy(1)
+    before = desk.platform.world.endpoints[ENDPOINT]
+    desk.platform.faults.failing = {"version-2": "ModuleNotFoundError: torch"}
+    with pytest.raises(DeploymentFailedError):
+        desk.deploy(2, promote=True)
+    assert desk.reporter.quotes == [("log of version-2", "ModuleNotFoundError: torch")]
+    assert desk.platform.world.endpoints[ENDPOINT] == before
+
+
+def test_keep_failed_keeps_it_and_the_next_deploy_replaces_it(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.keep_failed = True
+    desk.platform.faults.failing = {"version-2": "no disk"}
+    with pytest.raises(DeploymentFailedError):
+        desk.deploy(2)
+    assert desk.state() == {"1": ("champion", 100), "2": (None, 0)}
+    desk.platform.faults.failing = {}
+    release = desk.deploy(2)
+    assert release.steps[0].startswith("replace failed deployment version-2")
+    assert desk.state() == {"1": ("champion", 90), "2": ("challenger", 10)}
+
+
+def test_a_deployment_that_answers_badly_gets_no_traffic(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.platform.faults.sick = {"version-2": "a score is NaN"}
+    with pytest.raises(PlatformError, match="a score is NaN"):
+        desk.deploy(2)
+    assert desk.state() == {"1": ("champion", 100)}
+    assert desk.reporter.quotes[0][0] == "log of version-2"
+
+
+def test_a_probe_that_comes_too_early_is_tried_again(desk: Desk) -> None:
+    desk.platform.faults.sick = {"version-1": "HTTP 404"}
+    desk.platform.faults.sick_probes = 2
+    desk.deploy(1)
+    assert desk.state() == {"1": ("champion", 100)}
+    assert len(desk.clock.slept_s) == 2
+
+
+def test_a_busy_endpoint_is_waited_for(desk: Desk) -> None:
+    desk.platform.faults.busy_calls = 4
+    desk.deploy(1)
+    assert desk.state() == {"1": ("champion", 100)}
+    assert sum("waiting up to 60 s" in note for note in desk.reporter.notes) == 1
+
+
+def test_an_endpoint_that_stays_busy_is_left_alone_in_the_end(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.platform.faults.busy_calls = 10_000
+    with pytest.raises(OperationTimeoutError, match="waited 60 s"):
+        desk.deploy(2)
+    assert 59 < desk.clock.passed_s < 61
+
+
+def test_another_guardian_at_work_is_waited_for(desk: Desk) -> None:
+    desk.platform.world.locked.add(ENDPOINT)
+    with pytest.raises(OperationTimeoutError, match="another guardian"):
+        desk.deploy(1)
+
+
+def test_a_foreign_deployment_keeps_its_share(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.platform.add_foreign(ENDPOINT, "blue", 40)
+    desk.deploy(2)
+    assert desk.state() == {"1": ("champion", 54), "2": ("challenger", 6), "blue": (None, 40)}
+    desk.deploy(2, promote=True)
+    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 60), "blue": (None, 40)}
+    desk.rollback()
+    assert desk.state() == {"1": ("champion", 60), "2": ("previous", 0), "blue": (None, 40)}
+    assert any("blue 40%" in note and "60%" in note for note in desk.reporter.notes)
+    desk.deploy(1, prune=True)
+    assert "blue" in desk.state()
+
+
+def test_a_foreign_deployment_of_the_same_name_stands_in_the_way(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.platform.add_foreign(ENDPOINT, "version-2", 0)
+    with pytest.raises(PlatformError, match="not made by guardian"):
+        desk.deploy(2)
+
+
+def test_foreign_tags_stay(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.platform.update_endpoint(ENDPOINT, tags={"team": "trust"})
+    desk.deploy(2, promote=True)
+    desk.rollback()
+    assert desk.platform.world.endpoints[ENDPOINT].tags["team"] == "trust"
+
+
+def test_an_endpoint_of_another_model_is_refused(desk: Desk) -> None:
+    desk.platform.create_endpoint(ENDPOINT, {"guardian.model": "other"})
+    with pytest.raises(UsageError, match="belongs to the model other"):
+        desk.deploy(1)
+
+
+def test_a_stopped_endpoint_is_started_by_deploy_and_by_rollback(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True)
+    desk.platform.stop(ENDPOINT)
+    assert desk.deploy(2).steps == (f"start endpoint {ENDPOINT}",)
+    desk.platform.stop(ENDPOINT)
+    desk.rollback()
+    assert desk.state() == {"1": ("champion", 100), "2": ("previous", 0)}
+
+
+def test_a_champion_that_failed_is_made_anew(desk: Desk) -> None:
+    desk.deploy(1)
+    endpoint = desk.platform.world.endpoints[ENDPOINT]
+    broken = replace(endpoint.deployments[0], state="failed")
+    desk.platform.world.endpoints[ENDPOINT] = replace(endpoint, deployments=(broken,))
+    desk.deploy(2)
+    assert [row.state for row in desk.rows()] == ["ready", "ready"]
+    assert desk.state() == {"1": ("champion", 90), "2": ("challenger", 10)}
+
+
+def test_a_champion_that_cannot_be_made_anew_is_no_obstacle_to_a_promotion(desk: Desk) -> None:
+    desk.deploy(1)
+    endpoint = desk.platform.world.endpoints[ENDPOINT]
+    broken = replace(endpoint.deployments[0], state="failed")
+    desk.platform.world.endpoints[ENDPOINT] = replace(endpoint, deployments=(broken,))
+    desk.platform.faults.failing = {"version-1": "no disk"}
+    desk.deploy(2, promote=True)
+    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 100)}
+
+
+def test_a_percentage_for_the_champion_is_answered_with_a_note(desk: Desk) -> None:
+    desk.deploy(1, traffic=30)
+    assert desk.state() == {"1": ("champion", 100)}
+    assert any("--traffic is for a challenger" in note for note in desk.reporter.notes)
+
+
+def test_a_dry_run_changes_nothing_and_foretells_what_happens(desk: Desk) -> None:
+    acts: list[Callable[..., Release]] = [
+        partial(desk.deploy, 1),
+        partial(desk.deploy, 2, traffic=25),
+        partial(desk.deploy, 3, prune=True),
+        partial(desk.deploy, 3, promote=True),
+        partial(desk.rollback),
+    ]
+    for act in acts:
+        world = dict(desk.platform.world.endpoints)
+        foretold = act(dry_run=True)
+        assert desk.platform.world.endpoints == world
+        done = act()
+        assert foretold == replace(done, dry_run=True)
+        assert sorted(foretold.after, key=str) == sorted(done.after, key=str)
+
+
+def test_a_change_by_somebody_else_in_the_middle_is_seen_before_traffic_moves(desk: Desk) -> None:
+    desk.deploy(1)
+
+    class Meddling(FakePlatform):
+        def create_deployment(self, *args: object, **kwargs: object) -> None:
+            FakePlatform.create_deployment(self, *args, **kwargs)  # type: ignore[arg-type]
+            self.add_foreign(ENDPOINT, "blue", 20)
+
+    desk.platform = Meddling(desk.platform.world)
+    desk.deploy(2)
+    assert desk.state() == {"1": ("champion", 72), "2": ("challenger", 8), "blue": (None, 20)}
+    assert any("planned anew" in note for note in desk.reporter.notes)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardian_cli.lifecycle.platform import Deployment, Endpoint
+from guardian_cli.lifecycle.roles import MODEL_TAG, VERSION_TAG, Roles
+from guardian_cli.lifecycle.traffic import divide, percent_of_rest, share_out
+
+
+def ours(version: str, traffic: int = 0) -> Deployment:
+    tags = {MODEL_TAG: "m", VERSION_TAG: version}
+    return Deployment(f"version-{version}", traffic, "ready", tags=tags)
+
+
+def test_ten_percent_of_what_a_foreign_deployment_leaves() -> None:
+    found = [ours("1"), ours("2"), Deployment("blue", 50, "ready")]
+    shares = share_out(found, Roles(champion="1", challenger="2"), 10)
+    assert shares == {"version-1": 45, "version-2": 5, "blue": 50}
+
+
+def test_nothing_is_left_to_divide() -> None:
+    found = [ours("1"), Deployment("blue", 100, "ready")]
+    assert share_out(found, Roles(champion="1"), 10) == {"version-1": 0, "blue": 100}
+
+
+def test_a_challenger_without_a_champion_gets_all() -> None:
+    assert share_out([ours("2")], Roles("1", "2"), 10) == {"version-2": 100}
+
+
+@given(st.integers(0, 100), st.lists(st.integers(0, 1000), min_size=1, max_size=6))
+def test_shares_sum_and_stay_within_one_of_the_exact_share(total: int, weights: list[int]) -> None:
+    shares = divide(total, {str(n): weight for n, weight in enumerate(weights)})
+    whole = sum(weights)
+    assert sum(shares.values()) == (total if whole else 0)
+    for n, weight in enumerate(weights):
+        assert abs(shares[str(n)] - (total * weight / whole if whole else 0)) < 1
+
+
+@given(st.integers(0, 99), st.integers(0, 100))
+def test_a_challengers_percent_can_be_read_back(foreign: int, percent: int) -> None:
+    """Reading the percent and sharing out again changes nothing: a second run is quiet."""
+    roles = Roles(champion="1", challenger="2")
+    found = [ours("1"), ours("2"), Deployment("blue", foreign, "ready")]
+    shares = share_out(found, roles, percent)
+    assert sum(shares.values()) == 100
+    dealt = [ours("1", shares["version-1"]), ours("2", shares["version-2"]), found[2]]
+    endpoint = Endpoint("e", "u", "ready", tuple(dealt))
+    again = percent_of_rest(endpoint, "2")
+    assert share_out(dealt, roles, again or 0) == shares

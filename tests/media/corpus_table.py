@@ -1,0 +1,72 @@
+"""Print a table of what the decoder makes of each file in a folder, beside PyAV's account.
+
+    python tests/media/corpus_table.py FOLDER... [--mode full] [--odd]
+
+`--odd` leaves out rows where both agree: complete with the same number of frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from guardian_cli.errors import SourceError
+from guardian_cli.media.decoder import Decoder
+from guardian_cli.media.frames import DecodeSettings
+from tests.media.oracle import Account, account
+
+
+def row(decoder: Decoder, path: Path, mode: str, other: Account) -> tuple[str, bool]:
+    """One line about a file, and whether it holds no surprise."""
+    began_s = time.monotonic()
+    decoding = decoder.open(str(path), DecodeSettings(mode="full" if mode == "full" else "fast"))
+    error = ""
+    try:
+        times = [frame.time_s for frame in decoding.frames()]
+    except SourceError as problem:
+        error, times = f"{problem.kind}: {problem}", []
+    wall_s = time.monotonic() - began_s
+    tally, facts = decoding.tally, decoding.facts
+    shown = f"{facts.kind} {facts.codec} {facts.width}x{facts.height}" if facts else "-"
+    ours = f"{tally.frames_decoded:5} {other.frames:5}"
+    state = "complete" if tally.complete else "ERROR" if error else "incomplete"
+    said = error or "; ".join(tally.notes)
+    length = "" if tally.duration_s is None else f"{tally.duration_s:.2f}"
+    name = "/".join(path.parts[-2:])
+    text = f"{name:52.52} {shown:26.26} {ours} {other.errors:4} {state:10} {tally.decode:4}"
+    text += f" {length:>8} e{tally.decode_errors:<3} {wall_s:5.2f}s {len(times):4} {said}"
+    return text, tally.complete and tally.frames_decoded == other.frames and other.errors == 0
+
+
+def main() -> None:
+    """Read the arguments and print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--mode", default="full", choices=["full", "fast"])
+    parser.add_argument("--odd", action="store_true")
+    options = parser.parse_args()
+    files = [f for top in options.folders for f in ([top] if top.is_file() else top.rglob("*"))]
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, mp_context=context)
+    with Decoder() as decoder:
+        for path in sorted(file for file in files if file.is_file()):
+            try:
+                other = pool.submit(account, path).result(timeout=120)
+            except (BrokenProcessPool, TimeoutError):
+                pool = ProcessPoolExecutor(1, mp_context=context)
+                other = Account(-1, (), 0, opened=False)
+            text, expected = row(decoder, path, options.mode, other)
+            if not (options.odd and expected):
+                print(text, flush=True)
+    pool.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Real and broken files: nothing crashes or hangs us, and good ones give PyAV's account."""
+
+from __future__ import annotations
+
+import csv
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.errors import SourceError
+from guardian_cli.media.decoder import Decoder
+from guardian_cli.media.frames import DecodeSettings, DecodeTally
+from tests.media.oracle import account
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+NO_VIDEO = {
+    "audio_only.mkv", "audio_only.mp3", "audio_only.mp4", "audio_cover.m4a", "subs_only.mkv",
+    "mkv_full_blocks.mkv", "mp4_sample_ac3.mp4",
+}  # fmt: skip
+ERRORS = {
+    **dict.fromkeys(NO_VIDEO, "no-video"),
+    "encrypted_cenc.mp4": "encrypted",
+    "mp4_video_dovi_3840x2160_30fps_dav1_10.mp4": "no-frames",
+    "vp9_invalid-bitstream.webm": "no-frames",
+}
+INCOMPLETE = {"corrupted.mp4"}
+LONG = {"long_2h_1fps.mp4", "long_30min_25fps.mp4"}
+KINDS = {
+    "missing", "empty", "unreadable", "playlist", "no-video", "encrypted", "no-frames",
+    "crashed", "timeout", "memory",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with Decoder() as one:
+        yield one
+
+
+def outcome(
+    decoder: Decoder, path: Path, every_s: float = 1.0
+) -> tuple[str, DecodeTally, list[float]]:
+    """Decode a file in full: the error's kind or "", the tally, and the times of the samples."""
+    settings = DecodeSettings(every_s=every_s, mode="full", timeout_s=60)
+    decoding = decoder.open(str(path), settings)
+    times: list[float] = []
+    try:
+        times.extend(frame.time_s for frame in decoding.frames())
+    except SourceError as error:
+        return error.kind if "\n" not in str(error) else "two lines", decoding.tally, times
+    assert all(a < b for a, b in pairwise(times))
+    return "", decoding.tally, times
+
+
+def expected_times(times_s: tuple[float, ...], every_s: float) -> list[float]:
+    """The samples by the book: the first frame at or after each grid time, and the last frame."""
+    taken: list[float] = []
+    due = 0
+    for time_s in times_s:
+        if time_s >= due * every_s - 1e-6:
+            taken.append(time_s)
+            due = int((time_s + 1e-6) / every_s) + 1
+    return taken if taken[-1] == times_s[-1] else [*taken, times_s[-1]]
+
+
+def test_good_files_give_every_frame_at_its_time(decoder: Decoder, shared_data: Path) -> None:
+    folders = [shared_data / "data" / name for name in ("codecs", "benign")]
+    files = [file for folder in folders for file in sorted(folder.rglob("*.*"))]
+    checked = 0
+    for path in files:
+        if path.name in LONG or path.parent.name == "crash":
+            continue
+        error, tally, times = outcome(decoder, path, 0.5)
+        assert error == ERRORS.get(path.name, ""), path
+        if error:
+            continue
+        assert tally.complete == (path.name not in INCOMPLETE), (path, tally.notes)
+        theirs = account(path)
+        ascending = all(a < b for a, b in pairwise(theirs.times_s))
+        if theirs.frames:
+            assert tally.frames_decoded == theirs.frames, path
+        if theirs.times_s and ascending:
+            assert times == pytest.approx(expected_times(theirs.times_s, 0.5), abs=2e-3), path
+        checked += 1
+    assert checked > 120
+
+
+def test_a_file_that_aborts_opencv_does_not_touch_the_next(
+    decoder: Decoder, shared_data: Path
+) -> None:
+    codecs = shared_data / "data" / "codecs"
+    (crash,) = (codecs / "crash").glob("*.avi")
+    error, tally, _ = outcome(decoder, crash)
+    assert error == "crashed"
+    assert not tally.complete
+    assert outcome(decoder, codecs / "generated" / "h264.mp4")[1].complete
+
+
+def test_broken_files_are_errors_or_incomplete_or_truly_fine(
+    decoder: Decoder, shared_data: Path
+) -> None:
+    files = sorted(file for file in (shared_data / "data" / "broken").rglob("*") if file.is_file())
+    assert len(files) > 250
+    for path in files:
+        error, tally, times = outcome(decoder, path)
+        if error:
+            assert error in KINDS, path
+            assert error not in ("crashed", "timeout"), path
+            continue
+        assert times, path
+        if tally.complete:
+            theirs = account(path)
+            assert (tally.frames_decoded, theirs.errors) == (theirs.frames, 0), path
+
+
+def test_files_that_only_look_odd_are_complete(decoder: Decoder, shared_data: Path) -> None:
+    folder = shared_data / "data" / "broken" / "generated"
+    with (folder / "MANIFEST.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    good = [row["name"] for row in rows if "good" in row["what"] and "garbage +" not in row["what"]]
+    good = [name for name in good if "leading" not in name and (folder / name).exists()]
+    assert len(good) > 10
+    for name in good:
+        _, tally, _ = outcome(decoder, folder / name)
+        assert tally.complete, (name, tally.notes)
+
+
+def test_surveillance_clips_are_complete(decoder: Decoder, shared_data: Path) -> None:
+    for path in sorted((shared_data / "data" / "violence").rglob("*.mp4"))[::6]:
+        error, tally, _ = outcome(decoder, path)
+        assert not error
+        assert tally.complete, (path, tally.notes)
+        assert tally.frames_decoded == account(path).frames
+
+
+def test_photos_are_one_frame_each(decoder: Decoder, shared_data: Path) -> None:
+    for path in sorted((shared_data / "data" / "images").glob("*.*")):
+        error, tally, times = outcome(decoder, path)
+        assert (error, times) == ("", [0.0])
+        assert tally.complete
+
+
+def test_two_hours_are_seen_to_the_end(decoder: Decoder, shared_data: Path) -> None:
+    path = shared_data / "data" / "codecs" / "generated" / "long_2h_1fps.mp4"
+    _, tally, times = outcome(decoder, path, 10.0)
+    assert tally.complete
+    assert (len(times), times[-1]) == (721, 7199.0)

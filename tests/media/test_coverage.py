@@ -1,0 +1,76 @@
+"""The judgement whether all of a video was seen."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardian_cli.media.coverage import Promise, Seen, judge, tolerance_s
+
+
+def seen(last_s: float, *, interval_s: float = 0.04, errors: int = 0) -> Seen:
+    """A pass that decoded and scored frames up to `last_s`."""
+    found = Seen("full", 2.0, interval_s, decoded=10, last_s=last_s, errors=errors)
+    for at in range(int(last_s) + 1):
+        found.note_scored(float(at))
+    return found
+
+
+def test_reaching_both_promises_is_complete() -> None:
+    tally = judge(seen(9.96), Promise(claims_s=(10.0,), packets_end_s=9.96))
+    assert tally.complete
+    assert tally.duration_s == 10.0
+    assert tally.notes == ()
+
+
+def test_a_longer_claim_or_later_packets_are_not_reached() -> None:
+    for promise in (Promise(claims_s=(20.0,)), Promise(packets_end_s=19.0)):
+        tally = judge(seen(9.96), promise)
+        assert not tally.reached_end
+        assert not tally.complete
+        assert tally.notes
+
+
+@given(st.floats(1 / 240, 1.0), st.floats(1.5, 1e4))
+def test_a_missing_second_is_never_tolerated(interval_s: float, length_s: float) -> None:
+    assert tolerance_s(interval_s) < 1.0
+    tally = judge(seen(length_s, interval_s=interval_s), Promise((length_s + interval_s + 1.0,)))
+    assert not tally.complete
+
+
+def test_the_last_frame_lasts_as_long_as_its_packet() -> None:
+    promise = Promise(claims_s=(15.0,), packets_end_s=9.96, last_duration_s=5.04)
+    assert judge(seen(9.96), promise).complete
+
+
+def test_an_error_a_doubt_and_a_lost_start_are_incomplete() -> None:
+    assert not judge(seen(5.0, errors=1), Promise()).complete
+    assert judge(seen(5.0, errors=1), Promise()).reached_end
+    assert not judge(seen(5.0), Promise(doubts=("cut off",))).complete
+    assert not judge(seen(5.0), Promise(lost_start_s=2.0)).complete
+
+
+def test_nothing_decoded_and_nothing_ended_are_incomplete() -> None:
+    assert not judge(Seen("full", 2.0, 0.04), Promise()).complete
+    assert not judge(seen(5.0), Promise(), ended=False).complete
+
+
+def test_a_gap_counts_only_where_frames_are_missing_in_it() -> None:
+    hole = Seen("full", 2.0, 0.04, decoded=5)
+    hole.note_scored(0.0, ideal_s=0.0)
+    hole.note_scored(60.0, ideal_s=60.0)
+    hole.last_s = 60.0
+    assert judge(hole, Promise()).complete
+    assert judge(hole, Promise()).largest_gap_s == 60.0
+    lost = Seen("full", 2.0, 0.04, decoded=5)
+    lost.note_scored(0.0, ideal_s=0.0)
+    lost.note_scored(60.0, ideal_s=1.0)
+    lost.last_s = 60.0
+    assert not judge(lost, Promise()).complete
+
+
+def test_a_still_picture_has_no_length() -> None:
+    still = Seen("full", 2.0, 0.04, decoded=1, last_s=0.0, still=True)
+    still.note_scored(0.0)
+    tally = judge(still, Promise())
+    assert (tally.duration_s, tally.largest_gap_s, tally.complete) == (None, None, True)

@@ -1,0 +1,191 @@
+"""The configuration: what wins over what, and what a wrong key says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from examples.write_config_example import example_text
+
+from guardian_cli.config import Settings, load_settings
+from guardian_cli.errors import ConfigError
+from guardian_cli.settings_file import read_settings
+from tests.conftest import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load(folder: Path, text: str | None = None, **environ: str) -> Settings:
+    if text is not None:
+        (folder / "guardian.yaml").write_text(text, encoding="utf-8")
+    return load_settings(folder=folder, environ=environ)
+
+
+def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    config = load(tmp_path).config
+    assert (config.scan.every, config.scan.max_gap_s, config.scan.timeout_s) == (1.0, 2.0, 600.0)
+    assert config.scan.detectors == ("clip", "endpoint")
+    assert (config.clip.model, config.clip.pretrained) == ("ViT-B-32", "laion2b_s34b_b79k")
+    assert (config.fusion.custom, config.fusion.clip, config.fusion.clip_only) == (0.7, 0.3, 0.85)
+    assert set(config.categories) == {"nsfw", "violence"}
+    assert (config.categories["nsfw"].review, config.categories["nsfw"].block) == (0.5, 0.8)
+    assert config.policy.model_dump() == {
+        "incomplete": "review",
+        "unscored": "review",
+        "degraded": "allow",
+    }
+    assert set(config.models) == {"nsfw-detector", "violence-detector"}
+
+
+def test_flags_win_over_environment_over_dotenv_over_file(tmp_path: Path) -> None:
+    (tmp_path / "guardian.yaml").write_text("azure: {workspace: file, resource_group: file}\n")
+    (tmp_path / ".env").write_text("AZURE_ML_WORKSPACE=dotenv\nAZURE_RESOURCE_GROUP=dotenv\n")
+    settings = load_settings(
+        folder=tmp_path,
+        environ={"AZURE_ML_WORKSPACE": "environment", "AZURE_SUBSCRIPTION_ID": "environment"},
+        flags={"azure": {"subscription_id": "flag"}},
+    )
+    azure = settings.config.azure
+    assert azure.subscription_id == "flag"
+    assert azure.workspace == "environment"
+    assert azure.resource_group == "dotenv"
+
+
+def test_a_file_is_laid_over_the_defaults(tmp_path: Path) -> None:
+    config = load(tmp_path, "categories: {nsfw: {review: 0.4}, weapons: {block: 0.9}}\n").config
+    assert config.categories["nsfw"].review == 0.4
+    assert config.categories["nsfw"].prompts is not None
+    assert config.categories["weapons"].block == 0.9
+    assert "violence" in config.categories
+
+
+def test_a_category_named_with_nothing_in_it_is_dropped(tmp_path: Path) -> None:
+    assert set(load(tmp_path, "categories: {violence: }\n").config.categories) == {"nsfw"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("scan:\n  evry: 2\n", "guardian.yaml:2: scan.evry: unknown key; did you mean every?"),
+        ("scan:\n  every: fast\n", "guardian.yaml:2: scan.every: Input should be a valid number"),
+        ('scan:\n  every: "1.0"\n', "guardian.yaml:2: scan.every"),
+        ("scan:\n  every: 0\n", "guardian.yaml:2: scan.every"),
+        ("scan:\n  every: .nan\n", "guardian.yaml:2: scan.every"),
+        ("scan: {detectors: [clip, yolo]}\n", "guardian.yaml:1: scan.detectors.1"),
+        (
+            "categories:\n  nsfw:\n    revew: 0.1\n",
+            "guardian.yaml:3: categories.nsfw.revew: unknown key; did you mean review?",
+        ),
+        ("categories:\n  nsfw:\n    review: 0.9\n", "review 0.9 is over block 0.8"),
+        ("polcy: {}\n", "guardian.yaml:1: polcy: unknown key; did you mean policy?"),
+        ("fusion: {custom: 0.9, clip: 0.5}\n", "over 1"),
+        ("scan: {every: 1}\nscan: {every: 2}\n", "guardian.yaml:2: scan: named twice"),
+        ("scan: [\n", "not valid YAML"),
+        ("- a\n", "a mapping of keys is expected"),
+        ("scan: &a {every: *a}\n", "refers to itself"),
+    ],
+)
+def test_wrong_files_say_where_and_what(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(tmp_path / "none.yaml", environ={}, folder=tmp_path)
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path, GUARDIAN_CONFIG=str(tmp_path / "none.yaml"))
+
+
+def test_the_narrower_key_wins_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("NSFW_MODEL_ENDPOINT_KEY=narrow\n")
+    settings = load(
+        tmp_path,
+        NSFW_MODEL_ENDPOINT="http://127.0.0.1:1/score",
+        VIOLENCE_MODEL_ENDPOINT="http://127.0.0.1:2/score",
+        MODEL_ENDPOINT_KEY="wide",
+    )
+    keys = {name: setting.key for name, setting in settings.endpoints.items()}
+    assert keys["nsfw"] is not None
+    assert keys["nsfw"].get_secret_value() == "narrow"
+    assert keys["violence"] is not None
+    assert keys["violence"].get_secret_value() == "wide"
+    assert "narrow" not in repr(settings)
+    assert "wide" not in repr(settings)
+
+
+def test_an_empty_endpoint_switches_the_one_in_the_file_off(tmp_path: Path) -> None:
+    text = "categories: {nsfw: {endpoint: 'http://127.0.0.1:1/score'}}\n"
+    assert load(tmp_path, text).endpoints["nsfw"].uri == "http://127.0.0.1:1/score"
+    assert load(tmp_path, text, NSFW_MODEL_ENDPOINT="").endpoints["nsfw"].uri is None
+    assert "violence" not in load(tmp_path, text).endpoints
+
+
+def test_keys_never_stand_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "categories: {nsfw: {endpoint_key: secret}}\n")
+    assert "secret" not in str(caught.value)
+    assert caught.value.hint == (
+        "keys never stand in the file: set NSFW_MODEL_ENDPOINT_KEY in the environment"
+    )
+
+
+def test_an_endpoint_without_a_category_is_pointed_out(tmp_path: Path) -> None:
+    settings = load(tmp_path, WEAPONS_MODEL_ENDPOINT="http://127.0.0.1:1/score")
+    assert len(settings.warnings) == 1
+    assert "WEAPONS_MODEL_ENDPOINT" in settings.warnings[0]
+
+
+def test_max_gap_follows_every(tmp_path: Path) -> None:
+    assert load(tmp_path, "scan: {every: 5}\n").config.scan.max_gap_s == 10.0
+    assert load(tmp_path, "scan: {every: 5, max_gap: 6.0}\n").config.scan.max_gap_s == 6.0
+
+
+def test_the_example_shows_every_key_at_its_default(tmp_path: Path) -> None:
+    example = REPOSITORY / "guardian.yaml.example"
+    shown = load_settings(example, environ={}, folder=tmp_path)
+    assert (
+        shown.config.model_copy(
+            update={"scan": shown.config.scan.model_copy(update={"max_gap": None})}
+        )
+        == load(tmp_path).config
+    )
+    assert shown.config.scan.max_gap_s == load(tmp_path).config.scan.max_gap_s
+    written = read_settings(example).lines
+    assert all(path in written for path in every_key()), "a key is missing from the example"
+    assert example.read_text(encoding="utf-8") == example_text()
+
+
+def every_key() -> list[tuple[str, ...]]:
+    config = load_settings(environ={}, folder=REPOSITORY / "none").config
+    keys: list[tuple[str, ...]] = []
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        sections = (
+            {(name, key): one for key, one in value.items()}
+            if isinstance(value, dict)
+            else {(name,): value}
+        )
+        for at, section in sections.items():
+            inner = type(section).model_fields if hasattr(section, "model_dump") else ()
+            keys += [(*at, key) for key in inner] or [at]
+    return keys
+
+
+def test_a_section_with_nothing_in_it_keeps_its_defaults(tmp_path: Path) -> None:
+    text = "scan:\nfusion:\npolicy:\ncategories:\nmodels:\nazure:\n"
+    assert load(tmp_path, text).config == load_settings(environ={}, folder=tmp_path / "x").config
+
+
+def test_a_wrong_flag_is_named_and_not_the_file(tmp_path: Path) -> None:
+    (tmp_path / "guardian.yaml").write_text("scan: {timeout_s: 5.0}\n")
+    with pytest.raises(ConfigError, match=r"^--every: Input should be greater than 0$"):
+        load_settings(folder=tmp_path, environ={}, flags={"scan": {"every": 0.0}})
+
+
+def test_shared_parts_of_a_file_are_fine(tmp_path: Path) -> None:
+    text = "categories: {nsfw: &a {review: 0.3}, violence: *a}\n"
+    assert load(tmp_path, text).config.categories["violence"].review == 0.3

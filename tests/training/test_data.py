@@ -1,0 +1,178 @@
+"""Listings: folders, CSVs, which class is positive, and one line for whatever is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardian_cli.errors import UsageError
+from guardian_cli.training.data import choose_positive
+from guardian_cli.training.listings import load_listing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+def write_csv(folder: Path, text: str | bytes) -> Path:
+    path = folder / "data.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_a_folder_gives_each_file_its_class(tmp_path: Path) -> None:
+    touch(tmp_path, "fight/a.mp4", "fight/deep/b.mp4", "nofight/c.jpg", "nofight/.hidden.jpg")
+    touch(tmp_path, "nofight/readme.txt", "notes.txt", ".git/x.jpg")
+    listing = load_listing(tmp_path)
+    found = [(item.path.relative_to(tmp_path).as_posix(), item.label) for item in listing.items]
+    assert found == [
+        ("fight/a.mp4", "fight"),
+        ("fight/deep/b.mp4", "fight"),
+        ("nofight/c.jpg", "nofight"),
+    ]
+    assert [one.where.endswith("readme.txt") for one in listing.left_out] == [True]
+    assert listing.labels == ("fight", "nofight")
+
+
+def test_folders_named_like_splits_hold_the_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "test/a/3.jpg", "test/b/4.jpg")
+    items = load_listing(tmp_path).items
+    assert [(item.label, item.split) for item in items] == [
+        ("a", "test"), ("b", "test"), ("a", "train"), ("b", "train")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["a.jpg"], "no sub-folder"),
+        (["a/1.jpg", "b/readme.txt"], r"/b: this class is empty"),
+        (["train/a/1.jpg", "test/a/readme.txt"], r"/test/a: this class is empty"),
+    ],
+)
+def test_a_folder_that_makes_no_classes_is_an_error(
+    tmp_path: Path, files: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_listing(touch(tmp_path, *files))
+
+
+def test_nothing_there_is_an_error_that_says_what_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder") as raised:
+        load_listing(tmp_path / "nothing")
+    assert "CSV" in str(raised.value.hint)
+
+
+def test_a_csv_as_windows_saves_it(tmp_path: Path) -> None:
+    touch(tmp_path, "pictures/a.jpg", "pictures/ü b.jpg", "c.jpg")
+    text = "Path;Label;Group;Split\r\npictures\\a.jpg;1;g1;train\r\n\r\n"
+    text += '"pictures/ü b.jpg";0;;valid\r\nc.jpg;0;g2;TEST\r\n'
+    listing = load_listing(write_csv(tmp_path, b"\xef\xbb\xbf" + text.encode()))
+    assert listing.left_out == ()
+    assert [(item.label, item.group, item.split) for item in listing.items] == [
+        ("1", "g1", "train"),
+        ("0", None, "val"),
+        ("0", "g2", "test"),
+    ]
+    assert all(item.path.is_file() for item in listing.items)
+    assert listing.items[1].where.endswith("data.csv, row 4")
+
+
+def test_rows_without_a_file_or_a_label_are_left_out_by_name_and_row(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg", "twice.jpg", "both.jpg")
+    rows = ["path,label", "a.jpg,x", "gone.jpg,x", "b.jpg,", ",y", "twice.jpg,x", "twice.jpg,x"]
+    rows += ["both.jpg,x", "both.jpg,y", "b.jpg,y"]
+    listing = load_listing(write_csv(tmp_path, "\n".join(rows)))
+    assert [item.path.name for item in listing.items] == ["a.jpg", "twice.jpg", "b.jpg"]
+    assert [one.line.partition("data.csv, ")[2] for one in listing.left_out] == [
+        "row 3: gone.jpg: no such file",
+        "row 4: b.jpg: no label",
+        "row 5: no path",
+        f"row 7: {tmp_path / 'twice.jpg'}: is listed twice",
+        f"row 8: {tmp_path / 'both.jpg'}: is labelled 'x' and 'y'",
+        f"row 9: {tmp_path / 'both.jpg'}: is labelled 'x' and 'y'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("path,label\n", "no row"),
+        ("file,label\na.jpg,1\n", "row 1: no column 'path'; there are: 'file', 'label'"),
+        ("path,class\na.jpg,1\n", "row 1: no column 'label'"),
+        ("path,label,label\na.jpg,1,1\n", "row 1: two columns"),
+        ("path,label,split\na.jpg,1,holdout\n", "row 2: split 'holdout' is none of"),
+        ("path,label,split\na.jpg,1,train\nb.jpg,0,\n", "row 3: no split"),
+        (
+            "path,label,group,split\na.jpg,1,g,train\nb.jpg,0,g,test\n",
+            "row 3: group 'g' is in test here and in train before .*row 2",
+        ),
+        (b"path,label\na.jpg,\xff\xfe\n", "row 2: this is not UTF-8"),
+    ],
+)
+def test_a_doubtful_csv_is_one_line_with_the_row(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    with pytest.raises(UsageError, match=message) as raised:
+        load_listing(write_csv(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "category", "named", "expected"),
+    [
+        (["fight", "nofight"], "violence", None, "fight"),
+        (["NSFW", "porn", "neutral"], "nsfw", None, "NSFW"),
+        (["porn", "neutral"], "nsfw", None, "porn"),
+        (["0", "1"], "gore", None, "1"),
+        (["gore", "1"], "gore", None, "gore"),
+        (["a", "b"], "nsfw", "b", "b"),
+        (["A", "b"], "nsfw", "a", "A"),
+    ],
+)
+def test_the_positive_class_is_found_by_name(
+    labels: list[str], category: str, named: str | None, expected: str
+) -> None:
+    assert choose_positive(labels, category, named) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "message"),
+    [
+        (["cats", "dogs"], None, "which class is nsfw.*'cats', 'dogs'"),
+        (["porn", "unsafe", "ok"], None, "'porn', 'unsafe' all fit.*'ok'"),
+        (["cats", "dogs"], "birds", "no class is named 'birds'; there are: 'cats', 'dogs'"),
+        (["nsfw"], None, "one class only"),
+    ],
+)
+def test_an_unclear_positive_class_lists_what_was_seen(
+    labels: list[str], named: str | None, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose_positive(labels, "nsfw", named)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_crash_the_reading_of_a_csv(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("csv")
+    listing = write_csv(folder, b"path,label\n" + data)
+    said = ""
+    try:
+        load_listing(listing)
+    except UsageError as error:
+        said = str(error)
+    assert "\n" not in said

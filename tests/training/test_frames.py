@@ -1,0 +1,97 @@
+"""The gallery: what cannot be read is left out, and an interrupted reading goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from guardian_cli.serving.format import ModelCard
+from guardian_cli.serving.images import prepare
+from guardian_cli.training.data import Item
+from guardian_cli.training.frames import (
+    INDEX_NAME,
+    PICTURES_NAME,
+    FileFacts,
+    Reading,
+    UnreadableError,
+    build_gallery,
+    squeeze,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.training.frames import Gallery
+
+ITEMS = [Item(Path(f"{number}.mp4"), "x", f"row {number}") for number in range(9)]
+
+
+class Counting:
+    """Reads item n as n % 3 + 1 pictures of grey level n; number 4 is broken."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.read: list[int] = []
+        self.stop_at = stop_at
+
+    def __call__(self, item: Item, count: int) -> Reading:
+        number = int(item.path.stem)
+        if number == self.stop_at:
+            raise KeyboardInterrupt
+        self.read.append(number)
+        if number == 4:
+            raise UnreadableError("no frame could be decoded")
+        pictures = [np.full((20, 30, 3), number, np.uint8)] * min(count, number % 3 + 1)
+        return Reading(pictures, FileFacts(30, 20, 600, 25.0, 2.0), f"digest {number}")
+
+
+def build(
+    folder: Path, reader: Counting, items: Sequence[Item] = ITEMS
+) -> tuple[Gallery, list[str]]:
+    gallery, left_out = build_gallery(
+        folder, items, reader, px=8, frames=2, workers=2, tell=lambda done, total: None
+    )
+    return gallery, [one.line for one in left_out]
+
+
+def check(gallery: Gallery) -> None:
+    kept = [number for number in range(9) if number != 4]
+    assert [entry.sha256 for entry in gallery.entries] == [f"digest {number}" for number in kept]
+    for at, number in enumerate(kept):
+        assert gallery.pictures(at).shape == (min(2, number % 3 + 1), 8, 8, 3)
+        assert (gallery.pictures(at) == number).all()
+    assert len(gallery.all_pictures()) == sum(entry.count for entry in gallery.entries)
+
+
+def test_what_cannot_be_read_is_left_out_by_row(tmp_path: Path) -> None:
+    gallery, left_out = build(tmp_path, Counting())
+    check(gallery)
+    assert left_out == ["row 4: 4.mp4: no frame could be decoded"]
+    assert gallery.most_frames == 2
+
+
+def test_an_interrupted_reading_goes_on_where_it_was(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, Counting(stop_at=6))
+    # As a kill leaves it: half a line, and pictures that no line speaks of.
+    with (tmp_path / INDEX_NAME).open("a") as index:
+        index.write('{"count": 1, "sha')
+    with (tmp_path / PICTURES_NAME).open("ab") as pictures:
+        pictures.write(b"half a picture")
+    reader = Counting()
+    gallery, _ = build(tmp_path, reader)
+    check(gallery)
+    assert sorted(reader.read) == [6, 7, 8]
+
+
+def test_training_squeezes_as_serving_does() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (47, 90, 3)).astype(np.uint8)
+    card = ModelCard("m", "nsfw", "tiny", input_px=32)
+    served = prepare(Image.fromarray(picture[:, :, ::-1]), card)
+    mean = np.asarray(card.mean).reshape(1, 3, 1, 1)
+    std = np.asarray(card.std).reshape(1, 3, 1, 1)
+    trained = (squeeze(picture, 32).transpose(2, 0, 1)[None] / 255.0 - mean) / std
+    np.testing.assert_allclose(trained, served, atol=1e-5)
