@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.local.registry import quiet_mlflow
+from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 from guardian_cli.serving.packaging import write_mlflow_model
 from guardian_cli.training.learning import ARTIFACT_NAME, PLOTS_NAME, REPORT_NAME
 from guardian_cli.training.loop import Epoch
