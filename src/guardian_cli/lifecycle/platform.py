@@ -59,7 +59,6 @@ class DeploymentFailedError(PlatformError):
 class WorkspaceOptions:
     """How a workspace that is not there is made; a platform ignores what it does not know."""
 
-    location: str | None = None
     app_insights: str = "new"
 
 
@@ -178,6 +177,14 @@ class TrainingJob:
     compute: str
     arguments: Mapping[str, Any]
     data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What a training made: the version, and the report that the job wrote."""
+
+    version: ModelVersion
+    report: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,5 +319,5 @@ class Leavable(Protocol):
 class Clustered(Protocol):
     """A platform that trains on clusters of its own."""
 
-    def train(self, job: TrainingJob) -> ModelVersion:
+    def train(self, job: TrainingJob) -> JobOutcome:
         """Run a training there, show its log, and register what it made."""
