@@ -1,0 +1,289 @@
+"""A stand-in for Azure Machine Learning that the unmodified SDK reaches by its environment only."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs
+
+from tests.azure_loopback.assets import Assets
+from tests.azure_loopback.authority import Authority
+from tests.azure_loopback.blobs import BlobStore, Upload
+from tests.azure_loopback.cloud import Cloud
+from tests.azure_loopback.deployments import Deployments
+from tests.azure_loopback.endpoints import Endpoints
+from tests.azure_loopback.faults import Faults, obey_after, obey_before, plan_of
+from tests.azure_loopback.front_door import FrontDoor
+from tests.azure_loopback.messages import RefusedError, Request, Response, answer, refuse
+from tests.azure_loopback.proxy import DroppedError, Proxy
+from tests.azure_loopback.routing import Call, Router
+from tests.azure_loopback.runners import shared_hosting
+from tests.azure_loopback.state import SIZES, TENANT, Endpoint, Workspace
+from tests.azure_loopback.subscription import Subscription
+from tests.azure_loopback.workspaces import Workspaces
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.azure_loopback.runners import Hosting
+
+IDENTITY_HEADER = "loopback-identity"
+PROVIDERS = (
+    "Microsoft.MachineLearningServices", "Microsoft.Storage", "Microsoft.KeyVault",
+    "Microsoft.Insights", "Microsoft.OperationalInsights", "Microsoft.ContainerRegistry",
+    "Microsoft.PolicyInsights", "Microsoft.Cdn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and the status that it was answered with; None: the connection was cut."""
+
+    request: Request
+    response: Response | None
+
+    @property
+    def status(self) -> int | None:
+        """The answer's status."""
+        return None if self.response is None else self.response.status
+
+    def __getattr__(self, name: str) -> Any:
+        """method, host, path, query, headers, body, json: those of the request."""
+        return getattr(self.request, name)
+
+
+class LoopbackAzure:
+    """One subscription with one resource group, on loopback; a context manager.
+
+    Nothing of this process is changed: what `environment()` returns is for a process under test.
+    """
+
+    resource_group = "guardian-group"
+    workspace = "guardian-workspace"
+
+    def __init__(
+        self, folder: Path, *, location: str = "eastus2", hosting: Hosting | None = None
+    ) -> None:
+        self.subscription_id = str(uuid.uuid4())
+        self.location = location
+        self.folder = folder
+        self.blobs = BlobStore(folder / "blobs")
+        self.cloud = Cloud(
+            self.subscription_id, location, folder, self.blobs, hosting or shared_hosting()
+        )
+        self.cloud.groups[self.resource_group] = location
+        self.cloud.providers.update({name.lower(): "Registered" for name in PROVIDERS})
+        self.cloud.core_limits.update({size.family: 100 for size in SIZES.values()})
+        self.permissions.append(
+            {"actions": ["*"], "notActions": [], "dataActions": [], "notDataActions": []}
+        )
+        self.faults = Faults()
+        self.requests: list[Exchange] = []
+        self.tokens: set[str] = set()
+        self.mistakes: list[str] = []
+        self._guard = threading.Lock()
+        self._assets = Assets(self.cloud)
+        self._workspaces = Workspaces(self.cloud)
+        self._front_door = FrontDoor(self.cloud)
+        self._router = Router()
+        for part in (Subscription(self.cloud), self._workspaces, self._assets,
+                     Endpoints(self.cloud), Deployments(self.cloud)):  # fmt: skip
+            part.add_to(self._router)
+        names = ("management.azure.com", "*.blob.core.windows.net", "*.api.azureml.ms",
+                 f"*.{location}.inference.ml.azure.com", "login.microsoftonline.com")  # fmt: skip
+        self._authority = Authority(folder / "authority", names)
+        self._proxy: Proxy | None = None
+
+    def __enter__(self) -> Self:
+        self._proxy = Proxy(self._authority.context, self._answer)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.faults.clear()
+        if self._proxy is not None:
+            self._proxy.close()
+            self.mistakes += [repr(one) for one in self._proxy.mistakes]
+        for workspace in self.cloud.workspaces.values():
+            for endpoint in workspace.endpoints.values():
+                for deployment in endpoint.deployments.values():
+                    if deployment.runner is not None:
+                        deployment.runner.stop()
+        if kind is None:
+            assert not self.mistakes, "\n".join(self.mistakes)
+
+    @property
+    def port(self) -> int:
+        """Where the proxy listens."""
+        assert self._proxy is not None, "use it as a context manager"
+        return self._proxy.port
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs to find this instead of Azure."""
+        proxy, bundle = f"http://127.0.0.1:{self.port}", str(self._authority.bundle)
+        return {
+            "HTTPS_PROXY": proxy,
+            "https_proxy": proxy,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "REQUESTS_CA_BUNDLE": bundle,
+            "CURL_CA_BUNDLE": bundle,
+            "SSL_CERT_FILE": bundle,
+            "IDENTITY_ENDPOINT": f"{proxy}/msi/token",
+            "IDENTITY_HEADER": IDENTITY_HEADER,
+            "AZURE_SUBSCRIPTION_ID": self.subscription_id,
+            "AZURE_RESOURCE_GROUP": self.resource_group,
+            "AZURE_ML_WORKSPACE": self.workspace,
+        }
+
+    def add_workspace(self, name: str | None = None) -> Workspace:
+        """Put a workspace there, without an ARM deployment."""
+        with self.cloud.lock:
+            return self._workspaces.create(
+                name or self.workspace, self.resource_group, self.location
+            )
+
+    def add_endpoint(self, name: str, **more: Any) -> Endpoint:
+        """Put an endpoint there that somebody else has made."""
+        with self.cloud.lock:
+            made = Endpoint(name, self.location, state="Succeeded", **more)
+            self.cloud.workspaces[self.workspace.lower()].endpoints[name.lower()] = made
+            return made
+
+    def add_compute(self, name: str, size: str = "Standard_DS3_v2") -> None:
+        """Put a cluster there."""
+        with self.cloud.lock:
+            self._workspaces.add_compute(self.cloud.workspaces[self.workspace.lower()], name, size)
+
+    @property
+    def workspaces(self) -> dict[str, Workspace]:
+        """By name in small letters."""
+        return self.cloud.workspaces
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Those of the workspace, by name in small letters; {} when there is no workspace."""
+        found = self.cloud.workspaces.get(self.workspace.lower())
+        return {} if found is None else found.endpoints
+
+    @property
+    def models(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """The registered versions of the workspace: name, version, resource."""
+        found = self.cloud.workspaces.get(self.workspace.lower())
+        return {} if found is None else found.assets["models"]
+
+    @property
+    def uploads(self) -> list[Upload]:
+        """Every blob that was written, in order."""
+        return self.blobs.uploads
+
+    @property
+    def permissions(self) -> list[dict[str, Any]]:
+        """What the caller may do, as ARM lists it; the default is everything."""
+        return self.cloud.permissions
+
+    @property
+    def taken_names(self) -> set[str]:
+        """Names of endpoints that somebody else in the region has."""
+        return self.cloud.taken_names
+
+    def sent(self, method: str = "", path: str = "") -> list[Exchange]:
+        """The requests of a method whose path ends in `path`, in order."""
+        return [
+            one
+            for one in list(self.requests)
+            if one.request.method == method
+            or (one.request.method and one.request.path.lower().endswith(path.lower()))
+        ]
+
+    def settle(self) -> None:
+        """End every operation that may end, as time does."""
+        with self.cloud.lock:
+            self.cloud.book.settle()
+
+    def _answer(self, request: Request) -> Response:
+        rules = self.faults.take(request)
+        response: Response | None = None
+        try:
+            response = obey_before(rules)
+            if response is None:
+                response = self._obey(request, rules)
+                obey_after(rules)
+        except DroppedError:
+            response = None
+            raise
+        finally:
+            with self._guard:
+                self.requests.append(Exchange(request, response))
+        return response
+
+    def _obey(self, request: Request, rules: list[Any]) -> Response:
+        try:
+            return self._dispatch(request, rules)
+        except RefusedError as error:
+            return error.response
+
+    def _dispatch(self, request: Request, rules: list[Any]) -> Response:
+        host = request.host
+        if host == "management.azure.com":
+            return self._answer_arm(request, rules)
+        if host.endswith(".blob.core.windows.net"):
+            return self.blobs.answer(request)
+        if host.endswith(".inference.ml.azure.com"):
+            return self._front_door.answer(request)
+        if not host and request.path == "/msi/token":
+            return self._give_token(request)
+        self.mistakes.append(f"a request to a stranger: {request}")
+        return answer(404)
+
+    def _answer_arm(self, request: Request, rules: list[Any]) -> Response:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or token not in self.tokens:
+            raise refuse(401, "InvalidAuthenticationToken", "The access token is invalid.")
+        found = self._router.find(request.method, request.path.rstrip("/"))
+        if found is None:
+            self.mistakes.append(f"no such request in the stand-in: {request}")
+            raise refuse(404, "InvalidResourceType", f"Nothing at {request.path}.")
+        handler, names = found
+        with self.cloud.lock:
+            self.cloud.book.settle()
+            return handler(Call(request, names, plan_of(rules)))
+
+    def _give_token(self, request: Request) -> Response:
+        if request.headers.get("x-identity-header") != IDENTITY_HEADER:
+            return answer(401, {"statusCode": 401, "message": "the identity header is wrong"})
+        token = self._make_token(request.query.get("resource", ""))
+        document = {
+            "access_token": token,
+            "expires_on": str(int(time.time()) + 86_400),
+            "resource": request.query.get("resource"),
+            "token_type": "Bearer",
+        }
+        return answer(200, document)
+
+    def _make_token(self, audience: str) -> str:
+        claims = {
+            "aud": audience,
+            "tid": TENANT,
+            "oid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "guardian")),
+            "appid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "app")),
+            "exp": int(time.time()) + 86_400,
+            "jti": str(uuid.uuid4()),
+        }
+        parts = ({"alg": "none", "typ": "JWT"}, claims)
+        token = ".".join(
+            base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+            for part in parts
+        )
+        token += "." + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        with self._guard:
+            self.tokens.add(token)
+        return token
+
+
+def _form(body: bytes) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(body.decode()).items()}
