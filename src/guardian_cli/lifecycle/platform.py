@@ -57,9 +57,13 @@ class DeploymentFailedError(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceOptions:
-    """How a workspace that is not there is made; a platform ignores what it does not know."""
+    """How a workspace that is not there is made; a platform ignores what it does not know.
+
+    Without `thorough` only the workspace itself is looked at, not what surrounds it.
+    """
 
     app_insights: str = "new"
+    thorough: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,14 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where runs are logged: an MLflow tracking URI, and whether it also takes files."""
+    """Where runs are logged: an MLflow tracking URI, and whether it also takes files.
+
+    Where it is not `needed`, a version is registered also when its run could not be logged.
+    """
 
     uri: str
     takes_artifacts: bool = True
+    needed: bool = True
 
 
 class Registry(Protocol):

@@ -127,7 +127,7 @@ def _train_there(platform: Platform, compute: str, request: TrainRequest) -> Tra
 
 def _make_workspace(platform: Platform, console: Console) -> None:
     """The embedded workspace is made when it is needed; one that costs money never is."""
-    options = WorkspaceOptions()
+    options = WorkspaceOptions(thorough=False)
     found = platform.look_at_workspace(options)
     if found.complete:
         return

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.lifecycle.local.layout import Layout
-    from tests.lifecycle.local.conftest import Templates
+    from tests.lifecycle.conftest import Templates
 
 NAME = "nsfw-detector-endpoint"
 

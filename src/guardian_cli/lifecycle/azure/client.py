@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MANAGEMENT = "https://management.azure.com"
 SCOPE = f"{MANAGEMENT}/.default"
-_NOISY = ("azure", "azureml", "msrest", "msal", "urllib3")
 
 
 class AzureClient:
@@ -52,12 +51,13 @@ class AzureClient:
     @cached_property
     def _arm(self) -> Any:
         """Azure Resource Manager itself, for what azure-ai-ml does not ask."""
-        from azure.core.pipeline.policies import RetryPolicy
+        from azure.core.pipeline.policies import RequestIdPolicy, RetryPolicy
         from azure.mgmt.core import ARMPipelineClient
         from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
         signed = ARMChallengeAuthenticationPolicy(self.credential, SCOPE)
-        return ARMPipelineClient(base_url=MANAGEMENT, policies=[RetryPolicy(), signed])
+        policies = [RequestIdPolicy(), RetryPolicy(), signed]
+        return ARMPipelineClient(base_url=MANAGEMENT, policies=policies)
 
     @contextlib.contextmanager
     def calls(self, doing: str, resource: str | None = None) -> Iterator[None]:
@@ -123,22 +123,17 @@ class AzureClient:
 @contextlib.contextmanager
 def quiet_sdk() -> Iterator[None]:
     """No dots on stdout, no warnings of experimental classes, no log lines, no bars."""
+    nowhere = io.StringIO()
     with (
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        _silent_loggers(),
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
     ):
         warnings.simplefilter("ignore")
-        yield
-
-
-@contextlib.contextmanager
-def _silent_loggers() -> Iterator[None]:
-    levels = {name: logging.getLogger(name).level for name in _NOISY}
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        # The SDK gives levels and handlers to loggers of its own: only this reaches them all.
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)

@@ -36,6 +36,12 @@ class Place:
         """The ARM path of the resource group."""
         return f"{self.subscription_path}/resourceGroups/{self.resource_group}"
 
+    @property
+    def workspace_path(self) -> str:
+        """The ARM path of the workspace."""
+        provider = "providers/Microsoft.MachineLearningServices"
+        return f"{self.group_path}/{provider}/workspaces/{self.workspace}"
+
     def __str__(self) -> str:
         return f"{self.workspace} in {self.resource_group}"
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.azure.place import Place
     from guardian_cli.lifecycle.releases import Reporter
 
+_KEYS_API = "2022-02-01-preview"
 _NAMES_IN_TOKENS = ("upn", "unique_name", "preferred_username", "appid", "oid")
 
 
@@ -142,14 +143,21 @@ class AzurePlatform:
         return SecretStr(key)
 
     def rotate_key(self, endpoint: str) -> SecretStr:
-        """Replace the primary key."""
-        with self._client.calls("replacing the key", endpoint):
-            poller = self._client.ml.online_endpoints.begin_regenerate_keys(
-                name=endpoint, key_type="primary"
-            )
+        """Replace the primary key. Raises PlatformError when it is the same as before.
+
+        The SDK's own call sends the present key as the value that the key is to have: not used.
+        """
+        old = self.key(endpoint)
+        path = f"{self._client.place.workspace_path}/onlineEndpoints/{endpoint}/regenerateKeys"
+        doing, body = "replacing the key", {"keyType": "Primary"}
+        poller = self._client.begin("POST", path, _KEYS_API, doing, body)
+        with self._client.calls(doing, endpoint):
             what = f"new key of {endpoint}"
             wait_for(poller, what, self._reporter.note, timeout_s=OPERATION_TIMEOUT_S)
-        return self.key(endpoint)
+        new = self.key(endpoint)
+        if new == old:
+            raise PlatformError(f"{endpoint} has its old key still", hint="try again in a minute")
+        return new
 
     def probe(self, endpoint: str, deployment: str | None = None) -> Probe:
         """Score one picture through the scoring URI."""

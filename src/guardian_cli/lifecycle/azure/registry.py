@@ -66,7 +66,7 @@ class AzureRegistry:
                 f"the workspace {self._client.place} has no MLflow tracking yet",
                 hint="guardian setup --check",
             )
-        return Tracking(str(uri), takes_artifacts=False)
+        return Tracking(str(uri), takes_artifacts=False, needed=False)
 
 
 def _version(model: str, found: Any) -> ModelVersion:

@@ -82,8 +82,9 @@ class AzureWorkspace:
         else:
             location = self._future_location()
             seen.missing += [f"workspace {place.workspace} ({location})"]
-        self._check_providers(seen)
-        self._check_permissions(seen, create=found is None)
+        if options.thorough:
+            self._check_providers(seen)
+            self._check_permissions(seen, create=found is None)
         return Workspace(
             str(place), tuple(seen.existing), tuple(seen.missing), tuple(seen.warnings)
         )
