@@ -9,30 +9,36 @@ import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qs
 
 from tests.azure_loopback.assets import Assets
 from tests.azure_loopback.authority import Authority
 from tests.azure_loopback.blobs import BlobStore, Upload
 from tests.azure_loopback.cloud import Cloud
+from tests.azure_loopback.contract import Contract, find_specification
 from tests.azure_loopback.deployments import Deployments
 from tests.azure_loopback.endpoints import Endpoints
-from tests.azure_loopback.faults import Faults, obey_after, obey_before, plan_of
+from tests.azure_loopback.faults import Fault, Faults, obey_after, obey_before, plan_of
 from tests.azure_loopback.front_door import FrontDoor
+from tests.azure_loopback.jobs import Job, Jobs
 from tests.azure_loopback.messages import RefusedError, Request, Response, answer, refuse
 from tests.azure_loopback.proxy import DroppedError, Proxy
 from tests.azure_loopback.routing import Call, Router
+from tests.azure_loopback.run_history import RunHistory
 from tests.azure_loopback.runners import shared_hosting
 from tests.azure_loopback.state import SIZES, TENANT, Endpoint, Workspace
 from tests.azure_loopback.subscription import Subscription
-from tests.azure_loopback.workspaces import Workspaces
+from tests.azure_loopback.tracking import Tracking
+from tests.azure_loopback.workspaces import ArmDeployment, Workspaces
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.azure_loopback.runners import Hosting
 
+ARM_HOST = "management.azure.com"
 IDENTITY_HEADER = "loopback-identity"
+# Asked for before anybody has signed in.
+OPEN_PATHS = {"/discovery", "/metadata/endpoints"}
 PROVIDERS = (
     "Microsoft.MachineLearningServices", "Microsoft.Storage", "Microsoft.KeyVault",
     "Microsoft.Insights", "Microsoft.OperationalInsights", "Microsoft.ContainerRegistry",
@@ -90,11 +96,15 @@ class LoopbackAzure:
         self._assets = Assets(self.cloud)
         self._workspaces = Workspaces(self.cloud)
         self._front_door = FrontDoor(self.cloud)
-        self._router = Router()
+        self.tracking = Tracking(self.cloud)
+        self._jobs = Jobs(self.cloud, self.tracking, self._environment_of_a_job)
+        self._arm, self._data_plane = Router(), Router()
         for part in (Subscription(self.cloud), self._workspaces, self._assets,
-                     Endpoints(self.cloud), Deployments(self.cloud)):  # fmt: skip
-            part.add_to(self._router)
-        names = ("management.azure.com", "*.blob.core.windows.net", "*.api.azureml.ms",
+                     Endpoints(self.cloud), Deployments(self.cloud), self._jobs):  # fmt: skip
+            part.add_to(self._arm)
+        RunHistory(self.cloud, self._jobs).add_to(self._data_plane)
+        self.tracking.add_to(self._data_plane)
+        names = (ARM_HOST, "*.blob.core.windows.net", "*.api.azureml.ms",
                  f"*.{location}.inference.ml.azure.com", "login.microsoftonline.com")  # fmt: skip
         self._authority = Authority(folder / "authority", names)
         self._proxy: Proxy | None = None
@@ -105,6 +115,7 @@ class LoopbackAzure:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.faults.clear()
+        self._jobs.stop()
         if self._proxy is not None:
             self._proxy.close()
             self.mistakes += [repr(one) for one in self._proxy.mistakes]
@@ -114,7 +125,25 @@ class LoopbackAzure:
                     if deployment.runner is not None:
                         deployment.runner.stop()
         if kind is None:
-            assert not self.mistakes, "\n".join(self.mistakes)
+            self.check()
+
+    def check(self) -> None:
+        """Fail for what no real service would have taken or answered."""
+        wrong = [*dict.fromkeys(self.mistakes + self.violations())]
+        assert not wrong, "\n".join(wrong)
+
+    def violations(self) -> list[str]:
+        """Where requests and answers of ARM differ from Microsoft's OpenAPI, if that is there."""
+        folder = find_specification()
+        if folder is None:
+            return []
+        contract = Contract(folder)
+        return [
+            problem
+            for one in list(self.requests)
+            if one.request.host == ARM_HOST
+            for problem in contract.check(one.request, one.response)
+        ]
 
     @property
     def port(self) -> int:
@@ -171,6 +200,17 @@ class LoopbackAzure:
         return {} if found is None else found.endpoints
 
     @property
+    def jobs(self) -> dict[str, Job]:
+        """The jobs of the workspace."""
+        found = self.cloud.workspaces.get(self.workspace.lower())
+        return {} if found is None else found.jobs
+
+    @property
+    def arm_deployments(self) -> list[ArmDeployment]:
+        """The templates that were submitted."""
+        return list(self._workspaces.submitted.values())
+
+    @property
     def models(self) -> dict[str, dict[str, dict[str, Any]]]:
         """The registered versions of the workspace: name, version, resource."""
         found = self.cloud.workspaces.get(self.workspace.lower())
@@ -203,7 +243,15 @@ class LoopbackAzure:
     def settle(self) -> None:
         """End every operation that may end, as time does."""
         with self.cloud.lock:
-            self.cloud.book.settle()
+            self._settle()
+
+    def _settle(self) -> None:
+        self.cloud.book.settle()
+        self._workspaces.settle()
+
+    def _environment_of_a_job(self) -> dict[str, str]:
+        token = self._make_token("https://management.azure.com")
+        return {**self.environment(), "MLFLOW_TRACKING_TOKEN": token}
 
     def _answer(self, request: Request) -> Response:
         rules = self.faults.take(request)
@@ -221,16 +269,18 @@ class LoopbackAzure:
                 self.requests.append(Exchange(request, response))
         return response
 
-    def _obey(self, request: Request, rules: list[Any]) -> Response:
+    def _obey(self, request: Request, rules: list[Fault]) -> Response:
         try:
             return self._dispatch(request, rules)
         except RefusedError as error:
             return error.response
 
-    def _dispatch(self, request: Request, rules: list[Any]) -> Response:
+    def _dispatch(self, request: Request, rules: list[Fault]) -> Response:
         host = request.host
-        if host == "management.azure.com":
-            return self._answer_arm(request, rules)
+        if host == ARM_HOST:
+            return self._route(self._arm, request, rules)
+        if host.endswith(".api.azureml.ms"):
+            return self._route(self._data_plane, request, rules)
         if host.endswith(".blob.core.windows.net"):
             return self.blobs.answer(request)
         if host.endswith(".inference.ml.azure.com"):
@@ -240,17 +290,18 @@ class LoopbackAzure:
         self.mistakes.append(f"a request to a stranger: {request}")
         return answer(404)
 
-    def _answer_arm(self, request: Request, rules: list[Any]) -> Response:
+    def _route(self, router: Router, request: Request, rules: list[Fault]) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer" or token not in self.tokens:
+        known = scheme == "Bearer" and token in self.tokens
+        if not known and request.path not in OPEN_PATHS:
             raise refuse(401, "InvalidAuthenticationToken", "The access token is invalid.")
-        found = self._router.find(request.method, request.path.rstrip("/"))
+        found = router.find(request.method, request.path.rstrip("/"))
         if found is None:
             self.mistakes.append(f"no such request in the stand-in: {request}")
             raise refuse(404, "InvalidResourceType", f"Nothing at {request.path}.")
         handler, names = found
         with self.cloud.lock:
-            self.cloud.book.settle()
+            self._settle()
             return handler(Call(request, names, plan_of(rules)))
 
     def _give_token(self, request: Request) -> Response:
@@ -283,7 +334,3 @@ class LoopbackAzure:
         with self._guard:
             self.tokens.add(token)
         return token
-
-
-def _form(body: bytes) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(body.decode()).items()}

@@ -7,8 +7,8 @@ import json
 import math
 import uuid
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from tests.azure_loopback.addresses import find_asset, locate, name_and_version
 from tests.azure_loopback.endpoints import ENDPOINT, NAME, refuse_busy
 from tests.azure_loopback.messages import Response, answer, now, refuse
 from tests.azure_loopback.operations import HOST
@@ -163,9 +163,8 @@ class Deployments:
     def _prepare(self, workspace: Workspace, made: Deployment) -> Container:
         folder = self._cloud.folder / "deployments" / f"{made.name}-{uuid.uuid4().hex[:8]}"
         code = made.rest["codeConfiguration"]
-        document = _find_asset(workspace, "codes", code["codeId"])
-        _, container, *rest = urlsplit(document["properties"]["codeUri"]).path.split("/")
-        if not self._cloud.blobs.copy_out(container, "/".join(rest), folder / "code"):
+        uri = str(find_asset(workspace, "codes", code["codeId"])["codeUri"])
+        if not self._cloud.blobs.copy_out(*locate(workspace, uri), folder / "code"):
             raise LookupError(code["codeId"])
         model = self._mount_model(workspace, made.rest.get("model"), folder)
         script = folder / "code" / code["scoringScript"]
@@ -181,16 +180,14 @@ class Deployments:
     def _mount_model(self, workspace: Workspace, model: str | None, folder: Path) -> Path:
         if not model:
             return folder
-        document = _find_asset(workspace, "models", model)
-        path = document["properties"]["modelUri"].partition("/paths/")[2].strip("/")
-        *_, name, _, version = model.split("/")
+        uri = str(find_asset(workspace, "models", model)["modelUri"])
+        container, path = locate(workspace, uri)
+        name, version = name_and_version(model)
         mounted = folder / "azureml-models" / name / version
-        target = mounted / path.rpartition("/")[2]
-        single = self._cloud.blobs.blobs.get((workspace.container, path))
-        if single is not None:
-            mounted.mkdir(parents=True)
-            target.write_bytes(single.file.read_bytes())
-        elif not self._cloud.blobs.copy_out(workspace.container, path, target):
+        # A file is mounted as it is, a folder with its own name.
+        single = (container, path) in self._cloud.blobs.blobs
+        target = mounted if single else mounted / path.rpartition("/")[2]
+        if not self._cloud.blobs.copy_out(container, path, target):
             raise LookupError(model)
         return mounted
 
@@ -244,17 +241,6 @@ def _make_deployment(
     state = "Creating" if old is None else "Updating"
     tags = dict(body.get("tags") or {})
     return Deployment(name, rest, tags, capacity, state, location=location)
-
-
-def _find_asset(workspace: Workspace, kind: str, reference: str) -> dict[str, Any]:
-    """An asset by its ARM id or by azureml:name:version."""
-    *_, name, _, version = reference.split("/") if "/" in reference else [
-        "", *reference.removeprefix("azureml:").replace(":", "/versions/").split("/")
-    ]  # fmt: skip
-    found = workspace.assets[kind].get(name, {}).get(version)
-    if found is None:
-        raise LookupError(reference)
-    return found
 
 
 def _failed(code: str, message: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Subscription:
 
     def add_to(self, router: Router) -> None:
         """Add its routes."""
+        router.add("GET", "/metadata/endpoints", _list_clouds)
         router.add("GET", SUBSCRIPTION, self._get_subscription)
         router.add("GET", SUBSCRIPTION + "/resourceGroups", self._list_groups)
         router.add("GET", GROUP, self._get_group)
@@ -129,6 +130,24 @@ class Subscription:
     def _list_sizes(self, call: Call) -> Response:
         self._check(call)
         return answer(200, {"value": [_size(one) for one in SIZES.values()]})
+
+
+def _list_clouds(call: Call) -> Response:
+    cloud = {
+        "name": "AzureCloud",
+        "portal": "https://portal.azure.com",
+        "authentication": {
+            "loginEndpoint": "https://login.microsoftonline.com/",
+            "audiences": ["https://management.core.windows.net/", f"https://{call.request.host}/"],
+            "tenant": "common",
+            "identityProvider": "AAD",
+        },
+        "graph": "https://graph.windows.net/",
+        "graphAudience": "https://graph.windows.net/",
+        "resourceManager": f"https://{call.request.host}/",
+        "suffixes": {"storage": "core.windows.net", "keyVaultDns": "vault.azure.net"},
+    }
+    return answer(200, [cloud])
 
 
 def _size(size: Size) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.azure_loopback.messages import Response, answer, error_document, now, refuse
-from tests.azure_loopback.operations import HOST, QUICK_POLLING
+from tests.azure_loopback.operations import HOST, QUICK_POLLING, UNWATCHED_S
 from tests.azure_loopback.routing import GROUP, MACHINE_LEARNING, WORKSPACE, Call, Router
 from tests.azure_loopback.state import TENANT, Workspace
 
@@ -26,10 +27,11 @@ class ArmDeployment:
     group: str
     parameters: dict[str, Any]
     plan: OperationPlan
+    template: dict[str, Any] = field(default_factory=dict, repr=False)
     state: str = "Running"
     error: dict[str, Any] | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4().int)[:20])
-    started: str = field(default_factory=now)
+    begun: float = field(default_factory=time.monotonic)
     polls: int = 0
 
 
@@ -63,7 +65,8 @@ class Workspaces:
     ) -> Workspace:
         """Put a workspace there."""
         made = Workspace(name, group, location, parameters=parameters or {})
-        option = made.parameters.get("applicationInsightsOption", "new")
+        # A template that is not the SDK's may leave Application Insights out altogether.
+        option = made.parameters.get("applicationInsightsOption", "none" if parameters else "new")
         if option == "none":
             made.properties["applicationInsights"] = None
         else:
@@ -172,6 +175,13 @@ class Workspaces:
 
     def _submit(self, call: Call) -> Response:
         self._cloud.find_group(call)
+        running = self.submitted.get(call["name"].lower())
+        if running is not None and running.state == "Running":
+            message = (
+                f"Unable to edit or replace deployment '{call['name']}': previous deployment is "
+                "still active. Please see https://aka.ms/arm-deployment-operations for details."
+            )
+            raise refuse(409, "DeploymentActive", message)
         properties = call.body["properties"]
         given = {
             name: entry.get("value", entry.get("reference"))
@@ -184,6 +194,7 @@ class Workspaces:
             if "defaultValue" in entry
         }
         made = ArmDeployment(call["name"], call["group"], {**defaults, **given}, call.plan)
+        made.template = properties["template"]
         self.submitted[call["name"].lower()] = made
         status = f"{HOST}{call.path}/operationStatuses/{made.id}?api-version=2020-06-01"
         headers = {"Azure-AsyncOperation": status, **QUICK_POLLING}
@@ -196,8 +207,14 @@ class Workspaces:
             raise refuse(404, "DeploymentNotFound", message)
         return found
 
-    def _advance(self, made: ArmDeployment) -> None:
-        made.polls += 1
+    def settle(self) -> None:
+        """End what nobody looks at, as time does."""
+        for made in self.submitted.values():
+            if time.monotonic() - made.begun > UNWATCHED_S and made.plan.polls is None:
+                self._advance(made, polls=2)
+
+    def _advance(self, made: ArmDeployment, polls: int = 1) -> None:
+        made.polls += polls
         hold = made.plan.hold
         waiting = hold is not None and not hold.released.is_set()
         if hold is not None:
@@ -215,6 +232,8 @@ class Workspaces:
             )["error"]
             return
         made.state = "Succeeded"
+        if "workspaceName" not in made.parameters:
+            return
         name = str(made.parameters["workspaceName"])
         if name.lower() not in self._cloud.workspaces:
             location = str(made.parameters.get("location") or self._cloud.location)
@@ -250,7 +269,7 @@ class Workspaces:
 
     def _list_operations(self, call: Call) -> Response:
         made = self._find(call)
-        name = str(made.parameters["workspaceName"])
+        name = str(made.parameters.get("workspaceName"))
         kind = "Microsoft.MachineLearningServices/workspaces"
         target = f"/subscriptions/{call['subscription']}/resourceGroups/{made.group}"
         operation = {
@@ -310,7 +329,10 @@ class Workspaces:
     def _list_secrets(self, call: Call) -> Response:
         workspace = self._cloud.find_workspace(call)
         blob = call["datastore"] == "workspaceblobstore"
-        token = self._cloud.blobs.sign(workspace.container if blob else "azureml")
+        if not blob:
+            # The SDK signs the addresses of a job's logs itself, for which it needs the key.
+            return answer(200, {"secretsType": "AccountKey", "key": self._cloud.blobs.account_key})
+        token = self._cloud.blobs.sign(workspace.container)
         return answer(200, {"secretsType": "Sas", "sasToken": token})
 
     def _list_computes(self, call: Call) -> Response:
