@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.azure_loopback.fixtures import azure, inference_python  # noqa: F401 - fixtures
 from tests.tiny_clip import tiny_clip  # noqa: F401 - a fixture
 
 # A machine that does other things too must not fail a test by being slow.

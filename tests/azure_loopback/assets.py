@@ -39,6 +39,14 @@ class Assets:
         pending = WORKSPACE + "/codes/{name}/versions/{version}/startPendingUpload"
         router.add("POST", pending, self._start_upload)
 
+    def add(
+        self, workspace: Workspace, path: str, kind: str, name: str, version: str, given: Document
+    ) -> str:
+        """Put a version there without a request; returns its ARM id."""
+        made = _document(f"{path}/{kind}/{name}/versions/{version}", kind, version, given, None)
+        workspace.assets[kind].setdefault(name, {})[version] = made
+        return str(made["id"])
+
     def _names(self, call: Call) -> tuple[Workspace, dict[str, dict[str, Document]]]:
         workspace = self._cloud.find_workspace(call)
         return workspace, workspace.assets[call["kind"].lower()]
@@ -122,41 +130,8 @@ class Assets:
         if moved and kind == "models":
             message = "The modelUri of an existing version cannot be changed."
             raise refuse(400, "UserError", message)
-        versions[call["version"]] = made = self._document(call, given, old)
+        versions[call["version"]] = made = _document(call.path, kind, call["version"], given, old)
         return answer(200 if old else 201, made)
-
-    def _document(self, call: Call, given: Document, old: Document | None) -> Document:
-        kind = call["kind"].lower()
-        properties = {
-            "description": None,
-            "tags": {},
-            "properties": {},
-            "isArchived": False,
-            "isAnonymous": False,
-            **given,
-        }
-        if kind == "models":
-            properties = {"flavors": {}, "jobName": None, **properties}
-            properties["modelUri"] = _with_groups(properties.get("modelUri"))
-        if kind == "environments":
-            properties = {"environmentType": "UserCreated", "osType": "Linux", **properties}
-            conda = properties.get("condaFile")
-            properties["condaFile"] = _as_json(conda) if conda else conda
-        created = old["systemData"]["createdAt"] if old else now()
-        return {
-            "id": call.path,
-            "name": call["version"],
-            "type": f"Microsoft.MachineLearningServices/workspaces/{kind}/versions",
-            "properties": properties,
-            "systemData": {
-                "createdAt": created,
-                "createdBy": "somebody",
-                "createdByType": "User",
-                "lastModifiedAt": now(),
-                "lastModifiedBy": "somebody",
-                "lastModifiedByType": "User",
-            },
-        }
 
     def _start_upload(self, call: Call) -> Response:
         workspace = self._cloud.find_workspace(call)
@@ -176,6 +151,41 @@ class Assets:
             "blobReferenceForConsumption": reference,
         }
         return answer(200, document)
+
+
+def _document(
+    path: str, kind: str, version: str, given: Document, old: Document | None
+) -> Document:
+    properties = {
+        "description": None,
+        "tags": {},
+        "properties": {},
+        "isArchived": False,
+        "isAnonymous": False,
+        **given,
+    }
+    if kind == "models":
+        properties = {"flavors": {}, "jobName": None, **properties}
+        properties["modelUri"] = _with_groups(properties.get("modelUri"))
+    if kind == "environments":
+        properties = {"environmentType": "UserCreated", "osType": "Linux", **properties}
+        conda = properties.get("condaFile")
+        properties["condaFile"] = _as_json(conda) if conda else conda
+    created = old["systemData"]["createdAt"] if old else now()
+    return {
+        "id": path,
+        "name": version,
+        "type": f"Microsoft.MachineLearningServices/workspaces/{kind}/versions",
+        "properties": properties,
+        "systemData": {
+            "createdAt": created,
+            "createdBy": "somebody",
+            "createdByType": "User",
+            "lastModifiedAt": now(),
+            "lastModifiedBy": "somebody",
+            "lastModifiedByType": "User",
+        },
+    }
 
 
 def _missing(call: Call) -> Exception:

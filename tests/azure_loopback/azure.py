@@ -25,7 +25,7 @@ from tests.azure_loopback.proxy import DroppedError, Proxy
 from tests.azure_loopback.routing import Call, Router
 from tests.azure_loopback.run_history import RunHistory
 from tests.azure_loopback.runners import shared_hosting
-from tests.azure_loopback.state import SIZES, TENANT, Endpoint, Workspace
+from tests.azure_loopback.state import SIZES, TENANT, Deployment, Endpoint, Workspace
 from tests.azure_loopback.subscription import Subscription
 from tests.azure_loopback.tracking import Tracking
 from tests.azure_loopback.workspaces import ArmDeployment, Workspaces
@@ -98,9 +98,10 @@ class LoopbackAzure:
         self._front_door = FrontDoor(self.cloud)
         self.tracking = Tracking(self.cloud)
         self._jobs = Jobs(self.cloud, self.tracking, self._environment_of_a_job)
+        self._deployments = Deployments(self.cloud)
         self._arm, self._data_plane = Router(), Router()
         for part in (Subscription(self.cloud), self._workspaces, self._assets,
-                     Endpoints(self.cloud), Deployments(self.cloud), self._jobs):  # fmt: skip
+                     Endpoints(self.cloud), self._deployments, self._jobs):  # fmt: skip
             part.add_to(self._arm)
         RunHistory(self.cloud, self._jobs).add_to(self._data_plane)
         self.tracking.add_to(self._data_plane)
@@ -188,6 +189,48 @@ class LoopbackAzure:
         with self.cloud.lock:
             self._workspaces.add_compute(self.cloud.workspaces[self.workspace.lower()], name, size)
 
+    def add_model(
+        self, name: str, folder: Path, *, version: str = "1", tags: dict[str, str] | None = None
+    ) -> str:
+        """Register a folder as a version of a model, without a request; returns its ARM id."""
+        with self.cloud.lock:
+            workspace = self.cloud.workspaces[self.workspace.lower()]
+            prefix = f"LocalUpload/{uuid.uuid4().hex}/{folder.name}"
+            self.blobs.put_folder(workspace.container, prefix, folder)
+            uri = f"azureml://datastores/workspaceblobstore/paths/{prefix}"
+            more = {"modelUri": uri, "modelType": "mlflow_model", "tags": tags or {}}
+            path = workspace.resource_id(self.subscription_id)
+            return self._assets.add(workspace, path, "models", name, version, more)
+
+    def add_deployment(
+        self,
+        endpoint: str,
+        name: str,
+        *,
+        code: Path,
+        model: str,
+        tags: dict[str, str] | None = None,
+        **properties: Any,
+    ) -> Deployment:
+        """Bring a deployment up, without a request: `code` has score.py, `model` is an ARM id."""
+        workspace = self.cloud.workspaces[self.workspace.lower()]
+        container = str(uuid.uuid4())
+        self.blobs.put_folder(container, "code", code)
+        uri = f"https://{workspace.blob_host}/{container}/code"
+        with self.cloud.lock:
+            path = workspace.resource_id(self.subscription_id)
+            code_id = self._assets.add(workspace, path, "codes", container, "1", {"codeUri": uri})
+            made = self.endpoints[endpoint.lower()].add_deployment(
+                name,
+                tags=tags,
+                model=model,
+                codeConfiguration={"codeId": code_id, "scoringScript": "score.py"},
+                **properties,
+            )
+        error = self._deployments.bring_up(workspace, made)
+        made.state = "Failed" if error else "Succeeded"
+        return made
+
     @property
     def workspaces(self) -> dict[str, Workspace]:
         """By name in small letters."""
@@ -231,13 +274,12 @@ class LoopbackAzure:
         """Names of endpoints that somebody else in the region has."""
         return self.cloud.taken_names
 
-    def sent(self, method: str = "", path: str = "") -> list[Exchange]:
+    def sent(self, method: str, path: str = "") -> list[Exchange]:
         """The requests of a method whose path ends in `path`, in order."""
         return [
             one
             for one in list(self.requests)
-            if one.request.method == method
-            or (one.request.method and one.request.path.lower().endswith(path.lower()))
+            if one.request.method == method and one.request.path.lower().endswith(path.lower())
         ]
 
     def settle(self) -> None:

@@ -69,6 +69,12 @@ class BlobStore:
         with self._guard:
             self._write(container, name, data, {})
 
+    def put_folder(self, container: str, prefix: str, folder: Path) -> None:
+        """Put all files of a folder there without a request."""
+        for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+            name = f"{prefix}/{file.relative_to(folder).as_posix()}"
+            self.put(container, name, file.read_bytes())
+
     def copy_out(self, container: str, prefix: str, folder: Path) -> list[Path]:
         """Write all blobs below a prefix into a folder: `prefix` itself may be a file's name."""
         prefix = prefix.strip("/")

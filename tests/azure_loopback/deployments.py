@@ -100,7 +100,7 @@ class Deployments:
         self, call: Call, workspace: Workspace, endpoint: Endpoint, made: Deployment
     ) -> Response:
         def work() -> Mapping[str, Any] | None:
-            return self._bring_up(workspace, made)
+            return self.bring_up(workspace, made)
 
         def apply() -> None:
             made.state, made.changed = "Succeeded", now()
@@ -139,7 +139,7 @@ class Deployments:
                 "https://aka.ms/oe-tsg#error-outofquota"
             )
 
-    def _bring_up(self, workspace: Workspace, made: Deployment) -> Mapping[str, Any] | None:
+    def bring_up(self, workspace: Workspace, made: Deployment) -> Mapping[str, Any] | None:
         """Start the runner; called without the lock. Returns the error it ended with."""
         if "codeConfiguration" not in made.rest or not made.rest["codeConfiguration"]:
             made.log += "no scoring code: answered by the stand-in\n"

@@ -238,9 +238,8 @@ class Jobs:
     def _keep_outputs(self, workspace: Workspace, job: Job) -> None:
         for name in job.rest.get("outputs") or {}:
             folder = job.folder / "outputs" / name
-            for file in sorted(one for one in folder.rglob("*") if one.is_file()):
-                place = f"{output_prefix(job.name, name)}/{file.relative_to(folder).as_posix()}"
-                self._cloud.blobs.put(workspace.container, place, file.read_bytes())
+            prefix = output_prefix(job.name, name)
+            self._cloud.blobs.put_folder(workspace.container, prefix, folder)
 
     def _variables(self, workspace: Workspace, job: Job) -> dict[str, str]:
         path = workspace.resource_id(self._cloud.subscription)
