@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,7 +80,8 @@ def guardian(*arguments: str | Path, folder: Path, stdin: str | None = None, **m
         timeout=240,
         check=False,
     )
-    assert "Traceback" not in done.stderr, done.stderr
+    # What a container wrote is quoted, and indented.
+    assert not re.search(r"^Traceback", done.stderr, re.MULTILINE), done.stderr
     return Run(done.returncode, done.stdout, done.stderr)
 
 

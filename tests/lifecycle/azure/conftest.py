@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from guardian_cli.lifecycle.history import Change, add_change
+from guardian_cli.lifecycle.roles import MODEL_TAG, VERSION_TAG, Roles, read_roles, write_roles
 from guardian_cli.reports.schemas import load_schema
 from tests.azure_loopback.azure import LoopbackAzure
 from tests.guardian_process import Run, guardian
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.azure_loopback.state import Endpoint
     from tests.lifecycle.conftest import Templates
 
 MODEL = "nsfw-detector"
@@ -61,10 +64,21 @@ class Desk:
         Draft202012Validator(load_schema(schema)).validate(document)
         return document
 
-    def told(self) -> dict[str, tuple[str | None, int]]:
-        """Role and traffic of each deployment, as `guardian endpoints` tells them."""
-        found = self.document("endpoints", MODEL, schema="endpoints")["endpoints"]
-        return {d["name"]: (d["role"], d["traffic"]) for e in found for d in e["deployments"]}
+    def seen(self) -> dict[str, tuple[str | None, int]]:
+        """Role and traffic of each deployment, as they stand on the endpoint itself."""
+        endpoint = self.azure.endpoints.get(ENDPOINT)
+        if endpoint is None:
+            return {}
+        roles = read_roles(endpoint.tags)
+        return {
+            name: (roles.of(found.tags.get(VERSION_TAG)), endpoint.traffic.get(name, 0))
+            for name, found in endpoint.deployments.items()
+        }
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint itself."""
+        return self.azure.endpoints[ENDPOINT]
 
 
 @pytest.fixture
@@ -92,3 +106,17 @@ def registered(desk: Desk, templates: Templates, monkeypatch: pytest.MonkeyPatch
         for folder in (templates.good_model, templates.good_model, templates.broken_model):
             registry.register(MODEL, folder, {"auc": "0.9"})
     return desk
+
+
+@pytest.fixture
+def deployed(registered: Desk) -> Desk:
+    """Version 1 is champion with everything; nobody had to wait for its container."""
+    azure = registered.azure
+    deploy = Change("2026-11-23T09:00:00Z", "ann", "deploy", None, "1")
+    tags = {MODEL_TAG: MODEL, **write_roles(Roles(champion="1")), **add_change({}, deploy)}
+    endpoint = azure.add_endpoint(
+        ENDPOINT, tags={name: value for name, value in tags.items() if value is not None}
+    )
+    endpoint.add_deployment("version-1", tags={MODEL_TAG: MODEL, VERSION_TAG: "1"})
+    endpoint.traffic = {"version-1": 100}
+    return registered

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.azure.place import Place
 
 MANAGEMENT = "https://management.azure.com"
+# Where Azure does not say itself when to look again.
+POLL_S = 5.0
 SCOPE = f"{MANAGEMENT}/.default"
 
 
@@ -76,6 +78,22 @@ class AzureClient:
         """GET an ARM path; the JSON that it answers. Raises PlatformError."""
         return self.send("GET", path, api_version, doing)
 
+    def list(self, path: str, api_version: str, doing: str) -> Iterator[Any]:
+        """GET all pages of a list. Raises PlatformError."""
+        answer = self.get(path, api_version, doing)
+        while answer:
+            yield from answer.get("value") or ()
+            address = answer.get("nextLink")
+            answer = self._next_page(address, doing) if address else None
+
+    def _next_page(self, address: str, doing: str) -> Any:
+        from azure.core.rest import HttpRequest
+
+        with self.calls(doing):
+            response = self._arm.send_request(HttpRequest("GET", address))
+            response.raise_for_status()
+            return response.json()
+
     def send(
         self,
         method: str,
@@ -101,7 +119,7 @@ class AzureClient:
                 self._request(method, path, api_version, body), _return_pipeline_response=True
             )
             begun.http_response.raise_for_status()
-            return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling())
+            return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling(POLL_S))
 
     def _answer(
         self, method: str, path: str, api_version: str, body: Mapping[str, Any] | None

@@ -8,8 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.azure.endpoints import state_of
-from guardian_cli.lifecycle.azure.failures import QuotaError, is_missing, sdk_errors, translate
+from guardian_cli.lifecycle.azure.failures import QuotaError, sdk_errors, translate
 from guardian_cli.lifecycle.azure.waiting import wait_for
 from guardian_cli.lifecycle.platform import (
     DeploymentFailedError,
@@ -63,7 +62,7 @@ class AzureDeployments:
                 wait_for(poller, spec.name, self._tell, timeout_s=timeout_s, look=look)
             except sdk_errors() as error:
                 raise self._failure(endpoint, spec.name, error) from error
-        if self._state(endpoint, spec.name) == "failed":
+        if self._endpoints.deployment_state(endpoint, spec.name) == "failed":
             raise self._failure(endpoint, spec.name, None)
 
     def begin(self, endpoint: str, spec: DeploymentSpec) -> None:
@@ -92,21 +91,11 @@ class AzureDeployments:
                 describe(endpoint, spec, code), skip_script_validation=True
             )
 
-    def _state(self, endpoint: str, name: str) -> str:
-        try:
-            found = self._client.ml.online_deployments.get(name=name, endpoint_name=endpoint)
-        except sdk_errors() as error:
-            if is_missing(error):
-                return "failed"
-            raise
-        return state_of(found.provisioning_state)
-
     def _failure(self, endpoint: str, name: str, error: Exception | None) -> PlatformError:
         """A deployment that ended as failed, or an operation that could not be followed."""
         what = f"{endpoint}/{name}"
         told = translate(error, "creating the deployment", what) if error else None
-        with self._client.calls("looking at the deployment", what):
-            state = self._state(endpoint, name)
+        state = self._endpoints.deployment_state(endpoint, name)
         if told is not None and state != "failed":
             return told
         reason = str(told) if told else f"{name} on {endpoint} ended as failed"

@@ -1,4 +1,8 @@
-"""Managed online endpoints and their deployments, in the words of `lifecycle.platform`."""
+"""Managed online endpoints and their deployments, in the words of `lifecycle.platform`.
+
+They are read and changed as Azure's own documents: the SDK's entities lose what they do not know,
+and cannot be made from every deployment that somebody else has put there.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,21 @@ if TYPE_CHECKING:
 
     from guardian_cli.lifecycle.azure.client import AzureClient
 
+Json = dict[str, Any]
+
 OPERATION_TIMEOUT_S = 1800.0
+# The versions that azure-ai-ml uses itself.
+ENDPOINT_API = "2022-02-01-preview"
+DEPLOYMENT_API = "2023-04-01-preview"
 _DONE: Mapping[str, State] = {"succeeded": "ready", "failed": "failed", "canceled": "failed"}
 _MODEL_ID = re.compile(
     r"(?:/models/|azureml:)(?P<model>[^/:]+)(?:/versions/|:)(?P<version>[^/:]+)$"
 )
-# What the SDK puts among the properties of an endpoint that it fetched: not to be sent back.
-_SDK_PROPERTIES = ("createdBy", "createdAt", "lastModifiedAt")
+# What an endpoint is made of; the rest of its document is Azure's to write.
+_OWN_PROPERTIES = (
+    "description", "authMode", "properties", "traffic", "mirrorTraffic", "publicNetworkAccess",
+    "compute",
+)  # fmt: skip
 
 
 class AzureEndpoints:
@@ -55,7 +67,8 @@ class AzureEndpoints:
             from azure.ai.ml.entities import ManagedOnlineEndpoint
 
             wanted = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=dict(tags))
-            self._put(wanted)
+            poller = self._client.ml.online_endpoints.begin_create_or_update(wanted)
+            wait_for(poller, f"endpoint {name}", self._tell, timeout_s=OPERATION_TIMEOUT_S)
         return self._there(name)
 
     def update(
@@ -66,30 +79,38 @@ class AzureEndpoints:
         expected: Endpoint | None,
     ) -> Endpoint:
         """Change traffic and tags by one PUT of the whole endpoint, then look whether they hold."""
-        with self._client.calls("changing the endpoint", name):
-            fetched = self._client.ml.online_endpoints.get(name)
-        before = self._describe(fetched)
+        document = self._fetch(name)
+        if document is None:
+            raise _no_endpoint(name)
+        before = self._describe(document)
         if before.state == "updating":
             raise EndpointBusyError(f"{name} is being changed")
-        if expected is not None:
-            check_unchanged(expected, before)
-        if traffic is not None:
-            fetched.traffic = {one: traffic.get(one, 0) for one in before.traffic}
-        merged = {**before.tags, **(tags or {})}
-        fetched.tags = {key: value for key, value in merged.items() if value is not None}
-        wanted = dict(fetched.tags), {n: p for n, p in fetched.traffic.items() if p}
-        for one in _SDK_PROPERTIES:
-            (fetched.properties or {}).pop(one, None)
-        with self._client.calls("changing the endpoint", name):
-            self._put(fetched)
+        base = expected or before
+        merged = {**base.tags, **(tags or {})}
+        wanted_tags = {key: value for key, value in merged.items() if value is not None}
+        wanted = _live(base.traffic if traffic is None else traffic)
+        if (wanted_tags, wanted) == (dict(before.tags), _live(before.traffic)):
+            # Ours, from a request whose answer was lost.
+            return before
+        check_unchanged(base, before)
+        body = writable(document, wanted, wanted_tags)
+        doing = "changing the endpoint"
+        poller = self._client.begin("PUT", self._path(name), ENDPOINT_API, doing, body)
+        with self._client.calls(doing, name):
+            wait_for(poller, f"endpoint {name}", self._tell, timeout_s=OPERATION_TIMEOUT_S)
         after = self._there(name)
-        if wanted != (dict(after.tags), {n: p for n, p in after.traffic.items() if p}):
+        if (wanted_tags, wanted) != (dict(after.tags), _live(after.traffic)):
             raise ChangedMeanwhileError(
                 f"{name} was changed by somebody else in the same moment: what is there now may be "
                 "theirs or ours",
                 hint="look with `guardian endpoints`, then run the same command again",
             )
         return after
+
+    def deployment_state(self, endpoint: str, name: str) -> State:
+        """How a deployment stands; one that is not there counts as failed."""
+        found = self._get(f"{self._path(endpoint)}/deployments/{name}", DEPLOYMENT_API, name)
+        return "failed" if found is None else state_of(found["properties"].get("provisioningState"))
 
     def delete_deployment(self, endpoint: str, name: str) -> None:
         """Remove a deployment without traffic; nothing to do when it is not there."""
@@ -122,10 +143,6 @@ class AzureEndpoints:
                 return str(text)
         return problem
 
-    def _put(self, entity: Any) -> None:
-        poller = self._client.ml.online_endpoints.begin_create_or_update(entity)
-        wait_for(poller, f"endpoint {entity.name}", self._tell, timeout_s=OPERATION_TIMEOUT_S)
-
     def _delete(self, name: str) -> None:
         with self._client.calls("removing the failed endpoint", name):
             poller = self._client.ml.online_endpoints.begin_delete(name=name)
@@ -134,31 +151,73 @@ class AzureEndpoints:
     def _there(self, name: str) -> Endpoint:
         found = self.find(name)
         if found is None:
-            raise PlatformError(f"there is no endpoint {name}", hint="guardian endpoints")
+            raise _no_endpoint(name)
         return found
 
-    def _fetch(self, name: str) -> Any:
-        with self._client.calls("looking at the endpoint", name):
-            try:
-                return self._client.ml.online_endpoints.get(name)
-            except sdk_errors() as error:
-                if is_missing(error) or missing_group(error):
-                    return None
-                raise
+    def _path(self, name: str) -> str:
+        return f"{self._client.place.workspace_path}/onlineEndpoints/{name}"
 
-    def _describe(self, fetched: Any) -> Endpoint:
+    def _fetch(self, name: str) -> Json | None:
+        return self._get(self._path(name), ENDPOINT_API, name)
+
+    def _get(self, path: str, api_version: str, name: str) -> Json | None:
+        try:
+            return cast("Json", self._client.get(path, api_version, f"looking at {name}"))
+        except PlatformError as error:
+            cause = error.__cause__
+            if isinstance(cause, Exception) and (is_missing(cause) or missing_group(cause)):
+                return None
+            raise
+
+    def _describe(self, document: Json) -> Endpoint:
         """An endpoint that was fetched, together with its deployments."""
-        with self._client.calls("listing the deployments", fetched.name):
-            deployments = list(self._client.ml.online_deployments.list(fetched.name))
-        traffic = fetched.traffic or {}
+        name, properties = document["name"], document["properties"]
+        doing = f"listing the deployments of {name}"
+        path = f"{self._path(name)}/deployments"
+        traffic = {key.lower(): share for key, share in (properties.get("traffic") or {}).items()}
         return Endpoint(
-            name=fetched.name,
-            uri=fetched.scoring_uri or "",
-            state=state_of(fetched.provisioning_state),
-            deployments=tuple(_describe(one, traffic.get(one.name, 0)) for one in deployments),
-            tags=dict(fetched.tags or {}),
-            location=fetched.location,
+            name=name,
+            uri=properties.get("scoringUri") or "",
+            state=state_of(properties.get("provisioningState")),
+            deployments=tuple(
+                _deployment(one, traffic.get(one["name"].lower(), 0))
+                for one in self._client.list(path, DEPLOYMENT_API, doing)
+            ),
+            tags=dict(document.get("tags") or {}),
+            location=document.get("location"),
         )
+
+
+def writable(document: Json, traffic: Mapping[str, int], tags: Mapping[str, str]) -> Json:
+    """Return what to PUT so that only traffic and tags of an endpoint change."""
+    kept = {
+        name: document["properties"][name]
+        for name in _OWN_PROPERTIES
+        if document["properties"].get(name) is not None
+    }
+    body: Json = {
+        "location": document["location"],
+        "tags": dict(tags),
+        "properties": {**kept, "traffic": dict(traffic)},
+    }
+    for name in ("kind", "sku"):
+        if document.get(name) is not None:
+            body[name] = document[name]
+    identity = document.get("identity")
+    if identity:
+        # Ids of principals are Azure's to give: only which identities there are is sent back.
+        assigned = identity.get("userAssignedIdentities")
+        users: Json = {"userAssignedIdentities": {one: {} for one in assigned}} if assigned else {}
+        body["identity"] = {"type": identity["type"], **users}
+    return body
+
+
+def _live(traffic: Mapping[str, int]) -> dict[str, int]:
+    return {name: percent for name, percent in traffic.items() if percent}
+
+
+def _no_endpoint(name: str) -> PlatformError:
+    return PlatformError(f"there is no endpoint {name}", hint="guardian endpoints")
 
 
 def state_of(provisioning_state: str | None) -> State:
@@ -166,17 +225,18 @@ def state_of(provisioning_state: str | None) -> State:
     return _DONE.get((provisioning_state or "succeeded").lower(), "updating")
 
 
-def _describe(found: Any, percent: float) -> Deployment:
-    model, version = read_model_id(found.model)
+def _deployment(document: Json, percent: float) -> Deployment:
+    properties = document["properties"]
+    model, version = read_model_id(properties.get("model"))
     return Deployment(
-        name=found.name,
+        name=document["name"],
         traffic=int(percent),
-        state=state_of(found.provisioning_state),
+        state=state_of(properties.get("provisioningState")),
         model=model,
         version=version,
-        instance_type=found.instance_type,
-        instance_count=found.instance_count,
-        tags=dict(found.tags or {}),
+        instance_type=properties.get("instanceType"),
+        instance_count=(document.get("sku") or {}).get("capacity"),
+        tags=dict(document.get("tags") or {}),
     )
 
 

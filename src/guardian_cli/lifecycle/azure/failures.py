@@ -72,7 +72,8 @@ def _of_answer(status: int | None, reason: str, what: str) -> PlatformError:
         return EndpointBusyError(f"{what}: {reason}")
     if _QUOTA.search(reason):
         return _of_quota(reason, what)
-    code = f"HTTP {status}: " if status else ""
+    # An operation that ended badly is told by an answer that is itself a 200.
+    code = f"HTTP {status}: " if status and status >= 400 else ""
     return PlatformError(f"{what}: {code}{reason}", hint=_HINTS.get(status or 0, _AGAIN_HINT))
 
 
