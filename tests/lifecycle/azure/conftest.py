@@ -58,6 +58,11 @@ class Desk:
         self.last = run
         return run
 
+    def scan(self, *args: str) -> Run:
+        """Scan in the folder, with nothing of guardian's in the environment but the way to Azure."""
+        way = {k: v for k, v in self.azure.environment().items() if not k.startswith("AZURE_")}
+        return guardian("scan", *args, folder=self.folder, **way)
+
     def document(self, *args: str, schema: str) -> Any:
         """The one JSON document of a command, checked against its schema."""
         document = json.loads(self.type(*args, "--json").out)
