@@ -218,6 +218,9 @@ class LoopbackAzure:
         self.blobs.put_folder(container, "code", code)
         uri = f"https://{workspace.blob_host}/{container}/code"
         with self.cloud.lock:
+            old = self.endpoints[endpoint.lower()].deployments.get(name.lower())
+            if old is not None and old.runner is not None:
+                old.runner.stop()
             path = workspace.resource_id(self.subscription_id)
             code_id = self._assets.add(workspace, path, "codes", container, "1", {"codeUri": uri})
             made = self.endpoints[endpoint.lower()].add_deployment(

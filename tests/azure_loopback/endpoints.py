@@ -40,10 +40,10 @@ class Endpoints:
         router.add("GET", LOCATION + "/mfeOperationsStatus/{operation}", book.get_status)
         router.add("GET", LOCATION + "/mfeOperationResults/{operation}", book.get_result)
 
-    def _document(self, path: str, endpoint: Endpoint, operation: str = "") -> dict[str, Any]:
+    def _document(self, path: str, endpoint: Endpoint) -> dict[str, Any]:
         ready = endpoint.state not in {"Creating", "Failed"} or bool(endpoint.deployments)
         address = endpoint.scoring_uri if ready else None
-        more = {"AzureAsyncOperationUri": operation} if operation else {}
+        more = {"AzureAsyncOperationUri": endpoint.operation} if endpoint.operation else {}
         return {
             "id": path,
             "name": endpoint.name,
@@ -114,9 +114,8 @@ class Endpoints:
         operation = self._cloud.book.begin(call, apply, target=call.path, failure=fail)
         location = f"{HOST}{call.path}?api-version={call.query.get('api-version')}"
         headers = self._cloud.book.headers(operation, location)
-        before["properties"]["properties"]["AzureAsyncOperationUri"] = headers[
-            "Azure-AsyncOperation"
-        ]
+        endpoint.operation = headers["Azure-AsyncOperation"]
+        before["properties"]["properties"]["AzureAsyncOperationUri"] = endpoint.operation
         return answer(201, before, headers)
 
     def _delete(self, call: Call) -> Response:
