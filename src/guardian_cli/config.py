@@ -148,6 +148,7 @@ class Settings:
     warnings: tuple[str, ...] = ()
     hub_offline: bool = False
     tracking_uri: str | None = None
+    file: Path = Path(CONFIG_NAME)
 
 
 DEFAULTS: dict[str, Any] = {
@@ -195,7 +196,8 @@ def load_settings(
     warnings = _unknown_categories(names, config)
     hub_offline = names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
     tracking_uri = names.get("MLFLOW_TRACKING_URI", "").strip() or None
-    return Settings(config, endpoints, warnings, hub_offline, tracking_uri)
+    path = file.path if file else folder / CONFIG_NAME
+    return Settings(config, endpoints, warnings, hub_offline, tracking_uri, path)
 
 
 def calm_mlflow() -> None:

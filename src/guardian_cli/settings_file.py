@@ -119,3 +119,89 @@ def _yaml_place(path: Path, error: Exception) -> str:
 
 def _problem(error: Exception) -> str:
     return getattr(error, "problem", None) or str(error).splitlines()[0]
+
+
+def write_keys(path: Path, values: Mapping[tuple[str, ...], str]) -> bool:
+    """Set keys in a settings file, or in a new one; comments and all else stay as they are.
+
+    False when all was so already. Raises ConfigError for a file that cannot be read or written.
+    """
+    import yaml
+
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    if path.exists():
+        read_settings(path)
+    new = old
+    for keys, value in values.items():
+        new = _set_key(new, keys, value)
+    if new == old:
+        return False
+    wrong = [
+        keys for keys, value in values.items() if _value_at(yaml.safe_load(new), keys) != value
+    ]
+    if wrong:
+        raise ConfigError(f"{path}: {'.'.join(wrong[0])} could not be set: set it by hand")
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_text(new, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {_reason(error)}") from error
+    return True
+
+
+def _set_key(text: str, keys: tuple[str, ...], value: str) -> str:
+    """Replace the value of a key, or add the key where its section, or the file, begins or ends."""
+    import yaml
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is None:
+        return _joined(text, _block(keys, value, ""))
+    node: Any = root
+    for depth, key in enumerate(keys):
+        found = next((one for name, one in node.value if name.value == key), None)
+        last = depth == len(keys) - 1
+        if found is None:
+            return _with_new_key(text, node, keys[depth:], value, whole=node is root)
+        if last or not isinstance(found, yaml.MappingNode):
+            if last and found.value == value:
+                return text
+            put = f" {_scalar(value)}" if last else "\n" + _block(keys[depth + 1 :], value, "  ")
+            head = text[: found.start_mark.index].rstrip(" ")
+            return head + put.rstrip("\n") + text[found.end_mark.index :]
+        node = found
+    return text
+
+
+def _with_new_key(text: str, node: Any, keys: tuple[str, ...], value: str, *, whole: bool) -> str:
+    if node.flow_style:
+        at = node.end_mark.index - 1
+        entry = "".join(f"{key}: {{" for key in keys[:-1]) + f"{keys[-1]}: {_scalar(value)}"
+        comma = ", " if node.value else ""
+        return text[:at] + comma + entry + "}" * (len(keys) - 1) + text[at:]
+    if whole:
+        return _joined(text, _block(keys, value, ""))
+    first = node.value[0][0].start_mark
+    start = first.index - first.column
+    return text[:start] + _block(keys, value, " " * first.column) + text[start:]
+
+
+def _block(keys: tuple[str, ...], value: str, indent: str) -> str:
+    lines = [f"{indent}{'  ' * depth}{key}:" for depth, key in enumerate(keys)]
+    return "\n".join(lines) + f" {_scalar(value)}\n"
+
+
+def _joined(text: str, more: str) -> str:
+    return (text if not text or text.endswith("\n") else text + "\n") + more
+
+
+def _scalar(value: str) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, default_style=None, width=10_000).splitlines()[0]
+
+
+def _value_at(data: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data

@@ -46,6 +46,16 @@ def spec_of(version: str) -> DeploymentSpec:
     )
 
 
+def make_ready(world: World) -> World:
+    """Put an endpoint into the workspace, and version 1 at 100%."""
+    platform = world.platform
+    platform.registry.register(MODEL, world.good_model, {"data": "simulated"})
+    platform.create_endpoint(ENDPOINT, {"guardian.model": MODEL})
+    platform.create_deployment(ENDPOINT, spec_of("1"), timeout_s=TIMEOUT_S)
+    platform.update_endpoint(ENDPOINT, traffic={"version-1": 100})
+    return world
+
+
 class PlatformContract:
     """The suite."""
 
@@ -55,14 +65,8 @@ class PlatformContract:
 
     @pytest.fixture
     def ready(self, world: World) -> World:
-        """A world with a workspace, an endpoint, and version 1 at 100%."""
-        platform = world.platform
-        platform.create_workspace(OPTIONS)
-        platform.registry.register(MODEL, world.good_model, {"data": "simulated"})
-        platform.create_endpoint(ENDPOINT, {"guardian.model": MODEL})
-        platform.create_deployment(ENDPOINT, spec_of("1"), timeout_s=TIMEOUT_S)
-        platform.update_endpoint(ENDPOINT, traffic={"version-1": 100})
-        return world
+        world.platform.create_workspace(OPTIONS)
+        return make_ready(world)
 
     def test_a_workspace_is_made_once(self, world: World) -> None:
         platform = world.platform

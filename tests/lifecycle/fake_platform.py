@@ -23,6 +23,7 @@ from guardian_cli.lifecycle.platform import (
     Tracking,
     Workspace,
     WorkspaceOptions,
+    check_unchanged,
 )
 
 if TYPE_CHECKING:
@@ -185,9 +186,12 @@ class FakePlatform:
         *,
         traffic: Mapping[str, int] | None = None,
         tags: Mapping[str, str | None] | None = None,
+        expected: Endpoint | None = None,
     ) -> Endpoint:
         with self._changing("update_endpoint"):
             found = self._must(name)
+            if expected is not None:
+                check_unchanged(expected, found)
             merged = {**found.tags, **(tags or {})}
             kept = {key: value for key, value in merged.items() if value is not None}
             assert len(kept) <= 50

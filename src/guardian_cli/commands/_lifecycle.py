@@ -34,6 +34,9 @@ TARGET = Annotated[
     typer.Option("--target", help="Platform. [default: `target` in guardian.yaml, else local]"),
 ]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Print the plan, change nothing.")]
+NO_WAIT = Annotated[
+    bool, typer.Option("--no-wait", help="Azure: begin what takes long, and leave.")
+]
 WHY = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="For the history.")]
 TIMEOUT = Annotated[
     str,
@@ -70,11 +73,28 @@ def open_bench(
     flags: dict[str, Any] = {"target": target.value} if target else {}
     settings = load_settings(config or common.config, flags=flags)
     console = Console(quiet=quiet or common.quiet)
-    platform = open_platform(settings, Path())
+    platform = open_platform(settings, Path(), console)
     console.note(f"target: {platform.target} ({platform.place})")
     for warning in settings.warnings:
         console.warn(warning)
     return Bench(console, settings, platform)
+
+
+def write_target(bench: Bench, *, dry_run: bool) -> None:
+    """Put the target, and Azure's names where it is azure, into the settings file."""
+    from guardian_cli.settings_file import write_keys
+
+    config, path = bench.settings.config, bench.settings.file
+    values: dict[tuple[str, ...], str] = {("target",): bench.platform.target}
+    if bench.platform.target == "azure":
+        named = config.azure.model_dump(exclude_none=True)
+        values |= {("azure", name): str(value) for name, value in named.items()}
+    names = ", ".join(".".join(keys) for keys in values)
+    if dry_run:
+        bench.console.note(f"would set {names} in {path}")
+    else:
+        changed = write_keys(path, values)
+        bench.console.note(f"{path}: {names} {'set' if changed else 'are set already'}")
 
 
 def seconds(text: str) -> float:

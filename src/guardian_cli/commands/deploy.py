@@ -6,6 +6,7 @@ import typer
 
 from guardian_cli.commands._lifecycle import (
     DRY_RUN,
+    NO_WAIT,
     TARGET,
     TIMEOUT,
     WHY,
@@ -13,6 +14,9 @@ from guardian_cli.commands._lifecycle import (
     seconds,
 )
 from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+
+# Azure's own default of 5 s is short for a batch of frames on a CPU.
+REQUEST_TIMEOUT_S = 60.0
 
 
 def deploy(
@@ -31,11 +35,26 @@ def deploy(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what has no role and no traffic.")
     ] = False,
+    instance_type: Annotated[
+        str | None,
+        typer.Option("--instance-type", metavar="SIZE", help="Default: the model's section."),
+    ] = None,
+    instance_count: Annotated[
+        int | None,
+        typer.Option("--instance-count", min=1, metavar="N", help="Default: the model's section."),
+    ] = None,
+    request_timeout: Annotated[
+        float,
+        typer.Option(
+            "--request-timeout", min=1, max=180, metavar="SECONDS", help="Azure: for one request."
+        ),
+    ] = REQUEST_TIMEOUT_S,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Leave a deployment that failed.")
     ] = False,
     why: WHY = None,
     timeout: TIMEOUT = "30m",
+    no_wait: NO_WAIT = False,
     dry_run: DRY_RUN = False,
     as_json: JSON = False,
     target: TARGET = None,
@@ -52,9 +71,17 @@ def deploy(
     timeout_s = seconds(timeout)
     bench = open_bench(context, config, target, quiet=quiet)
     releases = Releases(
-        bench.platform, SystemClock(), bench.console, timeout_s, keep_failed=keep_failed
+        bench.platform,
+        SystemClock(),
+        bench.console,
+        timeout_s,
+        keep_failed=keep_failed,
+        no_wait=no_wait,
     )
-    request = DeployRequest(version, traffic, promote, prune, why, dry_run)
+    request = DeployRequest(
+        version, traffic, promote, prune, why, dry_run, instance_type, instance_count,
+        request_timeout,
+    )  # fmt: skip
     done, failure = deploy_all(releases, bench.models(model), request, named=model is not None)
     show_releases(bench.console, done, as_json=as_json, named=model is not None)
     if failure is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.errors import GuardianError, UsageError
 from guardian_cli.lifecycle.planning import DeployGoal
+from guardian_cli.lifecycle.platform import REQUEST_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,9 @@ class DeployRequest:
     prune: bool = False
     why: str | None = None
     dry_run: bool = False
+    instance_type: str | None = None
+    instance_count: int | None = None
+    request_timeout_s: float = REQUEST_TIMEOUT_S
 
 
 def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Release:
@@ -43,12 +47,13 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
         model=model.name,
         endpoint=model.endpoint,
         version=version.version,
-        instance_type=model.instance_type,
-        instance_count=model.instance_count,
+        instance_type=request.instance_type or model.instance_type,
+        instance_count=request.instance_count or model.instance_count,
         traffic_percent=request.traffic_percent,
         promote=request.promote,
         prune=request.prune,
         why=request.why,
+        request_timeout_s=request.request_timeout_s,
     )
     return releases.deploy(goal, dry_run=request.dry_run)
 

@@ -18,7 +18,7 @@ from guardian_cli.lifecycle.plan import (
     StartEndpoint,
     rows_of,
 )
-from guardian_cli.lifecycle.platform import DeploymentSpec
+from guardian_cli.lifecycle.platform import REQUEST_TIMEOUT_S, DeploymentSpec
 from guardian_cli.lifecycle.roles import (
     MODEL_TAG,
     VERSION_TAG,
@@ -50,6 +50,7 @@ class DeployGoal:
     promote: bool = False
     prune: bool = False
     why: str | None = None
+    request_timeout_s: float = REQUEST_TIMEOUT_S
 
     def spec(self, version: str) -> DeploymentSpec:
         """The deployment of a version of this model."""
@@ -60,6 +61,7 @@ class DeployGoal:
             instance_type=self.instance_type,
             instance_count=self.instance_count,
             tags={MODEL_TAG: self.model, VERSION_TAG: version},
+            request_timeout_s=self.request_timeout_s,
         )
 
 

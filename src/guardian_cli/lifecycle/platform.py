@@ -5,6 +5,7 @@ Every call blocks until the platform says that it is done. What a platform canno
 
     PlatformError
     ├── EndpointBusyError        another operation is running on it: wait, then try again
+    ├── ChangedMeanwhileError    somebody else has changed it since it was looked at
     ├── NameTakenError           somebody else has an endpoint of this name
     ├── DeploymentFailedError    a deployment did not come up; `log` says why
     └── OperationTimeoutError    it took longer than --timeout
@@ -13,7 +14,7 @@ Every call blocks until the platform says that it is done. What a platform canno
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from guardian_cli.errors import PlatformError
 
@@ -26,10 +27,16 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 State = Literal["ready", "updating", "failed", "stopped"]
+# How long one request may take, where a platform limits that.
+REQUEST_TIMEOUT_S = 60.0
 
 
 class EndpointBusyError(PlatformError):
     """Another operation is running on the endpoint: wait, then try again."""
+
+
+class ChangedMeanwhileError(PlatformError):
+    """Somebody else has changed the endpoint since it was looked at: nothing is overwritten."""
 
 
 class NameTakenError(PlatformError):
@@ -50,10 +57,13 @@ class DeploymentFailedError(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceOptions:
-    """How a workspace that is not there is made; a platform ignores what it does not know."""
+    """How a workspace that is not there is made; a platform ignores what it does not know.
 
-    location: str | None = None
+    Without `thorough` only the workspace itself is looked at, not what surrounds it.
+    """
+
     app_insights: str = "new"
+    thorough: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +94,14 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where runs are logged: an MLflow tracking URI, and whether it also takes files."""
+    """Where runs are logged: an MLflow tracking URI, and whether it also takes files.
+
+    Where it is not `needed`, a version is registered also when its run could not be logged.
+    """
 
     uri: str
     takes_artifacts: bool = True
+    needed: bool = True
 
 
 class Registry(Protocol):
@@ -116,6 +130,7 @@ class DeploymentSpec:
     instance_type: str
     instance_count: int
     tags: Mapping[str, str] = field(default_factory=dict)
+    request_timeout_s: float = REQUEST_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +166,33 @@ class Endpoint:
     def traffic(self) -> dict[str, int]:
         """Percent by deployment, those at 0 included."""
         return {found.name: found.traffic for found in self.deployments}
+
+
+def check_unchanged(expected: Endpoint, found: Endpoint) -> None:
+    """Raise ChangedMeanwhileError where traffic or tags are not what they were."""
+    if (expected.traffic, expected.tags) != (found.traffic, found.tags):
+        raise ChangedMeanwhileError(
+            f"{found.name} was changed by somebody else meanwhile: nothing was overwritten",
+            hint="look with `guardian endpoints`, then run the same command again",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """A training that a platform is to run: `arguments` are those of the job's own command."""
+
+    model: str
+    compute: str
+    arguments: Mapping[str, Any]
+    data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What a training made: the version, and the report that the job wrote."""
+
+    version: ModelVersion
+    report: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +251,14 @@ class Platform(Protocol):
         *,
         traffic: Mapping[str, int] | None = None,
         tags: Mapping[str, str | None] | None = None,
+        expected: Endpoint | None = None,
     ) -> Endpoint:
         """Change traffic and tags in one operation: both or neither.
 
         `traffic` is whole: a deployment that it leaves out gets 0. `tags` is a patch: None
         removes one, those not named stay. Returns the endpoint as it is afterwards.
-        Raises EndpointBusyError.
+        Raises EndpointBusyError, and ChangedMeanwhileError where its traffic and tags are no
+        longer the `expected` ones.
         """
 
     def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
@@ -261,8 +305,27 @@ class Stoppable(Protocol):
 class Metered(Protocol):
     """A platform that bills for what is deployed, with traffic or without, and has quotas."""
 
-    def check_quota(self, spec: DeploymentSpec) -> None:
+    def check_quota(self, instance_type: str, instance_count: int) -> None:
         """Raise PlatformError, with the figures, when a deployment would not fit."""
 
     def monthly_cost_usd(self, instance_type: str, instance_count: int) -> float | None:
         """What a deployment costs in a month of 730 hours; None for an unknown type."""
+
+
+@runtime_checkable
+class Leavable(Protocol):
+    """A platform that goes on by itself: what takes long there can be begun and left."""
+
+    def begin_deployment(self, endpoint: str, spec: DeploymentSpec) -> None:
+        """Begin what `create_deployment` waits for; it is `updating` until it has ended."""
+
+    def begin_workspace(self, options: WorkspaceOptions) -> None:
+        """Begin what `create_workspace` waits for."""
+
+
+@runtime_checkable
+class Clustered(Protocol):
+    """A platform that trains on clusters of its own."""
+
+    def train(self, job: TrainingJob) -> JobOutcome:
+        """Run a training there, show its log, and register what it made."""

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.clock import Patience, timestamp
 from guardian_cli.lifecycle.history import Change, add_change, read_history
 from guardian_cli.lifecycle.plan import (
@@ -30,8 +30,10 @@ from guardian_cli.lifecycle.plan import (
 )
 from guardian_cli.lifecycle.planning import plan_deploy, plan_rollback, roles_on
 from guardian_cli.lifecycle.platform import (
+    ChangedMeanwhileError,
     DeploymentFailedError,
     EndpointBusyError,
+    Leavable,
     Metered,
     Stoppable,
 )
@@ -50,12 +52,10 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.clock import Clock
     from guardian_cli.lifecycle.plan import Step
     from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
-    from guardian_cli.lifecycle.platform import Endpoint, Platform
+    from guardian_cli.lifecycle.platform import DeploymentSpec, Endpoint, Platform
 
 # A probe right after a change of routes may come too early: it is tried again after these.
 _PROBE_PAUSES_S = (0.5, 1.5)
-# How often a plan is made anew when somebody else changes the endpoint under it.
-_PLANS_AT_MOST = 5
 
 
 class Reporter(Protocol):
@@ -94,6 +94,7 @@ class Releases:
     reporter: Reporter
     timeout_s: float = 1800.0
     keep_failed: bool = False
+    no_wait: bool = False
     _probed: set[str] = field(default_factory=set)
     _settled_at: Endpoint | None = None
 
@@ -102,13 +103,7 @@ class Releases:
 
         Raises DeploymentFailedError or PlatformError; traffic is then as it was.
         """
-
-        def planner(found: Endpoint | None) -> Plan:
-            plan = plan_deploy(found, goal)
-            self._check_quota(plan)
-            return plan
-
-        return self._release(goal.endpoint, planner, dry_run=dry_run)
+        return self._release(goal.endpoint, lambda found: plan_deploy(found, goal), dry_run=dry_run)
 
     def rollback(self, goal: RollbackGoal, *, dry_run: bool = False) -> Release:
         """Go back to where the last change came from, or to `goal.to`."""
@@ -127,44 +122,54 @@ class Releases:
         if dry_run:
             plan = planner(self.platform.endpoint(name))
             self._tell(plan)
+            self._check_quota(plan)
             return _report(plan, plan.after, dry_run=True)
         self._probed.clear()
         patience = Patience(self.clock, self.timeout_s, self.reporter.note)
         with ExitStack() as stack:
             patience.retry(lambda: stack.enter_context(self.platform.lock(name)))
-            first, last = self._carry_out(name, planner, patience)
+            plan = planner(self._settled(name, patience))
+            self._tell(plan)
+            self._check_quota(plan)
+            left = self._carry_out(plan, planner, patience)
             after = rows_of(self._settled_at or self.platform.endpoint(name))
-        return _report(first, after, dry_run=False, hints=last.hints)
+        return _report(plan, after, dry_run=False, hints=left or plan.hints)
 
     def _carry_out(
-        self, name: str, planner: Callable[[Endpoint | None], Plan], patience: Patience
-    ) -> tuple[Plan, Plan]:
-        first = plan = planner(self._settled(name, patience))
-        self._tell(plan)
-        for _ in range(_PLANS_AT_MOST):
-            newer = self._follow(plan, name, planner, patience)
-            if newer is None:
-                return first, plan
-            self.reporter.note(f"{name} was changed by somebody else meanwhile: planned anew")
-            plan = newer
-        raise PlatformError(f"{name} keeps being changed by somebody else", hint="try again later")
-
-    def _follow(
-        self,
-        plan: Plan,
-        name: str,
-        planner: Callable[[Endpoint | None], Plan],
-        patience: Patience,
-    ) -> Plan | None:
-        """Do the steps; before traffic moves, look again. Returns a newer plan where one is due."""
+        self, plan: Plan, planner: Callable[[Endpoint | None], Plan], patience: Patience
+    ) -> tuple[str, ...]:
+        """Do the steps; before traffic moves, look again. Returns hints where it was left early."""
         for step in plan.steps:
+            found = None
             if isinstance(step, Shift):
-                newer = planner(self._settled(name, patience))
-                if newer.shift != plan.shift:
-                    return newer
-            self.reporter.note(f"{name}: {step.describe()}")
-            self._do(step, plan, patience)
-        return None
+                found = self._settled(plan.endpoint, patience)
+                self._check_still_due(step, planner(found))
+            self.reporter.note(f"{plan.endpoint}: {step.describe()}")
+            if self.no_wait and isinstance(step, CreateDeployment):
+                return self._begin(step, plan, patience)
+            self._do(step, plan, patience, found)
+        return ()
+
+    def _begin(self, step: CreateDeployment, plan: Plan, patience: Patience) -> tuple[str, ...]:
+        platform = self.platform
+        if not isinstance(platform, Leavable):
+            raise UsageError(
+                f"--no-wait: the target {platform.target} does not go on by itself",
+                hint="leave --no-wait out",
+            )
+        self._settled_at = None
+        patience.retry(lambda: platform.begin_deployment(plan.endpoint, step.spec))
+        self.reporter.note(f"{step.spec.name} is being created; traffic is as it was")
+        return (f"the same command again goes on where this one leaves: {plan.action}",)
+
+    def _check_still_due(self, step: Shift, newer: Plan) -> None:
+        if newer.shift != step:
+            raise ChangedMeanwhileError(
+                f"{newer.endpoint} was changed by somebody else meanwhile: its traffic is left as "
+                "they made it",
+                hint=f"look with `guardian endpoints {newer.model}`, then run the same command "
+                "again",
+            )
 
     def _settled(self, name: str, patience: Patience) -> Endpoint | None:
         """Look at the endpoint once nothing is under way on it."""
@@ -180,7 +185,9 @@ class Releases:
 
         return patience.retry(look)
 
-    def _do(self, step: Step, plan: Plan, patience: Patience) -> None:
+    def _do(
+        self, step: Step, plan: Plan, patience: Patience, found: Endpoint | None = None
+    ) -> None:
         name = plan.endpoint
         self._settled_at = None
         match step:
@@ -194,7 +201,7 @@ class Releases:
             case ProbeDeployment():
                 self._probe(step.name, plan)
             case Shift():
-                self._shift(step, name, patience)
+                self._shift(step, found, name, patience)
             case Settle():
                 self._settle(name, patience)
             case DeleteDeployment():
@@ -256,21 +263,22 @@ class Releases:
         left = f"{name} stays, without deployments" if alone else "traffic is as it was"
         self.reporter.note(f"{deployment} is removed (--keep-failed would keep it); {left}")
 
-    def _shift(self, step: Shift, name: str, patience: Patience) -> None:
+    def _shift(self, step: Shift, found: Endpoint | None, name: str, patience: Patience) -> None:
+        """Change traffic, roles and history, if the endpoint is still as it was `found`."""
         when = timestamp(self.clock)
-        who = self.platform.who()
-
-        def shift() -> Endpoint:
-            found = self.platform.endpoint(name)
-            tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
-            if step.pending:
-                tags |= write_pending(Pending(step.roles, when))
-            if step.noted:
-                change = Change(when, who, step.action, step.source, step.target, step.why)
-                tags |= add_change(found.tags if found else {}, change)
-            return self.platform.update_endpoint(name, traffic=step.traffic, tags=tags)
-
-        patience.retry(shift)
+        tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
+        if step.pending:
+            tags |= write_pending(Pending(step.roles, when))
+        if step.noted:
+            change = Change(
+                when, self.platform.who(), step.action, step.source, step.target, step.why
+            )
+            tags |= add_change(found.tags if found else {}, change)
+        patience.retry(
+            lambda: self.platform.update_endpoint(
+                name, traffic=step.traffic, tags=tags, expected=found
+            )
+        )
 
     def _settle(self, name: str, patience: Patience) -> None:
         """Take the mark away, as the last call of all: whoever is cut off after it was done."""
@@ -278,10 +286,24 @@ class Releases:
         self._settled_at = patience.retry(lambda: self.platform.update_endpoint(name, tags=tags))
 
     def _check_quota(self, plan: Plan) -> None:
+        """Before anything bills: whether it fits, and what it costs."""
+        if not isinstance(self.platform, Metered):
+            return
+        for step in plan.steps:
+            if isinstance(step, CreateDeployment):
+                spec = step.spec
+                if not step.anew:
+                    self.platform.check_quota(spec.instance_type, spec.instance_count)
+                self._tell_cost(spec)
+
+    def _tell_cost(self, spec: DeploymentSpec) -> None:
         if isinstance(self.platform, Metered):
-            for step in plan.steps:
-                if isinstance(step, CreateDeployment) and not step.anew:
-                    self.platform.check_quota(step.spec)
+            cost = self.platform.monthly_cost_usd(spec.instance_type, spec.instance_count)
+            if cost is not None:
+                self.reporter.note(
+                    f"{spec.name} bills about ${cost:.0f} a month while it is deployed, with or "
+                    "without traffic"
+                )
 
     def _tell(self, plan: Plan) -> None:
         for note in plan.notes:

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 5.0
 
 
+class Reporter(Protocol):
+    """Who tells the user."""
+
+    def note(self, text: str) -> None:
+        """Say something that is not the result."""
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know in any case."""
+
+
 class TrainingProgress(Protocol):
     """Is told of every step; shows what it likes."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.local.registry import quiet_mlflow
+from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 from guardian_cli.serving.packaging import write_mlflow_model
 from guardian_cli.training.learning import ARTIFACT_NAME, PLOTS_NAME, REPORT_NAME
 from guardian_cli.training.loop import Epoch
@@ -15,33 +16,57 @@ from guardian_cli.training.tracking import TRAINING_TAG, RunLog
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guardian_cli.lifecycle.platform import ModelVersion, Registry
+    from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
+    from guardian_cli.training.progress import Reporter
     from guardian_cli.training.workplace import Workplace
 
 MODEL_NAME = "model"
 
 
-def publish(place: Workplace, registry: Registry, model: str) -> TrainReport:
+def publish(place: Workplace, registry: Registry, model: str, reporter: Reporter) -> TrainReport:
     """Log and register what the folder holds, or find it registered already.
 
     Raises PlatformError; the same training again then goes on here.
     """
     kept = place.read(REPORT_NAME)
     tracking = registry.tracking()
-    with quiet_mlflow("the run could not be logged", tracking.uri):
-        log = RunLog(tracking, model, place.run)
-    report = _report(kept, model, log.run_id)
     known = find_version(registry, model, place.run)
+    log = _log_run(place, kept, tracking, model, reporter, whole=known is None)
+    report = _report(kept, model, log.run_id if log else "")
     if known is None:
-        plots = sorted((place.folder / PLOTS_NAME).iterdir())
-        with quiet_mlflow("the run could not be logged", tracking.uri):
-            log.log(_params(report), _histories(kept), flat_metrics(report.metrics), plots)
+        with quiet_mlflow("the model could not be packed", None):
             folder = _pack(place.folder)
         tags = {**version_tags(report), TRAINING_TAG: place.run}
         known = registry.register(model, folder, tags)
-    with quiet_mlflow("the run could not be closed", tracking.uri):
-        log.finish()
-    return _report(kept, model, log.run_id, known.version)
+    if log is not None:
+        with quiet_mlflow("the run could not be closed", tracking.uri):
+            log.finish()
+    return _report(kept, model, log.run_id if log else "", known.version)
+
+
+def _log_run(
+    place: Workplace,
+    kept: Any,
+    tracking: Tracking,
+    model: str,
+    reporter: Reporter,
+    *,
+    whole: bool,
+) -> RunLog | None:
+    """The run, with everything in it if `whole`; None where it could not be logged and need not."""
+    try:
+        with quiet_mlflow("the run could not be logged", tracking.uri):
+            log = RunLog(tracking, model, place.run)
+            if whole:
+                plots = sorted((place.folder / PLOTS_NAME).iterdir())
+                report = _report(kept, model, log.run_id)
+                log.log(_params(report), _histories(kept), flat_metrics(report.metrics), plots)
+    except PlatformError as error:
+        if tracking.needed:
+            raise
+        reporter.warn(f"{model}: {error}; its numbers stand on the version")
+        return None
+    return log
 
 
 def find_version(registry: Registry, model: str, training: str) -> ModelVersion | None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardian_cli.config import calm_threads
 from guardian_cli.errors import GuardianError, PlatformError, UsageError
-from guardian_cli.lifecycle.platform import WorkspaceOptions
+from guardian_cli.lifecycle.platform import Clustered, TrainingJob, WorkspaceOptions
 from guardian_cli.training.progress import make_training_progress
 from guardian_cli.training.reading import open_reader
+from guardian_cli.training.report import TrainReport
 from guardian_cli.training.train import Tools, TrainRequest, train_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from guardian_cli.config import Settings
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform
     from guardian_cli.training.backbones import BackboneName, Tower
-    from guardian_cli.training.report import TrainReport
 
 # Where runs work, also those whose platform is somewhere else.
 TRAINING_FOLDER = Path(".guardian") / "training"
@@ -56,8 +58,6 @@ def train_all(
             f"--data is for one model; there are {len(models)}",
             hint=f"guardian train {models[0].name} --data {options.data}",
         )
-    if options.compute is not None:
-        return _train_there(platform, options.compute)
     calm_threads()
     _make_workspace(platform, console)
     done: list[TrainReport] = []
@@ -66,14 +66,17 @@ def train_all(
         request = TrainRequest(
             model.name,
             model.category,
-            options.data,
+            options.data.expanduser() if options.data else None,
             options.positive,
             options.backbone,
             options.epochs,
             options.seed,
         )
         try:
-            done.append(_train_here(platform, settings, request, console))
+            if options.compute is not None:
+                done.append(_train_there(platform, options.compute, request))
+            else:
+                done.append(_train_here(platform, settings, request, console))
         except GuardianError as error:
             if len(models) == 1:
                 raise
@@ -85,17 +88,21 @@ def train_all(
 def _train_here(
     platform: Platform, settings: Settings, request: TrainRequest, console: Console
 ) -> TrainReport:
-    with make_training_progress(request.model, console) as progress:
-        tools = Tools(
+    with make_tools(settings, request.model, console) as tools:
+        return train_model(request, platform.registry, TRAINING_FOLDER, tools)
+
+
+@contextmanager
+def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Tools]:
+    """What a training needs of the outside, on this machine."""
+    with make_training_progress(model, console) as progress:
+        yield Tools(
             open_reader=lambda: open_reader(settings.config.scan.timeout_s),
             load_tower=lambda: _load_tower(settings, console),
             progress=progress,
             reporter=console,
             workers=max(1, os.cpu_count() or 1),
         )
-        if request.data is not None:
-            request = replace(request, data=request.data.expanduser())
-        return train_model(request, platform.registry, TRAINING_FOLDER, tools)
 
 
 def _load_tower(settings: Settings, console: Console) -> Tower:
@@ -104,23 +111,23 @@ def _load_tower(settings: Settings, console: Console) -> Tower:
     return load_tower(settings.config.clip, console.note, offline=settings.hub_offline)
 
 
-def _train_there(
-    platform: Platform, compute: str
-) -> tuple[list[TrainReport], GuardianError | None]:
-    """Where a training would be sent to a cluster; no platform takes one yet."""
-    if platform.target == "local":
+def _train_there(platform: Platform, compute: str, request: TrainRequest) -> TrainReport:
+    """Send a training to a cluster of the platform."""
+    if not isinstance(platform, Clustered):
         raise UsageError(
-            f"--compute {compute}: the target local has no clusters", hint="leave --compute out"
+            f"--compute {compute}: the target {platform.target} has no clusters",
+            hint="leave --compute out",
         )
-    raise UsageError(
-        f"--compute {compute}: training as a job on {platform.target} is not built in",
-        hint="leave --compute out: the training runs here, the version is registered there",
-    )
+    arguments = dataclasses.asdict(dataclasses.replace(request, data=None))
+    del arguments["data"]
+    outcome = platform.train(TrainingJob(request.model, compute, arguments, request.data))
+    found = {**outcome.report, "version": outcome.version.version}
+    return TrainReport(**{**found, "notes": tuple(found["notes"])})
 
 
 def _make_workspace(platform: Platform, console: Console) -> None:
     """The embedded workspace is made when it is needed; one that costs money never is."""
-    options = WorkspaceOptions()
+    options = WorkspaceOptions(thorough=False)
     found = platform.look_at_workspace(options)
     if found.complete:
         return

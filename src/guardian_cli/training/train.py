@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from guardian_cli import __version__
 from guardian_cli.errors import MissingError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from guardian_cli.training.backbones import Backbone, BackboneName, Tower
     from guardian_cli.training.data import LeftOut, Listing
     from guardian_cli.training.frames import Reader
-    from guardian_cli.training.progress import TrainingProgress
+    from guardian_cli.training.progress import Reporter, TrainingProgress
     from guardian_cli.training.report import TrainReport
 
 # Simulated pictures are coarse: a small square shows all there is, in less than half the time.
@@ -50,16 +50,6 @@ class TrainRequest:
     epochs: int | None = None
     seed: int = 0
     simulated_items: int | None = None
-
-
-class Reporter(Protocol):
-    """Who tells the user."""
-
-    def note(self, text: str) -> None:
-        """Say something that is not the result."""
-
-    def warn(self, text: str) -> None:
-        """Say what the user should know in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +100,7 @@ def train_model(
                 )
                 found = learn(learning, backbone, label, read, place, tools.progress, tools.workers)
             _tell_left_out(found, tools.reporter)
-        report = publish(place, registry, request.model)
+        report = publish(place, registry, request.model, tools.reporter)
         place.remove()
     return report
 

@@ -24,7 +24,7 @@ from tests.contracts.platform_contract import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lifecycle.local.conftest import Templates
+    from tests.lifecycle.conftest import Templates
 
 pytestmark = pytest.mark.slow
 

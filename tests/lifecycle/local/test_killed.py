@@ -18,7 +18,7 @@ from tests.lifecycle.local.killed_guardian import ENDPOINT, MODEL
 
 if TYPE_CHECKING:
     from guardian_cli.lifecycle.platform import Endpoint
-    from tests.lifecycle.local.conftest import Templates
+    from tests.lifecycle.conftest import Templates
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[3]

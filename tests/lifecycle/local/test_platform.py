@@ -16,7 +16,7 @@ import pytest
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.endpoints import checked_traffic
-from guardian_cli.lifecycle.local.platform import LocalPlatform, judge
+from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.lifecycle.local.state import (
     EndpointState,
     LocalDeployment,
@@ -30,6 +30,7 @@ from guardian_cli.lifecycle.platform import (
     Stoppable,
     WorkspaceOptions,
 )
+from guardian_cli.lifecycle.probing import judge
 from tests.lifecycle.local.endpoints import Caller, make_endpoint, spec
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.lifecycle.local.layout import Layout
-    from tests.lifecycle.local.conftest import Templates
+    from tests.lifecycle.conftest import Templates
 
 NAME = "nsfw-detector-endpoint"
 

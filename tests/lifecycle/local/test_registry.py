@@ -16,14 +16,15 @@ import pytest
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
 from guardian_cli.lifecycle.local.process import call
-from guardian_cli.lifecycle.local.registry import LocalRegistry, mask_uri
+from guardian_cli.lifecycle.local.registry import LocalRegistry
+from guardian_cli.lifecycle.quiet_mlflow import mask_uri
 from guardian_cli.serving.format import find_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.lifecycle.local.conftest import Templates
+    from tests.lifecycle.conftest import Templates
 
 MODEL = "nsfw-detector"
 

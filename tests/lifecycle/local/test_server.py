@@ -168,9 +168,11 @@ def test_the_server_notices_a_change_that_nobody_told_it(served: EndpointFolder)
     partial = path.with_name("new")
     partial.write_text(json.dumps(document))
     partial.replace(path)
+    streak = 0
     for _ in range(20_000):
-        if caller.post()[2][HEADER] == "version-2" and caller.post()[2][HEADER] == "version-2":
+        # At 10% a few in a row are luck; so many are not.
+        streak = streak + 1 if caller.post()[2][HEADER] == "version-2" else 0
+        if streak == 20:
             break
-    counts = Counter(caller.post()[2][HEADER] for _ in range(20))
     caller.close()
-    assert counts == {"version-2": 20}
+    assert streak == 20

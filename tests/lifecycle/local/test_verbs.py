@@ -14,7 +14,7 @@ from guardian_cli.lifecycle.local.platform import LocalPlatform
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lifecycle.local.conftest import Templates
+    from tests.lifecycle.conftest import Templates
 
 pytestmark = pytest.mark.slow
 MODEL = "nsfw-detector"

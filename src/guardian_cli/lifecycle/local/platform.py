@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import getpass
 import http.client
-import json
-import math
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -19,9 +16,8 @@ from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.endpoints import EndpointFolder
 from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, is_locked
 from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
-from guardian_cli.lifecycle.local.pictures import draw_probe
 from guardian_cli.lifecycle.local.process import call
-from guardian_cli.lifecycle.local.registry import LocalRegistry, mask_uri
+from guardian_cli.lifecycle.local.registry import LocalRegistry
 from guardian_cli.lifecycle.local.state import read_key, read_state
 from guardian_cli.lifecycle.platform import (
     DeploymentSpec,
@@ -31,14 +27,21 @@ from guardian_cli.lifecycle.platform import (
     Probe,
     Workspace,
     WorkspaceOptions,
+    check_unchanged,
 )
+from guardian_cli.lifecycle.probing import (
+    DEPLOYMENT_HEADER,
+    PROBE_TIMEOUT_S,
+    judge,
+    probe_body,
+)
+from guardian_cli.lifecycle.quiet_mlflow import mask_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 BUSY_WAIT_S = 30.0
-PROBE_TIMEOUT_S = 60.0
 
 
 class LocalPlatform:
@@ -113,9 +116,12 @@ class LocalPlatform:
         *,
         traffic: Mapping[str, int] | None = None,
         tags: Mapping[str, str | None] | None = None,
+        expected: Endpoint | None = None,
     ) -> Endpoint:
         """Change traffic and tags, both or neither."""
         with self._exclusive(name):
+            if expected is not None:
+                check_unchanged(expected, self._found(name))
             self._folder(name).change(traffic, tags)
             return self._found(name)
 
@@ -202,11 +208,9 @@ class LocalPlatform:
 
 def probe_port(port: int, key: SecretStr, deployment: str | None) -> Probe:
     """Score a picture at a port of this machine."""
-    picture = base64.b64encode(draw_probe()).decode()
-    table = {"columns": ["image"], "index": [0], "data": [[picture]]}
     headers = {"Content-Type": "application/json"}
     if deployment is not None:
-        headers["azureml-model-deployment"] = deployment
+        headers[DEPLOYMENT_HEADER] = deployment
     begun = time.perf_counter()
     try:
         status, answer = call(
@@ -215,23 +219,10 @@ def probe_port(port: int, key: SecretStr, deployment: str | None) -> Probe:
             "/score",
             key=key.get_secret_value(),
             headers=headers,
-            body=json.dumps({"input_data": table}).encode(),
+            body=probe_body(),
             timeout_s=PROBE_TIMEOUT_S,
         )
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Probe(problem=f"no answer: {error}")
     latency_ms = (time.perf_counter() - begun) * 1000
     return judge(status, answer, latency_ms)
-
-
-def judge(status: int, answer: Any, latency_ms: float) -> Probe:
-    """Say whether an answer to one picture is good: a list with one score in 0..1."""
-    if status != 200:
-        message = answer.get("message") if isinstance(answer, dict) else None
-        return Probe(problem=f"HTTP {status}" + (f": {message}" if message else ""))
-    if not isinstance(answer, list) or len(answer) != 1 or not isinstance(answer[0], int | float):
-        return Probe(problem="the answer is no list with one score")
-    score = float(answer[0])
-    if not (math.isfinite(score) and 0.0 <= score <= 1.0):
-        return Probe(problem=f"the score {score} is not in 0..1")
-    return Probe(score=score, latency_ms=latency_ms)

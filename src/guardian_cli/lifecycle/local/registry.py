@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import shutil
-import sys
 import uuid
-import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from guardian_cli.config import calm_mlflow
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.files import hold_lock
 from guardian_cli.lifecycle.local.layout import checked_name
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
+from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.lifecycle.local.layout import Layout
@@ -33,7 +28,6 @@ EXPERIMENT = "guardian"
 DATABASE_LOCK = ".database.lock"
 DATABASE_TIMEOUT_S = 120.0
 _PAGE = 1000
-_NOISY = ("mlflow", "alembic", "sqlalchemy", "git")
 
 
 class LocalRegistry:
@@ -148,34 +142,6 @@ class LocalRegistry:
 def database_uri(path: Path) -> str:
     """The SQLAlchemy URI of an SQLite file."""
     return f"sqlite:///{path.resolve().as_posix()}"
-
-
-@contextlib.contextmanager
-def quiet_mlflow(problem: str, server_uri: str | None) -> Iterator[None]:
-    """Keep MLflow from stdout and from chatting on stderr; make its errors ours."""
-    calm_mlflow()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        # After the import, which sets levels of its own.
-        for name in _NOISY:
-            logging.getLogger(name).setLevel(logging.ERROR)
-
-        try:
-            yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            where = f" at {mask_uri(server_uri)}" if server_uri else ""
-            reason = str(error).replace(server_uri, mask_uri(server_uri)) if server_uri else error
-            raise PlatformError(f"{problem}{where}: {reason}") from error
-
-
-def mask_uri(uri: str) -> str:
-    """Hide what may be secret in a URI: user, password, query."""
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="", fragment="").geturl()
 
 
 def _version(found: Any) -> ModelVersion:

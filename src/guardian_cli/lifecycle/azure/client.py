@@ -1,0 +1,139 @@
+"""The SDK's clients of one workspace, made when they are first needed, quiet, with our errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.lifecycle.azure.failures import sdk_errors, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from guardian_cli.lifecycle.azure.place import Place
+
+MANAGEMENT = "https://management.azure.com"
+SCOPE = f"{MANAGEMENT}/.default"
+
+
+class AzureClient:
+    """One workspace, as the SDK sees it. Not for several threads at once."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._left = contextlib.ExitStack()
+
+    @cached_property
+    def credential(self) -> Any:
+        """Whoever is signed in: environment, workload or managed identity, az login, …"""
+        from azure.identity import DefaultAzureCredential
+
+        return DefaultAzureCredential()
+
+    @cached_property
+    def ml(self) -> Any:
+        """The MLClient of azure-ai-ml."""
+        from azure.ai.ml import MLClient
+
+        return MLClient(
+            self.credential,
+            self.place.subscription_id,
+            self.place.resource_group,
+            self.place.workspace,
+            show_progress=False,
+            enable_telemetry=False,
+        )
+
+    @cached_property
+    def _arm(self) -> Any:
+        """Azure Resource Manager itself, for what azure-ai-ml does not ask."""
+        from azure.core.pipeline.policies import RequestIdPolicy, RetryPolicy
+        from azure.mgmt.core import ARMPipelineClient
+        from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+
+        signed = ARMChallengeAuthenticationPolicy(self.credential, SCOPE)
+        policies = [RequestIdPolicy(), RetryPolicy(), signed]
+        return ARMPipelineClient(base_url=MANAGEMENT, policies=policies)
+
+    @contextlib.contextmanager
+    def calls(self, doing: str, resource: str | None = None) -> Iterator[None]:
+        """Keep the SDK quiet, and make its errors ours."""
+        with quiet_sdk():
+            try:
+                yield
+            except sdk_errors() as error:
+                raise translate(error, doing, resource or str(self.place)) from error
+
+    def keep_quiet(self) -> None:
+        """Nothing of the SDK is heard any more: an operation that was left may still print."""
+        self._left.enter_context(quiet_sdk())
+
+    def get(self, path: str, api_version: str, doing: str) -> Any:
+        """GET an ARM path; the JSON that it answers. Raises PlatformError."""
+        return self.send("GET", path, api_version, doing)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        doing: str,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Send a request to an ARM path; the JSON that it answers. Raises PlatformError."""
+        with self.calls(doing, path):
+            response = self._answer(method, path, api_version, body)
+            return response.json() if response.content else None
+
+    def begin(
+        self, method: str, path: str, api_version: str, doing: str, body: Mapping[str, Any]
+    ) -> Any:
+        """Send a request that begins an operation; its poller. Raises PlatformError."""
+        with self.calls(doing, path):
+            from azure.core.polling import LROPoller
+            from azure.mgmt.core.polling.arm_polling import ARMPolling
+
+            begun = self._arm.send_request(
+                self._request(method, path, api_version, body), _return_pipeline_response=True
+            )
+            begun.http_response.raise_for_status()
+            return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling())
+
+    def _answer(
+        self, method: str, path: str, api_version: str, body: Mapping[str, Any] | None
+    ) -> Any:
+        response = self._arm.send_request(self._request(method, path, api_version, body))
+        response.raise_for_status()
+        return response
+
+    def _request(
+        self, method: str, path: str, api_version: str, body: Mapping[str, Any] | None
+    ) -> Any:
+        from azure.core.rest import HttpRequest
+
+        return HttpRequest(
+            method, f"{MANAGEMENT}{path}", params={"api-version": api_version}, json=body
+        )
+
+
+@contextlib.contextmanager
+def quiet_sdk() -> Iterator[None]:
+    """No dots on stdout, no warnings of experimental classes, no log lines, no bars."""
+    nowhere = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        warnings.simplefilter("ignore")
+        # The SDK gives levels and handlers to loggers of its own: only this reaches them all.
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)

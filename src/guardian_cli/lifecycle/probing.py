@@ -1,0 +1,49 @@
+"""A probe: the picture that is sent, the body that carries it, and whether the answer is good."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from typing import Any
+
+from guardian_cli.lifecycle.platform import Probe
+
+# The header that picks a deployment, on every platform.
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+PROBE_TIMEOUT_S = 60.0
+
+
+def probe_body() -> bytes:
+    """The request that scores one picture."""
+    picture = base64.b64encode(draw_probe()).decode()
+    table = {"columns": ["image"], "index": [0], "data": [[picture]]}
+    return json.dumps({"input_data": table}).encode()
+
+
+def judge(status: int, answer: Any, latency_ms: float) -> Probe:
+    """Say whether an answer to one picture is good: a list with one score in 0..1."""
+    if status != 200:
+        message = answer.get("message") if isinstance(answer, dict) else None
+        return Probe(problem=f"HTTP {status}" + (f": {message}" if message else ""))
+    if not isinstance(answer, list) or len(answer) != 1 or not isinstance(answer[0], int | float):
+        return Probe(problem="the answer is no list with one score")
+    score = float(answer[0])
+    if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+        return Probe(problem=f"the score {score} is not in 0..1")
+    return Probe(score=score, latency_ms=latency_ms)
+
+
+def draw_probe(width_px: int = 320, height_px: int = 180) -> bytes:
+    """Draw a picture with some of everything (light, dark, edges, colour) as a JPEG."""
+    from PIL import Image, ImageDraw
+
+    glow = Image.radial_gradient("L").resize((width_px, height_px))
+    image = Image.merge("RGB", (glow, glow.transpose(Image.Transpose.FLIP_LEFT_RIGHT), glow))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((20, 20, width_px // 3, height_px // 2), fill=(200, 60, 40))
+    draw.ellipse((width_px // 2, 40, width_px - 30, height_px - 20), outline=(30, 90, 220), width=6)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

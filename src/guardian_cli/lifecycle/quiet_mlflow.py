@@ -1,0 +1,46 @@
+"""MLflow without its noise, and with our errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from guardian_cli.config import calm_mlflow
+from guardian_cli.errors import PlatformError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NOISY = ("mlflow", "alembic", "sqlalchemy", "git", "azureml")
+
+
+@contextlib.contextmanager
+def quiet_mlflow(problem: str, server_uri: str | None) -> Iterator[None]:
+    """Keep MLflow from stdout and from chatting on stderr; make its errors ours."""
+    calm_mlflow()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        # After the import, which sets levels of its own.
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            where = f" at {mask_uri(server_uri)}" if server_uri else ""
+            reason = str(error).replace(server_uri, mask_uri(server_uri)) if server_uri else error
+            raise PlatformError(f"{problem}{where}: {reason}") from error
+
+
+def mask_uri(uri: str) -> str:
+    """Hide what may be secret in a URI: user, password, query."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()

@@ -1,0 +1,94 @@
+"""A loopback Azure for each test, and guardian in front of it as a process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from guardian_cli.reports.schemas import load_schema
+from tests.azure_loopback.azure import LoopbackAzure
+from tests.guardian_process import Run, guardian
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.lifecycle.conftest import Templates
+
+MODEL = "nsfw-detector"
+ENDPOINT = "nsfw-detector-endpoint"
+
+
+@pytest.fixture
+def azure(tmp_path: Path) -> Iterator[LoopbackAzure]:
+    """A subscription with a resource group, and nothing in it."""
+    folder = tmp_path / "azure"
+    folder.mkdir()
+    with LoopbackAzure(folder) as found:
+        yield found
+
+
+@dataclass
+class Desk:
+    """Somebody who types commands in a folder, with `target: azure` set."""
+
+    folder: Path
+    azure: LoopbackAzure
+    last: Run | None = None
+
+    def type(self, *args: str, code: int = 0, **more: str) -> Run:
+        """Type a command; it must end with `code`, and print no key."""
+        environment = {**self.azure.environment(), **more}
+        run = guardian(*args, "--target", "azure", folder=self.folder, **environment)
+        assert run.code == code, f"{run.code}: {run.err}"
+        for endpoint in self.azure.endpoints.values() if self.azure.workspaces else ():
+            for key in (endpoint.primary_key, endpoint.secondary_key):
+                assert key not in run.out
+                assert key not in run.err
+        if code:
+            [line] = [one for one in run.err.splitlines() if one.startswith("error: ")]
+            assert len(line) < 900
+        self.last = run
+        return run
+
+    def document(self, *args: str, schema: str) -> Any:
+        """The one JSON document of a command, checked against its schema."""
+        document = json.loads(self.type(*args, "--json").out)
+        Draft202012Validator(load_schema(schema)).validate(document)
+        return document
+
+    def told(self) -> dict[str, tuple[str | None, int]]:
+        """Role and traffic of each deployment, as `guardian endpoints` tells them."""
+        found = self.document("endpoints", MODEL, schema="endpoints")["endpoints"]
+        return {d["name"]: (d["role"], d["traffic"]) for e in found for d in e["deployments"]}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, azure: LoopbackAzure) -> Desk:
+    """A desk before a workspace that is there."""
+    azure.add_workspace()
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Desk(folder, azure)
+
+
+@pytest.fixture
+def registered(desk: Desk, templates: Templates, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk with two good versions and, as number 3, a broken one."""
+    from guardian_cli.lifecycle.azure.place import Place
+    from guardian_cli.lifecycle.azure.platform import AzurePlatform
+    from tests.lifecycle.fake_platform import FakeReporter
+
+    azure = desk.azure
+    place = Place(azure.subscription_id, azure.resource_group, azure.workspace)
+    with monkeypatch.context() as patch:
+        for name, value in azure.environment().items():
+            patch.setenv(name, value)
+        registry = AzurePlatform(place, FakeReporter()).registry
+        for folder in (templates.good_model, templates.good_model, templates.broken_model):
+            registry.register(MODEL, folder, {"auc": "0.9"})
+    return desk
