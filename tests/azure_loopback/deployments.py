@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from tests.azure_loopback.addresses import find_asset, locate, name_and_version
 from tests.azure_loopback.endpoints import ENDPOINT, NAME, refuse_busy
-from tests.azure_loopback.messages import Response, answer, now, refuse
+from tests.azure_loopback.faults import quota_refusal
+from tests.azure_loopback.messages import RefusedError, Response, answer, now, refuse
 from tests.azure_loopback.operations import HOST
 from tests.azure_loopback.runners import Container, InitFailedError
 from tests.azure_loopback.state import SIZES, Deployment, Endpoint, Workspace, complete
@@ -233,15 +233,4 @@ def _failed(code: str, message: str) -> dict[str, Any]:
 
 
 def _refuse_size(message: str) -> Exception:
-    errors = {
-        "errors": {"VmSize": [message]},
-        "type": "https://tools.ietf.org/html/rfc7231#section-6.5.1",
-        "title": "One or more validation errors occurred.",
-        "status": 400,
-        "traceId": f"00-{uuid.uuid4().hex}-01",
-    }
-    inner = {
-        "code": "InferencingClientCreateDeploymentFailed",
-        "message": f"InferencingClient HttpRequest error, error detail: {json.dumps(errors)}",
-    }
-    return refuse(400, "BadRequest", "The request is invalid.", [inner])
+    return RefusedError(answer(400, quota_refusal(message)))

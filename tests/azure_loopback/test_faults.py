@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING
 
@@ -59,11 +60,29 @@ def test_an_operation_ends_failed_after_many_looks(azure: LoopbackAzure, live: C
     assert begun.status_code == 201
     ended = live.follow(begun)
     assert (ended["status"], ended["error"]["code"]) == ("Failed", "InternalServerError")
-    assert len(azure.sent("GET", begun.json()["name"])) == 0
+    looks = [one for one in azure.requests if "mfeOperationsStatus" in one.request.path]
+    assert len(looks) == 21
     path = f"{live.ws}/onlineEndpoints/live/deployments/three"
     assert live.arm("GET", path).json()["properties"]["provisioningState"] == "Failed"
     logs = live.arm("POST", f"{path}/getLogs", {"tail": 10}).json()
     assert "out of memory" in logs["content"]
+
+
+def test_want_of_quota_is_told_at_once_or_late(azure: LoopbackAzure, live: Caller) -> None:
+    azure.faults.refuse_quota()
+    refused = live.put_deployment("live", "three")
+    assert refused.status_code == 400
+    azure.faults.refuse_quota(late=True, polls=5)
+    ended = live.follow(live.put_deployment("live", "three"))
+    assert ended["status"] == "Failed"
+    for error in (refused.json()["error"], ended["error"]):
+        (detail,) = error["details"]
+        assert detail["code"] == "InferencingClientCreateDeploymentFailed"
+        assert (
+            "Not enough quota"
+            in json.loads(detail["message"].partition(": ")[2])["errors"]["VmSize"][0]
+        )
+    assert azure.endpoints["live"].deployments["three"].state == "Failed"
 
 
 def test_a_failed_change_leaves_the_traffic_as_it_was(azure: LoopbackAzure, live: Caller) -> None:

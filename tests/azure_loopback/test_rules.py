@@ -236,3 +236,38 @@ def test_the_bytes_of_a_version_are_fixed(
     assert azure.models["nsfw"]["1"]["properties"]["tags"] == {"a": "b"}
     moved = {"properties": {**found["properties"], "modelUri": "azureml://x/paths/elsewhere"}}
     assert caller.arm("PUT", path, moved, "2023-08-01-preview").status_code == 400
+
+
+def test_a_job_ends_when_it_is_canceled(azure: LoopbackAzure, caller: Caller) -> None:
+    azure.add_compute("cpu")
+    path = f"{caller.ws}/jobs/endless"
+    properties = {
+        "jobType": "Command",
+        "command": "sleep 60",
+        "environmentId": "azureml:x:1",
+        "computeId": f"{caller.ws}/computes/cpu",
+    }
+    made = caller.arm("PUT", path, {"properties": properties}, "2025-01-01-preview")
+    assert made.json()["properties"]["status"] in {"Starting", "Running"}
+    assert caller.arm("POST", f"{path}/cancel", None, "2025-01-01-preview").status_code == 200
+    found = caller.arm("GET", path, None, "2025-01-01-preview").json()
+    assert found["properties"]["status"] == "Canceled"
+    job = azure.jobs["endless"]
+    assert job.thread is not None
+    job.thread.join(30)
+    assert not job.thread.is_alive()
+    assert job.status == "Canceled"
+    properties["computeId"] = f"{caller.ws}/computes/gone"
+    refused = caller.arm("PUT", path + "2", {"properties": properties}, "2025-01-01-preview")
+    assert (refused.status_code, code_of(refused)) == (400, "UserError")
+
+
+def test_what_is_no_json_is_refused(azure: LoopbackAzure, caller: Caller) -> None:
+    address = f"https://management.azure.com{caller.ws}/onlineEndpoints/live"
+    headers = {"Authorization": f"Bearer {caller.token}"}
+    version = {"api-version": OLD_VERSION}
+    refused = caller.send("PUT", address, params=version, data=b"{", headers=headers)
+    assert (refused.status_code, code_of(refused)) == (400, "InvalidRequestContent")
+    with pytest.raises(AssertionError, match="the body is no JSON"):
+        azure.check()
+    azure.requests.clear()

@@ -33,6 +33,15 @@ def test_a_workspace_is_made_only_after_it_was_missed(azure: LoopbackAzure, sdk:
     assert azure.workspaces[azure.workspace].properties["applicationInsights"]
 
 
+def test_a_service_principal_signs_in_with_its_secret(azure: LoopbackAzure, sdk: Sdk) -> None:
+    azure.add_workspace()
+    environment = azure.environment_of_a_service_principal()
+    assert sdk.do_as(environment, azure, "get_workspace")["name"] == azure.workspace
+    wrong = {**environment, "AZURE_CLIENT_SECRET": "wrong"}
+    with pytest.raises(SdkError, match="AADSTS7000215"):
+        sdk.do_as(wrong, azure, "get_workspace")
+
+
 def test_a_model_is_uploaded_once_and_registered_as_often_as_asked(
     azure: LoopbackAzure, sdk: Sdk, model: Path
 ) -> None:
