@@ -105,6 +105,29 @@ def test_a_deployment_that_fails_says_why_in_its_log(
     assert not azure.endpoints["nsfw-endpoint"].deployments
 
 
+def test_the_sdk_sends_back_what_others_have_set(azure: LoopbackAzure, sdk: Sdk) -> None:
+    azure.add_workspace()
+    theirs = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/u/name"
+    identity = {
+        "type": "SystemAssigned,UserAssigned",
+        "principalId": "p",
+        "tenantId": "t",
+        "userAssignedIdentities": {theirs: {"clientId": "c", "principalId": "q"}},
+    }
+    endpoint = azure.add_endpoint(
+        "live", traffic={"one": 100}, mirror={"two": 10}, tags={"who": "them"},
+        identity=identity, description="theirs", public="Disabled", properties={"a": "b"},
+    )  # fmt: skip
+    for name in ("one", "two", "three"):
+        endpoint.add_deployment(name)
+    wanted = {"one": 60, "three": 40}
+    assert sdk.do(azure, "set_traffic", name="live", traffic=wanted)["traffic"] == wanted
+    assert (endpoint.identity, endpoint.mirror) == (identity, {"two": 10})
+    assert (endpoint.description, endpoint.public) == ("theirs", "Disabled")
+    assert endpoint.tags == {"who": "them"}
+    assert endpoint.properties["a"] == "b"
+
+
 def test_keys_are_sent_back_by_the_sdk_when_they_should_be_new(
     azure: LoopbackAzure, sdk: Sdk
 ) -> None:
