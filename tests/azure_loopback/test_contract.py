@@ -103,6 +103,12 @@ def test_a_wrong_request_fails_whoever_uses_the_stand_in(
     with pytest.raises(AssertionError, match="unknown wrong"):
         azure.check()
     azure.requests.clear()
+    address = f"https://management.azure.com{caller.ws}/onlineEndpoints/live"
+    signed = {"Authorization": f"Bearer {caller.token}"}
+    caller.send("PUT", f"{address}?api-version={OLD_VERSION}", data=b"{", headers=signed)
+    with pytest.raises(AssertionError, match="the body is no JSON"):
+        azure.check()
+    azure.requests.clear()
     caller.arm("GET", f"{caller.ws}/nothing")
     with pytest.raises(AssertionError, match="no such request in the stand-in"):
         azure.check()
