@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
-import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.azure_loopback import sign_in
 from tests.azure_loopback.assets import Assets
 from tests.azure_loopback.authority import Authority
 from tests.azure_loopback.blobs import BlobStore, Upload
@@ -25,6 +23,7 @@ from tests.azure_loopback.proxy import DroppedError, Proxy
 from tests.azure_loopback.routing import Call, Router
 from tests.azure_loopback.run_history import RunHistory
 from tests.azure_loopback.runners import shared_hosting
+from tests.azure_loopback.sign_in import SignIn
 from tests.azure_loopback.state import SIZES, TENANT, Deployment, Endpoint, Workspace
 from tests.azure_loopback.subscription import Subscription
 from tests.azure_loopback.tracking import Tracking
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from tests.azure_loopback.runners import Hosting
 
 ARM_HOST = "management.azure.com"
-IDENTITY_HEADER = "loopback-identity"
 # Asked for before anybody has signed in.
 OPEN_PATHS = {"/discovery", "/metadata/endpoints"}
 PROVIDERS = (
@@ -67,6 +65,11 @@ class LoopbackAzure:
     """One subscription with one resource group, on loopback; a context manager.
 
     Nothing of this process is changed: what `environment()` returns is for a process under test.
+
+    What is in it: `workspaces`, `endpoints`, `models`, `jobs`, `cloud` (quotas, providers, groups),
+    `permissions`, `taken_names`; tests look at them and change them. `faults` says what goes wrong
+    or happens at which request. What was asked of it: `requests`, `sent()`, `uploads`. In the end,
+    or by `check()`, requests that no real service would take fail the test.
     """
 
     resource_group = "guardian-group"
@@ -90,7 +93,7 @@ class LoopbackAzure:
         )
         self.faults = Faults()
         self.requests: list[Exchange] = []
-        self.tokens: set[str] = set()
+        self.sign_in = SignIn()
         self.mistakes: list[str] = []
         self._guard = threading.Lock()
         self._assets = Assets(self.cloud)
@@ -106,7 +109,7 @@ class LoopbackAzure:
         RunHistory(self.cloud, self._jobs).add_to(self._data_plane)
         self.tracking.add_to(self._data_plane)
         names = (ARM_HOST, "*.blob.core.windows.net", "*.api.azureml.ms",
-                 f"*.{location}.inference.ml.azure.com", "login.microsoftonline.com")  # fmt: skip
+                 f"*.{location}.inference.ml.azure.com", sign_in.HOST)  # fmt: skip
         self._authority = Authority(folder / "authority", names)
         self._proxy: Proxy | None = None
 
@@ -164,11 +167,17 @@ class LoopbackAzure:
             "CURL_CA_BUNDLE": bundle,
             "SSL_CERT_FILE": bundle,
             "IDENTITY_ENDPOINT": f"{proxy}/msi/token",
-            "IDENTITY_HEADER": IDENTITY_HEADER,
+            "IDENTITY_HEADER": sign_in.IDENTITY_HEADER,
             "AZURE_SUBSCRIPTION_ID": self.subscription_id,
             "AZURE_RESOURCE_GROUP": self.resource_group,
             "AZURE_ML_WORKSPACE": self.workspace,
         }
+
+    def environment_of_a_service_principal(self) -> dict[str, str]:
+        """The same for whoever signs in with a client secret instead of a managed identity."""
+        kept = {k: v for k, v in self.environment().items() if not k.startswith("IDENTITY_")}
+        signed = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": sign_in.CLIENT}
+        return {**kept, **signed, "AZURE_CLIENT_SECRET": self.sign_in.client_secret}
 
     def add_workspace(self, name: str | None = None) -> Workspace:
         """Put a workspace there, without an ARM deployment."""
@@ -218,6 +227,9 @@ class LoopbackAzure:
         self.blobs.put_folder(container, "code", code)
         uri = f"https://{workspace.blob_host}/{container}/code"
         with self.cloud.lock:
+            old = self.endpoints[endpoint.lower()].deployments.get(name.lower())
+            if old is not None and old.runner is not None:
+                old.runner.stop()
             path = workspace.resource_id(self.subscription_id)
             code_id = self._assets.add(workspace, path, "codes", container, "1", {"codeUri": uri})
             made = self.endpoints[endpoint.lower()].add_deployment(
@@ -292,7 +304,7 @@ class LoopbackAzure:
         self._workspaces.settle()
 
     def _environment_of_a_job(self) -> dict[str, str]:
-        token = self._make_token("https://management.azure.com")
+        token = self.sign_in.make_token("https://management.azure.com")
         return {**self.environment(), "MLFLOW_TRACKING_TOKEN": token}
 
     def _answer(self, request: Request) -> Response:
@@ -328,15 +340,15 @@ class LoopbackAzure:
         if host.endswith(".inference.ml.azure.com"):
             return self._front_door.answer(request)
         if not host and request.path == "/msi/token":
-            return self._give_token(request)
+            return self.sign_in.answer_identity(request)
+        if host == sign_in.HOST:
+            return self.sign_in.answer_login(request)
         self.mistakes.append(f"a request to a stranger: {request}")
         return answer(404)
 
     def _route(self, router: Router, request: Request, rules: list[Fault]) -> Response:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        known = scheme == "Bearer" and token in self.tokens
-        if not known and request.path not in OPEN_PATHS:
-            raise refuse(401, "InvalidAuthenticationToken", "The access token is invalid.")
+        if request.path not in OPEN_PATHS:
+            self.sign_in.check(request.headers)
         found = router.find(request.method, request.path.rstrip("/"))
         if found is None:
             self.mistakes.append(f"no such request in the stand-in: {request}")
@@ -345,34 +357,3 @@ class LoopbackAzure:
         with self.cloud.lock:
             self._settle()
             return handler(Call(request, names, plan_of(rules)))
-
-    def _give_token(self, request: Request) -> Response:
-        if request.headers.get("x-identity-header") != IDENTITY_HEADER:
-            return answer(401, {"statusCode": 401, "message": "the identity header is wrong"})
-        token = self._make_token(request.query.get("resource", ""))
-        document = {
-            "access_token": token,
-            "expires_on": str(int(time.time()) + 86_400),
-            "resource": request.query.get("resource"),
-            "token_type": "Bearer",
-        }
-        return answer(200, document)
-
-    def _make_token(self, audience: str) -> str:
-        claims = {
-            "aud": audience,
-            "tid": TENANT,
-            "oid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "guardian")),
-            "appid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "app")),
-            "exp": int(time.time()) + 86_400,
-            "jti": str(uuid.uuid4()),
-        }
-        parts = ({"alg": "none", "typ": "JWT"}, claims)
-        token = ".".join(
-            base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-            for part in parts
-        )
-        token += "." + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        with self._guard:
-            self.tokens.add(token)
-        return token

@@ -22,6 +22,7 @@ OPAQUE = re.compile(
     r"/mfeOperation|/operationStatuses/|/providers/Microsoft\.Authorization/|^/subscriptions/[^/]+$|^/metadata/",
     re.IGNORECASE,
 )
+PROVIDER = re.compile(r"/subscriptions/[^/]+/providers/[^/]+(/\w+)?", re.IGNORECASE)
 NAMESPACE = re.compile(r"/providers/(Microsoft\.[A-Za-z]+)/", re.IGNORECASE)
 
 
@@ -67,7 +68,7 @@ class Contract:
         return [f"{where}: {one}" for one in problems]
 
     def _find(self, request: Request) -> tuple[Operation | None, str]:
-        found = NAMESPACE.findall(request.path)
+        found = [] if PROVIDER.fullmatch(request.path) else NAMESPACE.findall(request.path)
         namespace = (found[-1] if found else "Microsoft.Resources").lower()
         versions = self._versions.get(namespace)
         if versions is None:
@@ -142,7 +143,7 @@ def _check_body(operation: Operation, request: Request) -> list[str]:
         return ["the body is no JSON"]
     if body is None:
         return ["there is no body"] if parameter.get("required") else []
-    judge = Judge(strict=operation.exact)
+    judge = Judge(operation.exact)
     return judge.check(body, parameter["schema"], document, "body")
 
 
@@ -154,5 +155,5 @@ def _check_answer(operation: Operation, response: Response) -> list[str]:
     entry = entry or entries.get("default")
     if not entry or "schema" not in entry or response.json is None:
         return []
-    judge = Judge(strict=False, answer=True)
+    judge = Judge(operation.exact, answer=True)
     return judge.check(response.json, entry["schema"], operation.document, "answer")

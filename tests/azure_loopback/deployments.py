@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from tests.azure_loopback.addresses import find_asset, locate, name_and_version
 from tests.azure_loopback.endpoints import ENDPOINT, NAME, refuse_busy
-from tests.azure_loopback.messages import Response, answer, now, refuse
+from tests.azure_loopback.faults import quota_refusal
+from tests.azure_loopback.messages import RefusedError, Response, answer, now, refuse
 from tests.azure_loopback.operations import HOST
 from tests.azure_loopback.runners import Container, InitFailedError
-from tests.azure_loopback.state import SIZES, Deployment, Endpoint, Workspace
+from tests.azure_loopback.state import SIZES, Deployment, Endpoint, Workspace, complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,19 +26,6 @@ BASE = ENDPOINT + "/deployments"
 DEPLOYMENT = BASE + "/{deployment}"
 PROBE = {"failureThreshold": 30, "successThreshold": 1, "timeout": "PT2S", "period": "PT10S",
          "initialDelay": "PT10S"}  # fmt: skip
-REQUESTS = {"maxQueueWait": "PT0S", "requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1}
-
-# What the service adds where nobody says anything.
-FILLED_IN = {
-    "modelMountPath": None,
-    "livenessProbe": None,
-    "readinessProbe": None,
-    "environmentVariables": {},
-    "scaleSettings": {"scaleType": "Default"},
-    "appInsightsEnabled": False,
-    "egressPublicNetworkAccess": "Enabled",
-    "endpointComputeType": "Managed",
-}
 
 
 class Deployments:
@@ -230,9 +217,7 @@ class Deployments:
 def _make_deployment(
     name: str, body: Mapping[str, Any], location: str, old: Deployment | None
 ) -> Deployment:
-    given = dict(body["properties"])
-    given["requestSettings"] = {**REQUESTS, **(given.get("requestSettings") or {})}
-    rest = {**FILLED_IN, **given}
+    rest = complete(body["properties"])
     capacity = int((body.get("sku") or {}).get("capacity") or 1)
     if old is not None and old.runner is not None:
         old.runner.stop()
@@ -248,15 +233,4 @@ def _failed(code: str, message: str) -> dict[str, Any]:
 
 
 def _refuse_size(message: str) -> Exception:
-    errors = {
-        "errors": {"VmSize": [message]},
-        "type": "https://tools.ietf.org/html/rfc7231#section-6.5.1",
-        "title": "One or more validation errors occurred.",
-        "status": 400,
-        "traceId": f"00-{uuid.uuid4().hex}-01",
-    }
-    inner = {
-        "code": "InferencingClientCreateDeploymentFailed",
-        "message": f"InferencingClient HttpRequest error, error detail: {json.dumps(errors)}",
-    }
-    return refuse(400, "BadRequest", "The request is invalid.", [inner])
+    return RefusedError(answer(400, quota_refusal(message)))

@@ -167,9 +167,11 @@ def main() -> None:
     # The SDK prints dots: only this channel is for results.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    clean = dict(os.environ)
     for line in sys.stdin:
         order = json.loads(line)
-        os.environ.update(order["environment"])
+        os.environ.clear()
+        os.environ.update(clean | order["environment"])
         os.chdir(order["folder"])
         try:
             result = {"result": globals()[order["step"]](connect(), **order["arguments"])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from tests.azure_loopback.messages import Response, answer, now, refuse
@@ -40,10 +41,10 @@ class Endpoints:
         router.add("GET", LOCATION + "/mfeOperationsStatus/{operation}", book.get_status)
         router.add("GET", LOCATION + "/mfeOperationResults/{operation}", book.get_result)
 
-    def _document(self, path: str, endpoint: Endpoint, operation: str = "") -> dict[str, Any]:
+    def _document(self, path: str, endpoint: Endpoint) -> dict[str, Any]:
         ready = endpoint.state not in {"Creating", "Failed"} or bool(endpoint.deployments)
         address = endpoint.scoring_uri if ready else None
-        more = {"AzureAsyncOperationUri": operation} if operation else {}
+        more = {"AzureAsyncOperationUri": endpoint.operation} if endpoint.operation else {}
         return {
             "id": path,
             "name": endpoint.name,
@@ -114,9 +115,8 @@ class Endpoints:
         operation = self._cloud.book.begin(call, apply, target=call.path, failure=fail)
         location = f"{HOST}{call.path}?api-version={call.query.get('api-version')}"
         headers = self._cloud.book.headers(operation, location)
-        before["properties"]["properties"]["AzureAsyncOperationUri"] = headers[
-            "Azure-AsyncOperation"
-        ]
+        endpoint.operation = headers["Azure-AsyncOperation"]
+        before["properties"]["properties"]["AzureAsyncOperationUri"] = endpoint.operation
         return answer(201, before, headers)
 
     def _delete(self, call: Call) -> Response:
@@ -181,9 +181,25 @@ def _apply(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
     endpoint.properties = dict(given.get("properties") or {})
     endpoint.auth = given["authMode"]
     endpoint.public = given.get("publicNetworkAccess") or "Enabled"
-    wanted = body.get("identity") or {"type": "SystemAssigned"}
-    if wanted.get("type") != endpoint.identity.get("type") or "userAssignedIdentities" in wanted:
-        endpoint.identity = {**system_assigned(), **wanted}
+    endpoint.identity = _with_identity(endpoint.identity, body.get("identity") or {})
+
+
+def _with_identity(old: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity after a PUT: what was assigned before keeps its principals."""
+    kind = wanted.get("type") or "SystemAssigned"
+    fresh = system_assigned()
+    made: dict[str, Any] = {"type": kind}
+    if "SystemAssigned" in kind:
+        made["principalId"] = old.get("principalId") or fresh["principalId"]
+        made["tenantId"] = old.get("tenantId") or fresh["tenantId"]
+    if "UserAssigned" in kind.replace("SystemAssigned", ""):
+        before = old.get("userAssignedIdentities") or {}
+        made["userAssignedIdentities"] = {
+            name: before.get(name)
+            or {"clientId": str(uuid.uuid4()), "principalId": str(uuid.uuid4())}
+            for name in wanted.get("userAssignedIdentities") or {}
+        }
+    return made
 
 
 def _check_name(name: str) -> None:

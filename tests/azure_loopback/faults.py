@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -151,14 +153,32 @@ class Faults:
         *,
         message: str = "Internal error. See https://aka.ms/oe-tsg#error-internalservererror",
         code: str = "InternalServerError",
+        error: Mapping[str, Any] | None = None,
         method: str = "PUT",
         polls: int = 1,
         log: str = "",
         times: int | None = 1,
     ) -> Fault:
-        """A request is accepted, and what it began ends Failed after so many polls."""
-        plan = OperationPlan(polls, {"code": code, "message": message}, log)
+        """A request is accepted, and what it began ends Failed after so many polls.
+
+        error: the whole of it, where a code and a message are not enough.
+        """
+        plan = OperationPlan(polls, error or {"code": code, "message": message}, log)
         return self._keep(method, pattern, times=times, plan=plan)
+
+    def refuse_quota(
+        self, pattern: str = "/deployments/[^/]+$", *, late: bool = False, polls: int = 1
+    ) -> Fault:
+        """A deployment is refused for want of cores: at once, or when its operation ends."""
+        document = quota_refusal(
+            "Not enough quota available for Standard_DS3_v2 in SubscriptionId "
+            "00000000-0000-0000-0000-000000000000. Current usage/limit: 96/100. Additional needed: "
+            "8 Please see troubleshooting guide, available here: "
+            "https://aka.ms/oe-tsg#error-outofquota"
+        )
+        if late:
+            return self.fail_operation(pattern, error=document["error"], polls=polls)
+        return self.add("PUT", pattern, status=400, body=document)
 
     def remove(self, fault: Fault) -> None:
         """A rule is over."""
@@ -193,6 +213,22 @@ class Faults:
                 ):
                     due.append(rule)
         return due
+
+
+def quota_refusal(message: str) -> dict[str, Any]:
+    """The nested body in which the service says that there are not enough cores."""
+    errors = {
+        "errors": {"VmSize": [message]},
+        "type": "https://tools.ietf.org/html/rfc7231#section-6.5.1",
+        "title": "One or more validation errors occurred.",
+        "status": 400,
+        "traceId": f"00-{uuid.uuid4().hex}-01",
+    }
+    inner = {
+        "code": "InferencingClientCreateDeploymentFailed",
+        "message": f"InferencingClient HttpRequest error, error detail: {json.dumps(errors)}",
+    }
+    return error_document("BadRequest", "The request is invalid.", [inner])
 
 
 def obey_before(rules: list[Fault]) -> Response | None:

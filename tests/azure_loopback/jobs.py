@@ -204,7 +204,10 @@ class Jobs:
                 stdin=subprocess.DEVNULL, env=self._variables(workspace, job),
                 start_new_session=True,
             )  # fmt: skip
-        job.status = "Running" if job.status not in ENDED else job.status
+        if job.status in ENDED:
+            job.cancel()  # whoever canceled it came before there was a process to end
+        else:
+            job.status = "Running"
         code_of_exit = job.process.wait()
         self._keep_outputs(workspace, job)
         if not code_of_exit:

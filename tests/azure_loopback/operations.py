@@ -53,6 +53,8 @@ class Operation:
         threading.Thread(target=self._do_work, args=(self.work,), daemon=True).start()
 
     def _do_work(self, work: Callable[[], Mapping[str, Any] | None]) -> None:
+        # Whatever raises in there is a mistake of ours: the thread says so, nothing succeeds.
+        self.error = {"code": "InternalServerError", "message": "the stand-in made a mistake"}
         try:
             self.error = work()
         finally:

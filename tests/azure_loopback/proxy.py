@@ -125,12 +125,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _read(self) -> Request:
         target = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
+        self._acknowledge()
         body = self.rfile.read(int(headers.get("content-length", 0)))
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = self._read_chunks()
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         host = self.tunnel or ""
         return Request(self.command, host, unquote(target.path), query, headers, body)
+
+    def _acknowledge(self) -> None:
+        """Through a proxy a client sends a body only when its head was acknowledged: at once."""
+        if hasattr(socket, "TCP_QUICKACK"):
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _read_chunks(self) -> bytes:
         chunks = []

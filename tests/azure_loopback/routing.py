@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.azure_loopback.faults import OperationPlan
+from tests.azure_loopback.messages import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +36,13 @@ class Call:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body, a JSON object; {} when there is none."""
-        found = self.request.json
+        """The body, a JSON object; {} when there is none. Refuses what is no JSON."""
+        try:
+            found = self.request.json
+        except ValueError as error:
+            raise refuse(
+                400, "InvalidRequestContent", f"The content is no JSON: {error}"
+            ) from error
         return found if isinstance(found, dict) else {}
 
     @property

@@ -65,18 +65,19 @@ def load_document(file: Path) -> Document:
 class Judge:
     """Compares a value with a schema.
 
-    strict: a property that no schema knows is wrong. answer: it comes from the service, which
-    leaves out what can only be written.
+    exact: the schema is of the version that is meant, so what it does not list is wrong.
+    answer: the value comes from the service, which may add properties, and leaves out what can
+    only be written.
     """
 
-    strict: bool
+    exact: bool
     answer: bool = False
     problems: list[str] = field(default_factory=list)
 
     def check(self, value: Any, schema: Schema, document: Document, where: str) -> list[str]:
         """All that is wrong with a value."""
         self._check(value, schema, document, where)
-        return self.problems
+        return [*dict.fromkeys(self.problems)]
 
     def _say(self, where: str, what: str) -> None:
         self.problems.append(f"{where}: {what}")
@@ -99,7 +100,7 @@ class Judge:
 
     def _check_scalar(self, value: Any, schema: Schema, where: str) -> None:
         names = {str(one).lower() for one in schema.get("enum", [])}
-        if names and str(value).lower() not in names:
+        if self.exact and names and str(value).lower() not in names:
             self._say(where, f"{value!r} is none of {', '.join(sorted(names))}")
         pattern = schema.get("pattern")
         if pattern and isinstance(value, str) and not re.search(pattern, value):
@@ -144,7 +145,7 @@ class Judge:
                 self._check(one, *known[name], f"{where}.{name}")
             elif rest and isinstance(rest[0][0], dict):
                 self._check(one, *rest[0], f"{where}.{name}")
-            elif known and not rest and self.strict:
+            elif known and not rest and self.exact and not self.answer:
                 self._say(where, f"unknown {name}")
 
 

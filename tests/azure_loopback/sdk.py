@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.azure_loopback.azure import LoopbackAzure
 
 
@@ -42,11 +44,16 @@ class Sdk:
 
     def do(self, azure: LoopbackAzure, step: str, **arguments: Any) -> Any:
         """Do a step against a stand-in; its result. Raises SdkError."""
+        return self.do_as(azure.environment(), azure, step, **arguments)
+
+    def do_as(
+        self, environment: Mapping[str, str], azure: LoopbackAzure, step: str, **arguments: Any
+    ) -> Any:
+        """The same with an environment of one's own."""
         home = azure.folder / "home"
         home.mkdir(exist_ok=True)
-        environment = {**azure.environment(), "HOME": str(home)}
         order = {
-            "environment": environment,
+            "environment": {**environment, "HOME": str(home)},
             "folder": str(home),
             "step": step,
             "arguments": arguments,

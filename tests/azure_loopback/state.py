@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tests.azure_loopback.messages import now
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.azure_loopback.runners import Runner
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
@@ -24,6 +26,27 @@ def system_assigned() -> Document:
 def new_key() -> str:
     """A key that opens an endpoint."""
     return secrets.token_urlsafe(48)
+
+
+# What the service adds to a deployment where nobody says anything.
+FILLED_IN = {
+    "modelMountPath": None,
+    "livenessProbe": None,
+    "readinessProbe": None,
+    "environmentVariables": {},
+    "scaleSettings": {"scaleType": "Default"},
+    "appInsightsEnabled": False,
+    "egressPublicNetworkAccess": "Enabled",
+    "endpointComputeType": "Managed",
+    "instanceType": "Standard_DS3_v2",
+}
+REQUESTS = {"maxQueueWait": "PT0S", "requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1}
+
+
+def complete(properties: Mapping[str, Any]) -> Document:
+    """The properties of a deployment with what the service adds."""
+    requests = {**REQUESTS, **(properties.get("requestSettings") or {})}
+    return {**FILLED_IN, **properties, "requestSettings": requests}
 
 
 @dataclass
@@ -68,6 +91,7 @@ class Endpoint:
     auth: str = "Key"
     public: str = "Enabled"
     state: str = "Creating"
+    operation: str = ""
     primary_key: str = field(default_factory=new_key)
     secondary_key: str = field(default_factory=new_key)
     deployments: dict[str, Deployment] = field(default_factory=dict)
@@ -93,8 +117,7 @@ class Endpoint:
         **rest: Any,
     ) -> Deployment:
         """Somebody else's deployment: it answers with one half for each row."""
-        properties = {"endpointComputeType": "Managed", "instanceType": "Standard_DS3_v2", **rest}
-        made = Deployment(name, properties, tags or {}, state=state, location=self.location)
+        made = Deployment(name, complete(rest), tags or {}, state=state, location=self.location)
         self.deployments[name] = made
         return made
 

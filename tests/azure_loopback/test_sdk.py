@@ -33,6 +33,15 @@ def test_a_workspace_is_made_only_after_it_was_missed(azure: LoopbackAzure, sdk:
     assert azure.workspaces[azure.workspace].properties["applicationInsights"]
 
 
+def test_a_service_principal_signs_in_with_its_secret(azure: LoopbackAzure, sdk: Sdk) -> None:
+    azure.add_workspace()
+    environment = azure.environment_of_a_service_principal()
+    assert sdk.do_as(environment, azure, "get_workspace")["name"] == azure.workspace
+    wrong = {**environment, "AZURE_CLIENT_SECRET": "wrong"}
+    with pytest.raises(SdkError, match="AADSTS7000215"):
+        sdk.do_as(wrong, azure, "get_workspace")
+
+
 def test_a_model_is_uploaded_once_and_registered_as_often_as_asked(
     azure: LoopbackAzure, sdk: Sdk, model: Path
 ) -> None:
@@ -94,6 +103,29 @@ def test_a_deployment_that_fails_says_why_in_its_log(
     assert "RuntimeError: no weights here" in sdk.do(azure, "get_logs", **of)
     sdk.do(azure, "delete_deployment", **of)
     assert not azure.endpoints["nsfw-endpoint"].deployments
+
+
+def test_the_sdk_sends_back_what_others_have_set(azure: LoopbackAzure, sdk: Sdk) -> None:
+    azure.add_workspace()
+    theirs = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/u/name"
+    identity = {
+        "type": "SystemAssigned,UserAssigned",
+        "principalId": "p",
+        "tenantId": "t",
+        "userAssignedIdentities": {theirs: {"clientId": "c", "principalId": "q"}},
+    }
+    endpoint = azure.add_endpoint(
+        "live", traffic={"one": 100}, mirror={"two": 10}, tags={"who": "them"},
+        identity=identity, description="theirs", public="Disabled", properties={"a": "b"},
+    )  # fmt: skip
+    for name in ("one", "two", "three"):
+        endpoint.add_deployment(name)
+    wanted = {"one": 60, "three": 40}
+    assert sdk.do(azure, "set_traffic", name="live", traffic=wanted)["traffic"] == wanted
+    assert (endpoint.identity, endpoint.mirror) == (identity, {"two": 10})
+    assert (endpoint.description, endpoint.public) == ("theirs", "Disabled")
+    assert endpoint.tags == {"who": "them"}
+    assert endpoint.properties["a"] == "b"
 
 
 def test_keys_are_sent_back_by_the_sdk_when_they_should_be_new(
