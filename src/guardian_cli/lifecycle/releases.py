@@ -35,6 +35,7 @@ from guardian_cli.lifecycle.platform import (
     EndpointBusyError,
     Leavable,
     Metered,
+    NameTakenError,
     Stoppable,
 )
 from guardian_cli.lifecycle.roles import (
@@ -192,8 +193,7 @@ class Releases:
         self._settled_at = None
         match step:
             case CreateEndpoint():
-                tags = {MODEL_TAG: step.model}
-                patience.retry(lambda: self.platform.create_endpoint(name, tags))
+                self._create_endpoint(step, patience)
             case StartEndpoint():
                 self._start(name)
             case CreateDeployment():
@@ -206,6 +206,14 @@ class Releases:
                 self._settle(name, patience)
             case DeleteDeployment():
                 patience.retry(lambda: self.platform.delete_deployment(name, step.name))
+
+    def _create_endpoint(self, step: CreateEndpoint, patience: Patience) -> None:
+        tags = {MODEL_TAG: step.model}
+        try:
+            patience.retry(lambda: self.platform.create_endpoint(step.name, tags))
+        except NameTakenError as taken:
+            hint = f"set models.{step.model}.endpoint_name in guardian.yaml to another name"
+            raise NameTakenError(str(taken), hint=hint) from taken
 
     def _start(self, name: str) -> None:
         if not isinstance(self.platform, Stoppable):

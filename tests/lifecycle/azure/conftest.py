@@ -59,7 +59,7 @@ class Desk:
         return run
 
     def scan(self, *args: str) -> Run:
-        """Scan in the folder, with nothing of guardian's in the environment but the way to Azure."""
+        """Scan in the folder, with only the way to Azure in the environment."""
         way = {k: v for k, v in self.azure.environment().items() if not k.startswith("AZURE_")}
         return guardian("scan", *args, folder=self.folder, **way)
 

@@ -228,3 +228,19 @@ def test_a_training_on_a_cluster_is_registered_once(desk: Desk) -> None:
     assert float(tags["auc"]) == pytest.approx(document["metrics"]["auc"], rel=1e-3)
     [job] = desk.azure.jobs
     assert tags["guardian.training"] == job
+
+
+def test_what_cannot_be_looked_up_is_said_and_stops_nothing(
+    azure: LoopbackAzure, tmp_path: Path
+) -> None:
+    """Neither prices nor quotas, neither providers nor permissions, nor the resource group."""
+    path = r"/(vmSizes|usages|permissions)$|/providers/Microsoft\.\w+$|guardian-group$"
+    azure.faults.add("GET", rf"management\.azure\.com/.*({path})", status=403, times=None)
+    desk = Desk(tmp_path, azure)
+    (tmp_path / "guardian.yaml").write_text(f"azure: {{location: {azure.location}}}\n")
+    document = desk.document("setup", schema="setup")
+    assert document["created"] == ["workspace guardian-workspace (eastus2)"]
+    assert document["monthly_cost_usd"] > 0
+    assert desk.last is not None
+    assert "your permissions could not be looked up" in desk.last.err
+    assert "instance types could not be looked up" in desk.last.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.azure.client import AzureClient
 
 HOURS_A_MONTH = 730
+# For updates Azure wants quota for more instances than are asked for, on most types.
+RESERVE = 1.2
 _API = "2023-04-01"
 # Pay as you go, Linux, US dollars an hour, for where Azure gives no price: an order of magnitude.
 _KNOWN_PRICES_USD = {
@@ -46,10 +49,10 @@ class Capacity:
         self._warn = warn
         self._sizes: dict[str, Mapping[str, Size]] = {}
 
-    def check(self, location: str, instance_type: str, count: int) -> None:
+    def check(self, location: str | None, instance_type: str, count: int) -> None:
         """Raise QuotaError, with the figures, for what does not fit; warn where none are told."""
         size = self._size(location, instance_type)
-        if size is None:
+        if size is None or location is None:
             return
         try:
             used, limit = self._usage(location, size.family)
@@ -57,7 +60,15 @@ class Capacity:
             self._warn(f"the quota could not be looked up: {error}")
             return
         needed = size.cores * count
-        if limit is not None and used + needed > limit:
+        with_reserve = size.cores * math.ceil(RESERVE * count)
+        if limit is None or used + with_reserve <= limit:
+            return
+        if used + needed <= limit:
+            self._warn(
+                f"{count} × {instance_type} may not fit: for most types Azure keeps a fifth back "
+                f"for updates, {with_reserve} cores in all, and {limit - used} of {limit} are free"
+            )
+        else:
             raise QuotaError(
                 f"not enough quota for {count} × {instance_type} in {location}: {needed} cores are "
                 f"needed, {max(0, limit - used)} of {limit} are free ({size.family})",
@@ -65,7 +76,9 @@ class Capacity:
                 "(guardian deploy --prune), or choose another --instance-type",
             )
 
-    def monthly_cost_usd(self, location: str, instance_type: str, count: int) -> float | None:
+    def monthly_cost_usd(
+        self, location: str | None, instance_type: str, count: int
+    ) -> float | None:
         """What instances cost in a month of 730 hours; None for a type without a known price."""
         size = self._size(location, instance_type)
         price = size.price_usd if size else None
@@ -73,7 +86,9 @@ class Capacity:
             price = _KNOWN_PRICES_USD.get(instance_type.lower())
         return None if price is None else price * count * HOURS_A_MONTH
 
-    def _size(self, location: str, instance_type: str) -> Size | None:
+    def _size(self, location: str | None, instance_type: str) -> Size | None:
+        if location is None:
+            return None
         if location not in self._sizes:
             path = f"{self._home(location)}/vmSizes"
             try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MANAGEMENT = "https://management.azure.com"
 # Where Azure does not say itself when to look again.
 POLL_S = 5.0
+_RETRIES = 3
 SCOPE = f"{MANAGEMENT}/.default"
 
 
@@ -58,7 +59,8 @@ class AzureClient:
         from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
         signed = ARMChallengeAuthenticationPolicy(self.credential, SCOPE)
-        policies = [RequestIdPolicy(), RetryPolicy(), signed]
+        retry = RetryPolicy(retry_total=_RETRIES, retry_backoff_factor=0.3)
+        policies = [RequestIdPolicy(), retry, signed]
         return ARMPipelineClient(base_url=MANAGEMENT, policies=policies)
 
     @contextlib.contextmanager

@@ -28,6 +28,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent
 JOB_TAG = "guardian.training"
 ENVIRONMENT_NAME = "guardian-training"
 REQUEST_NAME, REPORT_NAME, TAGS_NAME = "request.json", "report.json", "tags.json"
+_LOG_LINES = 100
 _ENDED_BADLY = {"Failed", "Canceled", "NotResponding"}
 
 
@@ -169,6 +170,7 @@ def _follow(client: AzureClient, name: str, reporter: Reporter) -> None:
             problem = error
     status = _status(client, name)
     if status in _ENDED_BADLY:
+        _quote_log(client, name, reporter)
         raise PlatformError(
             f"the job {name} ended as {status}: no version was registered",
             hint="its log is above; the same command again sends it anew",
@@ -176,6 +178,19 @@ def _follow(client: AzureClient, name: str, reporter: Reporter) -> None:
     if problem is not None:
         with client.calls("following the job", name):
             raise problem
+
+
+def _quote_log(client: AzureClient, name: str, reporter: Reporter) -> None:
+    """Show the end of a job's log: of one that ended at once, the SDK has streamed nothing."""
+    with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
+        try:
+            with client.calls("fetching the log", name):
+                client.ml.jobs.download(name, download_path=scratch)
+        except PlatformError as error:
+            reporter.warn(str(error))
+        for path in sorted(Path(scratch).rglob("std_log*.txt")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            reporter.quote(f"log of {name}", "\n".join(lines[-_LOG_LINES:]))
 
 
 def _fetch_report(client: AzureClient, name: str, scratch: Path) -> tuple[Any, dict[str, str]]:

@@ -182,7 +182,7 @@ class AzurePlatform:
         return run_training(self._client, self.registry, job, self._reporter)
 
     @cached_property
-    def _location(self) -> str:
+    def _location(self) -> str | None:
         return self._workspace.location()
 
 

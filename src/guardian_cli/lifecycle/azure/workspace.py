@@ -66,8 +66,8 @@ class AzureWorkspace:
                     return None
                 raise
 
-    def location(self) -> str:
-        """The region of the workspace, or the one that it would be made in."""
+    def location(self) -> str | None:
+        """The region of the workspace, or the one that it would be made in; None if unknown."""
         found = self.find()
         return str(found.location) if found is not None else self._future_location()
 
@@ -80,7 +80,7 @@ class AzureWorkspace:
             seen.existing += [f"workspace {place.workspace} ({found.location})"]
             self._check_state(found, seen)
         else:
-            location = self._future_location()
+            location = self._future_location() or "the resource group's location"
             seen.missing += [f"workspace {place.workspace} ({location})"]
         if options.thorough:
             self._check_providers(seen)
@@ -120,7 +120,12 @@ class AzureWorkspace:
 
     def _begin_without_insights(self) -> Any:
         """The SDK always adds Application Insights: a template of our own leaves it out."""
-        place = self._client.place
+        place, location = self._client.place, self._future_location()
+        if location is None:
+            raise PlatformError(
+                f"the location of {place.resource_group} could not be looked up",
+                hint="set azure.location in guardian.yaml",
+            )
         unique = hashlib.sha256(f"{place.group_path}/{place.workspace}".encode()).hexdigest()[:12]
         body = {
             "properties": {
@@ -128,7 +133,7 @@ class AzureWorkspace:
                 "template": workspace_template(),
                 "parameters": {
                     "workspaceName": {"value": place.workspace},
-                    "location": {"value": self._future_location()},
+                    "location": {"value": location},
                     "storageAccountName": {"value": f"guardian{unique}"},
                     "keyVaultName": {"value": f"guardian-{unique}"},
                 },
@@ -138,11 +143,17 @@ class AzureWorkspace:
         path = f"{place.group_path}/providers/Microsoft.Resources/deployments/guardian-{unique}"
         return self._client.begin("PUT", path, _DEPLOYMENT_API, "creating the workspace", body)
 
-    def _future_location(self) -> str:
+    def _future_location(self) -> str | None:
         place = self._client.place
         if place.location:
             return place.location
-        answer = self._client.get(place.group_path, _PROVIDER_API, "looking at the resource group")
+        try:
+            answer = self._client.get(
+                place.group_path, _PROVIDER_API, "looking at the resource group"
+            )
+        except PlatformError:
+            # Whoever may not look at it can still be told so by what follows.
+            return None
         return str(answer["location"])
 
     def _check_state(self, found: Any, seen: _Look) -> None:
@@ -151,12 +162,17 @@ class AzureWorkspace:
             seen.warnings.append(f"the workspace is in the state {state}")
 
     def _check_providers(self, seen: _Look) -> None:
-        for provider in PROVIDERS:
-            registered = self._is_registered(provider)
-            if registered is False:
-                seen.missing.append(f"provider {provider} (not registered)")
-            elif registered is None:
-                seen.warnings.append(f"whether {provider} is registered could not be looked up")
+        states = {provider: self._is_registered(provider) for provider in PROVIDERS}
+        seen.missing += [
+            f"provider {provider} (not registered)"
+            for provider, registered in states.items()
+            if registered is False
+        ]
+        unknown = [provider for provider, registered in states.items() if registered is None]
+        if unknown:
+            seen.warnings.append(
+                f"whether these providers are registered could not be looked up: {_join(unknown)}"
+            )
 
     def _is_registered(self, provider: str) -> bool | None:
         """Whether a resource provider is registered; None where that cannot be found out."""
