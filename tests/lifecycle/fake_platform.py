@@ -319,3 +319,26 @@ class FakePlatform:
         yield
         if dies:
             raise Killed
+
+
+@dataclass
+class FakeCloud(FakePlatform):
+    """A platform that bills, has a quota, and goes on by itself."""
+
+    target: str = "azure"
+    free_instances: int = 10
+    begun: list[str] = field(default_factory=list)
+
+    def check_quota(self, instance_type: str, instance_count: int) -> None:
+        if instance_count > self.free_instances:
+            raise PlatformError(f"{instance_count} × {instance_type} do not fit")
+
+    def monthly_cost_usd(self, instance_type: str, instance_count: int) -> float | None:
+        return 100.0 * instance_count if instance_type == "Standard_DS3_v2" else None
+
+    def begin_deployment(self, endpoint: str, spec: DeploymentSpec) -> None:
+        with self._changing("begin_deployment"):
+            self._put(endpoint, spec, "updating")
+
+    def begin_workspace(self, options: WorkspaceOptions) -> None:
+        self.begun.append("workspace")

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.lifecycle.planning import DeployGoal
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     DeploymentFailedError,
     Endpoint,
     EndpointBusyError,
+    NameTakenError,
     OperationTimeoutError,
 )
 from tests.lifecycle.desk import ENDPOINT, MODEL, Desk, told
-from tests.lifecycle.fake_platform import FakePlatform
+from tests.lifecycle.fake_platform import FakeCloud, FakePlatform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -330,3 +332,41 @@ def test_a_change_in_the_last_moment_is_refused_and_not_overwritten(desk: Desk) 
     with pytest.raises(ChangedMeanwhileError, match="nothing was overwritten"):
         desk.deploy(3, promote=True)
     assert desk.state() == {"1": ("previous", 0), "2": ("champion", 100), "3": (None, 0)}
+
+
+def test_a_platform_that_bills_is_asked_first_and_its_price_is_told() -> None:
+    desk = Desk(FakeCloud(free_instances=0))
+    with pytest.raises(PlatformError, match="do not fit"):
+        desk.deploy(1)
+    assert desk.platform.world.endpoints == {}
+    desk = Desk(FakeCloud())
+    desk.deploy(1)
+    assert any("bills about $100 a month" in note for note in desk.reporter.notes)
+
+
+def test_no_wait_leaves_a_deployment_that_is_coming_up_and_the_next_command_goes_on() -> None:
+    desk = Desk(FakeCloud())
+    desk.deploy(1)
+    goal = DeployGoal(MODEL, ENDPOINT, "2", "Standard_DS3_v2", 1)
+    release = replace(desk.releases, no_wait=True).deploy(goal)
+    assert told(release.after) == {"1": ("champion", 100), "2": (None, 0)}
+    assert any("the same command again goes on" in hint for hint in release.hints)
+    endpoint = desk.platform.world.endpoints[ENDPOINT]
+    ready = tuple(replace(found, state="ready") for found in endpoint.deployments)
+    desk.platform.world.endpoints[ENDPOINT] = replace(endpoint, deployments=ready)
+    desk.deploy(2)
+    assert desk.state() == {"1": ("champion", 90), "2": ("challenger", 10)}
+
+
+def test_no_wait_is_refused_where_nothing_goes_on_by_itself(desk: Desk) -> None:
+    goal = DeployGoal(MODEL, ENDPOINT, "1", "Standard_DS3_v2", 1)
+    with pytest.raises(UsageError, match="--no-wait"):
+        replace(desk.releases, no_wait=True).deploy(goal)
+    assert desk.platform.world.endpoints == {}
+
+
+def test_a_name_that_is_taken_comes_with_the_key_that_changes_it(desk: Desk) -> None:
+    desk.platform.faults.taken.add(ENDPOINT)
+    with pytest.raises(NameTakenError) as caught:
+        desk.deploy(1)
+    assert f"models.{MODEL}.endpoint_name" in (caught.value.hint or "")

@@ -140,28 +140,36 @@ class Releases:
         self, plan: Plan, planner: Callable[[Endpoint | None], Plan], patience: Patience
     ) -> tuple[str, ...]:
         """Do the steps; before traffic moves, look again. Returns hints where it was left early."""
+        leavable = self._leavable()
         for step in plan.steps:
             found = None
             if isinstance(step, Shift):
                 found = self._settled(plan.endpoint, patience)
                 self._check_still_due(step, planner(found))
             self.reporter.note(f"{plan.endpoint}: {step.describe()}")
-            if self.no_wait and isinstance(step, CreateDeployment):
-                return self._begin(step, plan, patience)
+            if leavable is not None and isinstance(step, CreateDeployment):
+                return self._begin(step, plan, leavable, patience)
             self._do(step, plan, patience, found)
         return ()
 
-    def _begin(self, step: CreateDeployment, plan: Plan, patience: Patience) -> tuple[str, ...]:
-        platform = self.platform
-        if not isinstance(platform, Leavable):
-            raise UsageError(
-                f"--no-wait: the target {platform.target} does not go on by itself",
-                hint="leave --no-wait out",
-            )
+    def _begin(
+        self, step: CreateDeployment, plan: Plan, platform: Leavable, patience: Patience
+    ) -> tuple[str, ...]:
         self._settled_at = None
         patience.retry(lambda: platform.begin_deployment(plan.endpoint, step.spec))
         self.reporter.note(f"{step.spec.name} is being created; traffic is as it was")
         return (f"the same command again goes on where this one leaves: {plan.action}",)
+
+    def _leavable(self) -> Leavable | None:
+        """The platform where a deployment is to be begun and left. Raises UsageError."""
+        if not self.no_wait:
+            return None
+        if isinstance(self.platform, Leavable):
+            return self.platform
+        raise UsageError(
+            f"--no-wait: the target {self.platform.target} does not go on by itself",
+            hint="leave --no-wait out",
+        )
 
     def _check_still_due(self, step: Shift, newer: Plan) -> None:
         if newer.shift != step:
