@@ -179,7 +179,10 @@ def check_unchanged(expected: Endpoint, found: Endpoint) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A training that a platform is to run: `arguments` are those of the job's own command."""
+    """A training that a platform is to run: `arguments` are those of the job's own command.
+
+    `data` is a CSV; it and what else is in its folder are sent.
+    """
 
     model: str
     compute: str

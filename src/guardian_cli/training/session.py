@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING
 from guardian_cli.config import calm_threads
 from guardian_cli.errors import GuardianError, PlatformError, UsageError
 from guardian_cli.lifecycle.platform import Clustered, TrainingJob, WorkspaceOptions
+from guardian_cli.training.data import check_classes, choose_positive
+from guardian_cli.training.listings import load_listing
+from guardian_cli.training.parcel import pack_listing
 from guardian_cli.training.progress import make_training_progress
 from guardian_cli.training.reading import open_reader
 from guardian_cli.training.report import TrainReport
@@ -118,11 +122,23 @@ def _train_there(platform: Platform, compute: str, request: TrainRequest) -> Tra
             f"--compute {compute}: the target {platform.target} has no clusters",
             hint="leave --compute out",
         )
-    arguments = dataclasses.asdict(dataclasses.replace(request, data=None))
+    arguments = dataclasses.asdict(request)
     del arguments["data"]
-    outcome = platform.train(TrainingJob(request.model, compute, arguments, request.data))
+    with tempfile.TemporaryDirectory(prefix="guardian-data-") as scratch:
+        table = _pack_data(request, Path(scratch))
+        outcome = platform.train(TrainingJob(request.model, compute, arguments, table))
     found = {**outcome.report, "version": outcome.version.version}
     return TrainReport(**{**found, "notes": tuple(found["notes"])})
+
+
+def _pack_data(request: TrainRequest, scratch: Path) -> Path | None:
+    """What is to be sent, once it is known that it can be trained on."""
+    if request.data is None:
+        return None
+    listing = load_listing(request.data)
+    positive = choose_positive(listing.labels, request.category, request.positive)
+    check_classes(listing.items, listing.left_out, positive)
+    return pack_listing(listing, scratch)
 
 
 def _make_workspace(platform: Platform, console: Console) -> None:

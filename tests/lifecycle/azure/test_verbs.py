@@ -130,10 +130,11 @@ def test_addresses_and_keys_are_handed_out_and_a_scan_takes_them(deployed: Desk)
     deployed.type("endpoints", "--stop", code=2)
 
 
-def draw_picture(path: Path) -> None:
+def draw_picture(path: Path, level: int = 90) -> None:
     from PIL import Image
 
-    Image.new("RGB", (64, 48), (90, 120, 60)).save(path)
+    chance = Image.effect_noise((64, 48), 60)
+    Image.merge("RGB", (chance, Image.new("L", (64, 48), level), chance)).save(path)
 
 
 def test_a_name_that_is_taken_and_one_that_is_too_long(registered: Desk) -> None:
@@ -219,15 +220,27 @@ def test_setup_warns_of_permissions_and_needs_the_resource_group(
 
 def test_a_training_on_a_cluster_is_registered_once(desk: Desk) -> None:
     desk.azure.add_compute("cpu")
-    options = ("--compute", "cpu", "--epochs", "1")
-    assert "no cluster other" in desk.type("train", MODEL, "--compute", "other", code=4).err
+    draw_classes(desk.folder / "data")
+    (desk.folder / "data" / ".env").write_text("SECRET=1")
+    options = ("--compute", "cpu", "--data", "data", "--backbone", "tiny", "--epochs", "1")
+    other = ("--compute", "other", *options[2:])
+    assert "no cluster other" in desk.type("train", MODEL, *other, code=4).err
     document = desk.document("train", MODEL, *options, schema="train")
     assert document["version"] == "1"
+    assert document["data"]["n"] == 16
     tags = desk.azure.models[MODEL]["1"]["properties"]["tags"]
-    assert tags["data"] == "simulated"
     assert float(tags["auc"]) == pytest.approx(document["metrics"]["auc"], rel=1e-3)
     [job] = desk.azure.jobs
     assert tags["guardian.training"] == job
+    assert not [one for one in desk.azure.uploads if ".env" in one.blob]
+
+
+def draw_classes(folder: Path) -> None:
+    """Dark pictures and light ones."""
+    for number in range(16):
+        name = "nsfw" if number % 2 else "fine"
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        draw_picture(folder / name / f"{number}.png", level=80 + 100 * (number % 2) + 3 * number)
 
 
 def test_what_cannot_be_looked_up_is_said_and_stops_nothing(

@@ -84,10 +84,17 @@ def _find_or_submit(
 
 
 def _fingerprint(job: TrainingJob) -> str:
-    files = sorted(job.data.rglob("*")) if job.data and job.data.is_dir() else [job.data]
-    seen = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f and f.is_file()]
-    text = json.dumps([dict(job.arguments), job.compute, seen], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    """Name what decides about the numbers: the arguments, the CSV, each file's size and time."""
+    parts: list[object] = [dict(job.arguments), job.compute]
+    if job.data is not None:
+        parts.append(job.data.read_text(encoding="utf-8"))
+        files = sorted(one for one in job.data.parent.rglob("*") if one.is_file())
+        parts += [
+            [one.name, one.stat().st_size, one.stat().st_mtime_ns]
+            for one in files
+            if one != job.data
+        ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def _status(client: AzureClient, name: str) -> str | None:
@@ -118,9 +125,8 @@ def describe(job: TrainingJob, name: str, code: Path) -> Any:
     words = [f"python -m guardian_cli.training.job {REQUEST_NAME}"]
     inputs = {}
     if job.data is not None:
-        kind = AssetTypes.URI_FOLDER if job.data.is_dir() else AssetTypes.URI_FILE
-        inputs["data"] = Input(type=kind, path=str(job.data))
-        words.append("--data ${{inputs.data}}")
+        inputs["data"] = Input(type=AssetTypes.URI_FOLDER, path=str(job.data.parent))
+        words.append(f"--data ${{{{inputs.data}}}}/{job.data.name}")
     words.append("--model ${{outputs.model}} --report ${{outputs.report}}")
     return command(
         name=name,
