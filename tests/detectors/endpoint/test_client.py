@@ -131,6 +131,50 @@ def test_no_answer_in_time() -> None:
         assert outcome.attempt_strikes == TIME_OUT_STRIKES
 
 
+def test_headers_that_drip_in_are_given_up() -> None:
+    stop = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not stop.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with transport(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout_s=0.2) as client:
+            outcome = failure(client.post(BODY))
+        stop.set()
+        thread.join()
+    assert outcome.reason == "no whole answer within 0.2 s"
+    assert outcome.attempt_strikes == TIME_OUT_STRIKES
+
+
+def test_a_deadline_ends_a_request_on_a_connection_that_was_kept_open() -> None:
+    stop = threading.Event()
+
+    def answer_then_drip() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: " if connection.recv(65_536) else b"")
+            while not stop.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_then_drip)
+        thread.start()
+        with transport(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout_s=0.2) as client:
+            first, second = client.post(BODY), client.post(BODY)
+        stop.set()
+        thread.join()
+    assert isinstance(first, Reply)
+    assert failure(second).reason == "no whole answer within 0.2 s"
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_answer_that_drips_in_is_given_up(chunked: bool) -> None:
     head = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 1000"
