@@ -59,6 +59,20 @@ class DecodeTally:
     notes: tuple[str, ...] = ()
 
 
+def nothing_seen(mode: DecodeMode) -> DecodeTally:
+    """Return the tally of a source of which nothing has been seen, or could be."""
+    return DecodeTally(
+        duration_s=None,
+        decode=mode,
+        frames_decoded=0,
+        frames_scored=0,
+        largest_gap_s=None,
+        reached_end=False,
+        decode_errors=0,
+        complete=False,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
     """How to decode: sampling interval, limits, and the shorter side the detectors want (pixels).
