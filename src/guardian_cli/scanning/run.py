@@ -116,9 +116,11 @@ def _scan_all(
         stack.callback(crew.close)
         stack.callback(stop.set)
         stack.callback(batch.stop)
+        failing: set[tuple[str, str | None]] = set()
         for result in batch.results():
             outlet.put(result)
-    _summarise(panel, console)
+            failing |= {(d.name, d.category) for d in result.detectors if d.status == "degraded"}
+    _summarise(panel, failing, console)
 
 
 def _panel(
@@ -196,10 +198,12 @@ class _Crew:
                 decoder.close()
 
 
-def _summarise(panel: Panel, console: Console) -> None:
+def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Console) -> None:
     for detector in panel.detectors:
         summary = detector.summary()
-        if summary:
+        if summary and console.quiet and (detector.info.name, detector.info.category) in failing:
+            console.warn(summary)
+        elif summary:
             console.note(summary)
 
 
