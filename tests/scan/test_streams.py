@@ -80,10 +80,12 @@ def test_json_is_one_document_and_jsonl_a_line_each(folder: Path) -> None:
         ["*.avi"],
         ["--resume", "none/out.jsonl", "calm.mp4"],
         ["--workers", "0", "calm.mp4"],
+        ["--config", "no-category.yaml", "calm.mp4"],
     ],
 )
 def test_wrong_usage_is_exit_2_with_nothing_on_stdout(folder: Path, arguments: list[str]) -> None:
     (folder / "empty-folder").mkdir()
+    (folder / "no-category.yaml").write_text("categories: {nsfw: , violence: }\n")
     if "--pretrained" in arguments:
         (folder / "guardian.yaml").unlink()
     run = scan(folder, *arguments)

@@ -44,8 +44,8 @@ class DecodeTally:
 
     `duration_s` is the video track's own length where known, else the end of what was decoded.
     `largest_gap_s` is the widest stretch without a scored frame, both ends of the video included.
-    `complete` means: the end was reached, nothing was damaged, and no frames are missing in a gap
-    over `max_gap_s`; `notes` say in words what stands against it, and what else there is to know.
+    `complete` means: the end was reached, nothing was damaged, and no frames were passed over for
+    longer than `max_gap_s`; `notes` say in words what stands against it, and what else is to know.
     """
 
     duration_s: float | None

@@ -69,6 +69,11 @@ def run_scan(request: ScanRequest, console: Console) -> int:
     Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
     """
     settings = load_settings(request.config_file, flags=request.flags)
+    if not settings.config.categories:
+        raise UsageError(
+            "no category is left to score: guardian.yaml drops them all",
+            hint="see guardian.yaml.example for every key",
+        )
     sources = expand_sources(request.sources, sys.stdin or ())
     _check(request, sources)
     for warning in settings.warnings:
