@@ -84,6 +84,12 @@ def test_a_category_named_with_nothing_in_it_is_dropped(tmp_path: Path) -> None:
         ("scan: [\n", "not valid YAML"),
         ("- a\n", "a mapping of keys is expected"),
         ("scan: &a {every: *a}\n", "refers to itself"),
+        ("scan:\n  zzz: 1\n", "guardian.yaml:2: scan.zzz: unknown key; the keys here are every,"),
+        (
+            "scan: {detectors: clip}\n",
+            "guardian.yaml:1: scan.detectors: Input should be a valid list",
+        ),
+        ("target: local\n7: 1\n", "guardian.yaml:2: 7: "),
     ],
 )
 def test_wrong_files_say_where_and_what(tmp_path: Path, text: str, said: str) -> None:
@@ -91,6 +97,20 @@ def test_wrong_files_say_where_and_what(tmp_path: Path, text: str, said: str) ->
         load(tmp_path, text)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["scan: 3\n", "scan: [1]\n", "scan: {every: often}\n"])
+def test_a_flag_does_not_hide_what_is_wrong_in_the_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "guardian.yaml").write_text(text)
+    layers: list[dict[str, dict[str, float]]] = [{"scan": {}}, {"scan": {"every": 2.0}}]
+    for flags in layers:
+        with pytest.raises(ConfigError, match=r"guardian.yaml:1: scan"):
+            load_settings(folder=tmp_path, environ={}, flags=flags)
+
+
+def test_the_environment_does_not_hide_what_is_wrong_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"guardian.yaml:1: azure: "):
+        load(tmp_path, "azure: west\n", AZURE_ML_WORKSPACE="here")
 
 
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -128,9 +148,11 @@ def test_keys_never_stand_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, "categories: {nsfw: {endpoint_key: secret}}\n")
     assert "secret" not in str(caught.value)
-    assert caught.value.hint == (
-        "keys never stand in the file: set NSFW_MODEL_ENDPOINT_KEY in the environment"
-    )
+    hint = "keys never stand in the file: set NSFW_MODEL_ENDPOINT_KEY in the environment"
+    assert caught.value.hint == hint
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "MODEL_ENDPOINT_KEY: secret\n")
+    assert caught.value.hint == hint
 
 
 def test_an_endpoint_without_a_category_is_pointed_out(tmp_path: Path) -> None:

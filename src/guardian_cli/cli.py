@@ -102,9 +102,9 @@ def run(args: list[str]) -> int:
     except GuardianError as error:
         return _fail(console, args, error, error.hint, error.exit_code)
     except typer.TyperException as error:
-        hint = f"guardian {_verb(args)}--help"
-        return _fail(console, args, error, hint, error.exit_code)
-    except (PipeClosed, BrokenPipeError):
+        return _fail(console, args, error, None, error.exit_code)
+    except (PipeClosed, BrokenPipeError, SystemExit):
+        # Typer itself leaves with SystemExit(1) where the reader of a help text has gone.
         silence_streams(sys.stdout)
         return EXIT_PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort):
@@ -127,7 +127,9 @@ def _fail(console: Console, args: list[str], error: Exception, hint: str | None,
     message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
     if code == EXIT_BUG:
         message = f"unexpected {type(error).__name__}: {message}"
-    console.error(message, hint)
+    # Pydantic's words, as Typer passes them on.
+    message = message.replace(": Value error, ", ": ", 1)
+    console.error(message, hint or f"guardian {_verb(args)}--help")
     # A write to stdout that failed would fail again, loudly, when the interpreter flushes.
     silence_streams(sys.stdout)
     return code

@@ -183,9 +183,11 @@ def load_settings(
     process = os.environ if environ is None else environ
     names = {**_dotenv(folder / ".env"), **process}
     file = _find_file(config_file, names, folder)
-    layers = [DEFAULTS, _filled(file.data) if file else {}, _azure_layer(names), flags or {}]
-    merged: dict[str, Any] = {}
-    for layer in layers:
+    merged = _merge(DEFAULTS, _filled(file.data) if file else {})
+    if file:
+        # By itself first: what a flag or the environment lays over it is still wrong in the file.
+        _validate(merged, file, {})
+    for layer in (_azure_layer(names), flags or {}):
         merged = _merge(merged, layer)
     config = _validate(merged, file, flags or {})
     endpoints = {
@@ -229,7 +231,8 @@ def _find_file(named: Path | None, names: Mapping[str, str], folder: Path) -> Se
     if not path.exists() or path.is_dir():
         if named is None:
             return None
-        raise ConfigError(f"{path}: no such file", hint="see guardian.yaml.example for every key")
+        what = "a folder, not a file" if path.is_dir() else "no such file"
+        raise ConfigError(f"{path}: {what}", hint="see guardian.yaml.example for every key")
     return read_settings(path)
 
 
@@ -320,13 +323,17 @@ def _is_flag(keys: KeyPath, flags: Mapping[str, Any]) -> bool:
 
 def _say(error: Mapping[str, Any], keys: KeyPath) -> str:
     if error["type"] != "extra_forbidden":
-        return str(error["msg"]).removeprefix("Value error, ")
-    near = difflib.get_close_matches(str(keys[-1]), _known_keys(keys[:-1]), n=1, cutoff=0.5)
-    return "unknown key" + (f"; did you mean {near[0]}?" if near else "")
+        message = str(error["msg"]).removeprefix("Value error, ")
+        return message.replace("Tuple", "List").replace("tuple", "list")
+    known = _known_keys(keys[:-1])
+    near = difflib.get_close_matches(str(keys[-1]), known, n=1, cutoff=0.5)
+    if near:
+        return f"unknown key; did you mean {near[0]}?"
+    return "unknown key" + (f"; the keys here are {', '.join(known)}" if known else "")
 
 
 def _hint(error: Mapping[str, Any], keys: KeyPath) -> str:
-    if error["type"] == "extra_forbidden" and "key" in str(keys[-1]):
+    if error["type"] == "extra_forbidden" and "key" in str(keys[-1]).lower():
         name = str(keys[1]) if len(keys) > 2 and keys[0] == "categories" else "nsfw"
         return f"keys never stand in the file: set {environment_name(name)}_KEY in the environment"
     return "see guardian.yaml.example for every key"

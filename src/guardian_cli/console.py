@@ -115,7 +115,9 @@ def _writing() -> Iterator[None]:
         raise PipeClosed from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"the result could not be written to stdout: {reason}") from error
+        raise UsageError(
+            f"the result could not be written to stdout: {reason}", hint="guardian … > FILE"
+        ) from error
 
 
 def _width() -> int:

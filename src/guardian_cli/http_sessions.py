@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
@@ -26,20 +27,66 @@ class OpenSockets:
 
     _sockets: WeakSet[socket.socket] = field(default_factory=WeakSet)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _requests: dict[int, _Request] = field(default_factory=dict)
 
     def add(self, opened: socket.socket) -> None:
-        """Remember a socket for as long as it is in use."""
+        """Remember a socket for as long as it is in use, and that this thread uses it now."""
         with self._lock:
             self._sockets.add(opened)
+            request = self._requests.get(threading.get_ident())
+            if request is not None:
+                request.opened = opened
+                if request.expired:
+                    _break_off(opened)
 
     def abort(self) -> None:
         """Break off what is under way; the threads that wait for it see a lost connection."""
         with self._lock:
             for opened in list(self._sockets):
-                try:
-                    opened.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # already gone, which is what was wanted
+                _break_off(opened)
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[_Request]:
+        """Break off this thread's request after `seconds`, and say so in `expired`.
+
+        A socket's own time-out starts anew with every byte: who drips headers would have us wait
+        for days.
+        """
+        request = _Request()
+
+        def expire() -> None:
+            with self._lock:
+                if self._requests.get(owner) is request:
+                    request.expired = True
+                    if request.opened is not None:
+                        _break_off(request.opened)
+
+        owner = threading.get_ident()
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        with self._lock:
+            self._requests[owner] = request
+        timer.start()
+        try:
+            yield request
+        finally:
+            timer.cancel()
+            with self._lock:
+                del self._requests[owner]
+
+
+@dataclass(slots=True)
+class _Request:
+    """What one thread is waiting for."""
+
+    opened: socket.socket | None = None
+    expired: bool = False
+
+
+def _break_off(opened: socket.socket) -> None:
+    # A socket that is already gone is what was wanted.
+    with suppress(OSError):
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -127,10 +174,20 @@ def _tracking_pools(sockets: OpenSockets) -> dict[str, Any]:
             super().connect()
             sockets.add(self.sock)
 
+        def request(self, *args: Any, **kwargs: Any) -> None:
+            if self.sock is not None:  # kept open by an earlier request, maybe another thread's
+                sockets.add(self.sock)
+            super().request(*args, **kwargs)
+
     class SecureConnection(HTTPSConnection):
         def connect(self) -> None:
             super().connect()
             sockets.add(self.sock)
+
+        def request(self, *args: Any, **kwargs: Any) -> None:
+            if self.sock is not None:
+                sockets.add(self.sock)
+            super().request(*args, **kwargs)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = PlainConnection

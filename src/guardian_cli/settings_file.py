@@ -27,8 +27,10 @@ class SettingsFile:
     def where(self, keys: KeyPath) -> str:
         """`guardian.yaml:12` for the key, or for the nearest key above it that has a line."""
         for end in range(len(keys), 0, -1):
-            if keys[:end] in self.lines:
-                return f"{self.path}:{self.lines[keys[:end]]}"
+            # `lines` knows a mapping's keys as text, also where YAML reads one as a number.
+            for at in (keys[:end], (*keys[: end - 1], str(keys[end - 1]))):
+                if at in self.lines:
+                    return f"{self.path}:{self.lines[at]}"
         return str(self.path)
 
 

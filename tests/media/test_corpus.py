@@ -47,7 +47,7 @@ def outcome(
     decoder: Decoder, path: Path, every_s: float = 1.0
 ) -> tuple[str, DecodeTally, list[float]]:
     """Decode a file in full: the error's kind or "", the tally, and the times of the samples."""
-    settings = DecodeSettings(every_s=every_s, mode="full", timeout_s=60)
+    settings = DecodeSettings(every_s, mode="full", max_gap_s=2 * every_s, timeout_s=60)
     decoding = decoder.open(str(path), settings)
     times: list[float] = []
     try:

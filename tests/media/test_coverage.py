@@ -69,6 +69,15 @@ def test_a_gap_counts_only_where_frames_are_missing_in_it() -> None:
     assert not judge(lost, Promise()).complete
 
 
+def test_frames_passed_over_for_longer_than_allowed_are_a_gap() -> None:
+    sparse = Seen("full", 0.5, 0.04, decoded=26, before_last_s=0.96, last_s=1.0)
+    sparse.note_scored(1.0, ideal_s=1.0)
+    assert not judge(sparse, Promise()).complete
+    paused = Seen("full", 2.0, 0.04, decoded=26, before_last_s=0.96, last_s=60.0)
+    paused.note_scored(60.0, ideal_s=60.0)
+    assert judge(paused, Promise()).complete
+
+
 def test_a_still_picture_has_no_length() -> None:
     still = Seen("full", 2.0, 0.04, decoded=1, last_s=0.0, still=True)
     still.note_scored(0.0)

@@ -91,6 +91,17 @@ def test_variable_frame_rate_is_sampled_by_time_stamp(decoder: Decoder, tmp_path
     assert decoding.tally.complete, decoding.tally.notes
 
 
+@pytest.mark.parametrize(("max_gap_s", "complete"), [(0.5, False), (1.0, True)])
+def test_a_grid_wider_than_the_gap_allowed_is_incomplete(
+    decoder: Decoder, tmp_path: Path, max_gap_s: float, complete: bool
+) -> None:
+    path = draw(tmp_path / "a.mp4", steady(4))
+    _, decoding = look(decoder, path, DecodeSettings(mode="full", max_gap_s=max_gap_s))
+    assert decoding.tally.complete is complete
+    said = () if complete else ("frames were not looked at in 4 gaps over 0.5 s",)
+    assert decoding.tally.notes == said
+
+
 def test_zero_is_the_first_frame_where_the_track_starts_late(
     decoder: Decoder, tmp_path: Path
 ) -> None:

@@ -97,6 +97,14 @@ def test_a_grid_needs_a_width() -> None:
         Grid(0.0)
 
 
+@pytest.mark.parametrize("every_s", [1e-9, 1e-300, 5e-324])
+def test_a_grid_finer_than_the_clock_takes_every_frame(every_s: float) -> None:
+    grid = Grid(every_s)
+    for time_s in (0.0, 0.1, 0.2, 3600.0):
+        assert grid.wants(time_s)
+        grid.take(time_s)
+
+
 @given(st.permutations([0.0, 0.4, 0.9, 1.2, 3.3, 3.4, 7.0]))
 def test_the_outline_knows_the_ideal_samples_in_any_order(order: list[float]) -> None:
     stamps = [0.0, *[stamp for stamp in order if stamp]]

@@ -84,8 +84,12 @@ def test_a_short_scene_between_two_samples_is_confirmed(
 ) -> None:
     video = tmp_path / "short.mp4"
     write_video(video, fps=25, hot=(4.8, 5.6))
-    found = scan(tmp_path, tiny_clip, video)
+    found = scan(tmp_path, tiny_clip, video, "--frames")
     assert found["verdict"] in {"review", "block"}
+    # The second look is counted like the first, and no frame twice.
+    scored = len(found["frames"])
+    assert scored > 13
+    assert scored == found["coverage"]["frames_scored"] == found["detectors"][0]["frames"]
     (segment,) = found["categories"]["nsfw"]["segments"]
     assert segment["start_s"] == pytest.approx(4.8, abs=0.15)
     assert segment["end_s"] == pytest.approx(5.55, abs=0.15)

@@ -80,16 +80,20 @@ def test_json_is_one_document_and_jsonl_a_line_each(folder: Path) -> None:
         ["*.avi"],
         ["--resume", "none/out.jsonl", "calm.mp4"],
         ["--workers", "0", "calm.mp4"],
+        ["--config", "no-category.yaml", "calm.mp4"],
     ],
 )
 def test_wrong_usage_is_exit_2_with_nothing_on_stdout(folder: Path, arguments: list[str]) -> None:
     (folder / "empty-folder").mkdir()
+    (folder / "no-category.yaml").write_text("categories: {nsfw: , violence: }\n")
     if "--pretrained" in arguments:
         (folder / "guardian.yaml").unlink()
     run = scan(folder, *arguments)
     assert run.code == 2, run.err
     assert run.out == ""
-    assert run.err.splitlines()[-2 if "hint:" in run.err else -1].startswith("error: ")
+    error, hint = run.err.splitlines()[-2:]
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
 
 
 @pytest.mark.parametrize("name", ["none.mp4", "ftp://127.0.0.1/x.mp4", "http://127.0.0.1:1/x.mp4"])
@@ -98,6 +102,33 @@ def test_what_is_not_there_is_exit_3(folder: Path, name: str) -> None:
     assert run.code == 3
     assert run.scan["verdict"] == "error"
     assert run.scan["error"]["message"]
+    coverage = run.scan["coverage"]
+    assert (coverage["frames_scored"], coverage["complete"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["scan", "--help"], ["--version"], ["--schema", "scan"]]
+)
+def test_a_reader_that_goes_away_from_a_help_text(tmp_path: Path, words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, *words],
+        env=environment(tmp_path),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_failed_endpoint_is_told_of_even_with_quiet(folder: Path) -> None:
+    settings = NUDENET.replace("[nudenet]", "[nudenet, endpoint]")
+    (folder / "guardian.yaml").write_text(settings, encoding="utf-8")
+    run = scan(folder, "calm.mp4", "--quiet", NSFW_MODEL_ENDPOINT="http://127.0.0.1:1/score")
+    assert run.code == 0
+    assert run.err.startswith("warning: Model endpoint nsfw: http://127.0.0.1:1/score failed: ")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(folder: Path) -> None:

@@ -42,6 +42,33 @@ def test_what_a_kill_left_of_the_last_line_goes(tmp_path: Path, cut: int) -> Non
     assert [json.loads(raw)["source"] for raw in path.read_text().splitlines()] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    "tail", [b'{"half', b"\0" * 64, b"   ", b'{"schema": "guardian.scan/1", "s']
+)
+def test_a_damaged_end_after_our_lines_goes(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(json.dumps(line("a")).encode() + b"\n" + tail)
+    results = ResultsFile(path)
+    results.append(line("c"))
+    results.close()
+    assert [json.loads(raw)["source"] for raw in path.read_text().splitlines()] == ["a", "c"]
+
+
+def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text(json.dumps(line("a")) + "\n\n" + json.dumps(line("b")) + "\n\n")
+    results = ResultsFile(path)
+    assert list(results.newest()) == [line("a"), line("b")]
+    results.close()
+
+
+def test_a_last_line_of_someone_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text(json.dumps(line("a")) + '\n{"mine": 1}')
+    with pytest.raises(UsageError, match="not a line of guardian"):
+        ResultsFile(path)
+
+
 def test_a_whole_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text(json.dumps(line("a")))

@@ -30,6 +30,7 @@ class Seen:
     decoded: int = 0
     scored: int = 0
     last_s: float | None = None
+    before_last_s: float | None = None
     last_scored_s: float | None = None
     largest_gap_s: float = 0.0
     unseen_gaps: int = 0
@@ -37,10 +38,13 @@ class Seen:
     still: bool = False
 
     def note_scored(self, time_s: float, ideal_s: float | None = None) -> None:
-        """Note a scored frame; `ideal_s` is where the track has the frame that was due."""
-        gap_s = time_s - (self.last_scored_s or 0.0)
+        """Note that the frame decoded last is scored; `ideal_s` is where the one due should be."""
+        scored_s = self.last_scored_s or 0.0
+        gap_s = time_s - scored_s
         lost = ideal_s is not None and ideal_s < time_s - 2 * self.interval_s
-        if gap_s > self.max_gap_s + TOLERANCE_S and lost:
+        passed_over_s = (self.before_last_s or 0.0) - scored_s
+        passed_over = passed_over_s > self.max_gap_s + TOLERANCE_S
+        if gap_s > self.max_gap_s + TOLERANCE_S and (lost or passed_over):
             self.unseen_gaps += 1
         self.largest_gap_s = max(self.largest_gap_s, gap_s)
         self.last_scored_s = time_s
@@ -80,7 +84,8 @@ def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
     if seen.errors:
         notes.append(f"{seen.errors} decode {'error' if seen.errors == 1 else 'errors'}")
     if seen.unseen_gaps:
-        notes.append(f"frames are missing in {seen.unseen_gaps} gaps over {seen.max_gap_s:g} s")
+        gaps = "1 gap" if seen.unseen_gaps == 1 else f"{seen.unseen_gaps} gaps"
+        notes.append(f"frames were not looked at in {gaps} over {seen.max_gap_s:g} s")
     duration_s = max((s for s in (claim_s, end_s) if s is not None), default=None)
     return DecodeTally(
         duration_s=None if seen.still else _rounded(duration_s),

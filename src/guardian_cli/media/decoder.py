@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media import messages
-from guardian_cli.media.frames import DecodeTally, Frame
+from guardian_cli.media.frames import DecodeTally, Frame, nothing_seen
 from guardian_cli.media.worker_process import (
     COMMAND,
     START_S,
@@ -127,7 +127,7 @@ class SourceDecoding:
         self._settings = settings
         self._budget = Budget(settings.timeout_s)
         self._facts: MediaFacts | None = None
-        self._tally = _nothing_seen(settings)
+        self._tally = nothing_seen(settings.mode)
         self._order: int | None = None
         self._opened = False
         self._closed = False
@@ -238,16 +238,3 @@ class SourceDecoding:
         self._reading.release()
         worker = self._decoder.worker()
         self._stop(worker)
-
-
-def _nothing_seen(settings: DecodeSettings) -> DecodeTally:
-    return DecodeTally(
-        duration_s=None,
-        decode=settings.mode,
-        frames_decoded=0,
-        frames_scored=0,
-        largest_gap_s=None,
-        reached_end=False,
-        decode_errors=0,
-        complete=False,
-    )

@@ -44,8 +44,8 @@ class DecodeTally:
 
     `duration_s` is the video track's own length where known, else the end of what was decoded.
     `largest_gap_s` is the widest stretch without a scored frame, both ends of the video included.
-    `complete` means: the end was reached, nothing was damaged, and no frames are missing in a gap
-    over `max_gap_s`; `notes` say in words what stands against it, and what else there is to know.
+    `complete` means: the end was reached, nothing was damaged, and no frames were passed over for
+    longer than `max_gap_s`; `notes` say in words what stands against it, and what else is to know.
     """
 
     duration_s: float | None
@@ -57,6 +57,20 @@ class DecodeTally:
     decode_errors: int
     complete: bool
     notes: tuple[str, ...] = ()
+
+
+def nothing_seen(mode: DecodeMode) -> DecodeTally:
+    """Return the tally of a source of which nothing has been seen, or could be."""
+    return DecodeTally(
+        duration_s=None,
+        decode=mode,
+        frames_decoded=0,
+        frames_scored=0,
+        largest_gap_s=None,
+        reached_end=False,
+        decode_errors=0,
+        complete=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)

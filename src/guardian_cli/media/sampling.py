@@ -96,7 +96,7 @@ class Grid:
     def __init__(self, every_s: float) -> None:
         if not every_s > 0:
             raise ValueError("every_s must be over 0")
-        self.every_s = every_s
+        self.every_s = max(every_s, TOLERANCE_S)
         self.due = 0
 
     @property
@@ -115,6 +115,8 @@ class Grid:
 
 def bucket_of(time_s: float, every_s: float) -> int:
     """Return the number of the last grid time at or before `time_s`."""
+    # Below the clock's own step a grid is no finer, and its numbers are too large to count by.
+    every_s = max(every_s, TOLERANCE_S)
     number = math.floor((time_s + TOLERANCE_S) / every_s)
     while number * every_s - TOLERANCE_S > time_s:
         number -= 1

@@ -88,5 +88,6 @@ class StillDecoding:
         self._first = self._first or still
         self.seen.decoded += 1
         self.seen.still = self.seen.decoded == 1
-        self.seen.last_s, self._duration_s = time_s, ends_s
+        self.seen.before_last_s, self.seen.last_s = self.seen.last_s, time_s
+        self._duration_s = ends_s
         self._go_on()

@@ -111,7 +111,7 @@ class StreamDecoding:
         if not self.seen.decoded:
             self._log.forget()  # joined in mid-stream: what came before a key frame is no damage
         self.seen.decoded += 1
-        self.seen.last_s = time_s
+        self.seen.before_last_s, self.seen.last_s = self.seen.last_s, time_s
         self._go_on()
 
     def _retrieve(self) -> NDArray[np.uint8] | None:

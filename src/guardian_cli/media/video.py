@@ -151,7 +151,7 @@ class VideoDecoding:
         if self.seen.decoded == 0:
             self._note_first(reader.stamp_s)
         self.seen.decoded += 1
-        self.seen.last_s = time_s
+        self.seen.before_last_s, self.seen.last_s = self.seen.last_s, time_s
         if self.seen.decoded % 16 == 0:
             self._go_on()
         return time_s

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli.errors import GuardianError, SourceError
+from guardian_cli.media.frames import nothing_seen
 from guardian_cli.reports.result import ScanResult, SourceFailure, Timing
-from guardian_cli.scanning.samples import SampleCollector
+from guardian_cli.scanning.samples import SampleCollector, frames_not_in
 from guardian_cli.scanning.scorer import ScoringStopped
 from guardian_cli.verdict.policy import DetectorReport, judge
 from guardian_cli.verdict.timeline import LOOK_FACTOR, windows_to_look_at
@@ -134,7 +135,8 @@ class _Scan:
             return []
         step_s = self.tools.decoding.every_s / LOOK_FACTOR
         try:
-            return self.watch.collected(collector, decoding.look_again(windows, step_s))
+            again = decoding.look_again(windows, step_s)
+            return self.watch.collected(collector, frames_not_in(first, again))
         except SourceError:
             # What could not be looked at again stays unconfirmed, which counts for review.
             return []
@@ -168,7 +170,7 @@ class _Scan:
             reasons=verdict.reasons,
             degraded=verdict.degraded,
             media=decoding.facts,
-            coverage=decoding.tally,
+            coverage=replace(decoding.tally, frames_scored=len(first) + len(second)),
             detectors=detectors,
             categories=verdict.categories,
             samples=(*first, *second) if self.tools.keep_frames else None,
@@ -186,7 +188,7 @@ class _Scan:
             reasons=(str(error),),
             degraded=False,
             media=decoding.facts if decoding else None,
-            coverage=decoding.tally if decoding else None,
+            coverage=decoding.tally if decoding else nothing_seen(self.tools.decoding.mode),
             detectors=self.detectors(),
             categories={},
             samples=None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from guardian_cli.reports import document
 from guardian_cli.reports.table import render
+from guardian_cli.reports.text import count
 from guardian_cli.scanning.one import digest_of
 from guardian_cli.scanning.results_file import ResultsFile
 
@@ -97,4 +98,4 @@ def _counted(verdicts: Sequence[str]) -> str:
     parts = [
         f"{counts[name]} {name}" for name in ("block", "error", "review", "allow") if counts[name]
     ]
-    return f"{len(verdicts)} sources: {', '.join(parts)}"
+    return f"{count(len(verdicts), 'source')}: {', '.join(parts)}"

@@ -94,7 +94,9 @@ class ResultsFile:
                 line = _parse(raw)
                 if line is not None:
                     self._keep(line, end)
-                elif _is_torn(raw):
+                elif raw.endswith(b"\n") and not raw.strip():
+                    pass
+                elif _is_torn(raw, after_ours=bool(self.held)):
                     os.ftruncate(self._fd, end)
                     return end
                 else:
@@ -109,10 +111,24 @@ class ResultsFile:
         return end
 
 
-def _is_torn(raw: bytes) -> bool:
-    """Whether this is the beginning of a line of ours that a kill cut off; never someone else's."""
+def _is_torn(raw: bytes, *, after_ours: bool) -> bool:
+    """Whether this is the end of a file that a kill or a crash cut off; never someone else's.
+
+    After lines of ours it may be anything that is no JSON, such as the zeros a power cut leaves; a
+    file's only line must begin as ours do.
+    """
+    if raw.endswith(b"\n"):
+        return False
     start = json.dumps({"schema": LINE_SCHEMA}).removesuffix("}").encode()
-    return not raw.endswith(b"\n") and raw[: len(start)] == start[: len(raw)]
+    return raw[: len(start)] == start[: len(raw)] or (after_ours and not _is_json(raw))
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        json.loads(raw)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse(raw: bytes) -> Line | None:

@@ -69,6 +69,11 @@ def run_scan(request: ScanRequest, console: Console) -> int:
     Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
     """
     settings = load_settings(request.config_file, flags=request.flags)
+    if not settings.config.categories:
+        raise UsageError(
+            "no category is left to score: guardian.yaml drops them all",
+            hint="see guardian.yaml.example for every key",
+        )
     sources = expand_sources(request.sources, sys.stdin or ())
     _check(request, sources)
     for warning in settings.warnings:
@@ -116,9 +121,11 @@ def _scan_all(
         stack.callback(crew.close)
         stack.callback(stop.set)
         stack.callback(batch.stop)
+        failing: set[tuple[str, str | None]] = set()
         for result in batch.results():
             outlet.put(result)
-    _summarise(panel, console)
+            failing |= {(d.name, d.category) for d in result.detectors if d.status == "degraded"}
+    _summarise(panel, failing, console)
 
 
 def _panel(
@@ -196,10 +203,12 @@ class _Crew:
                 decoder.close()
 
 
-def _summarise(panel: Panel, console: Console) -> None:
+def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Console) -> None:
     for detector in panel.detectors:
         summary = detector.summary()
-        if summary:
+        if summary and console.quiet and (detector.info.name, detector.info.category) in failing:
+            console.warn(summary)
+        elif summary:
             console.note(summary)
 
 

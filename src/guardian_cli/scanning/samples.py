@@ -9,10 +9,13 @@ from guardian_cli.detectors.fusion import CategoryScore, FusionWeights, score_ca
 from guardian_cli.verdict.timeline import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from guardian_cli.media.frames import Frame
     from guardian_cli.scanning.scorer import Scorer, Ticket
+
+# Both looks give a frame the same time, to the microsecond.
+TIME_DIGITS = 6
 
 
 class SampleCollector:
@@ -75,3 +78,9 @@ class SampleCollector:
             )
             for category in self._categories
         }
+
+
+def frames_not_in(samples: Iterable[Sample], frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Leave out frames that were scored already: none is paid for, or counted, twice."""
+    times = {round(sample.time_s, TIME_DIGITS) for sample in samples}
+    return (frame for frame in frames if round(frame.time_s, TIME_DIGITS) not in times)

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -129,6 +129,58 @@ def test_no_answer_in_time() -> None:
         outcome = failure(client.post(BODY))
         assert outcome.reason == "no answer within 0.1 s"
         assert outcome.attempt_strikes == TIME_OUT_STRIKES
+
+
+def test_headers_that_drip_in_are_given_up() -> None:
+    stop = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not stop.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with transport(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout_s=0.2) as client:
+            outcome = failure(client.post(BODY))
+        stop.set()
+        thread.join()
+    assert outcome.reason == "no whole answer within 0.2 s"
+    assert outcome.attempt_strikes == TIME_OUT_STRIKES
+
+
+def read_request(requests: BinaryIO) -> None:
+    """Read one request of `client.post(BODY)`, which comes in any number of packets."""
+    while requests.readline().strip():
+        pass
+    requests.read(len(BODY))
+
+
+def test_a_deadline_ends_a_request_on_a_connection_that_was_kept_open() -> None:
+    stop = threading.Event()
+
+    def answer_then_drip() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError), connection.makefile("rb") as requests:
+            read_request(requests)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+            read_request(requests)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not stop.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_then_drip)
+        thread.start()
+        with transport(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout_s=0.2) as client:
+            first, second = client.post(BODY), client.post(BODY)
+        stop.set()
+        thread.join()
+    assert isinstance(first, Reply)
+    assert failure(second).reason == "no whole answer within 0.2 s"
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -72,11 +72,18 @@ class HttpTransport:
         self._timeout_s = timeout_s
         self._connect_timeout_s = min(connect_timeout_s, timeout_s)
         self._proxies = proxies_for(parts.hostname)
+        self._deadline_s = self._connect_timeout_s + timeout_s
         self._session, self._sockets = open_session(pool_size=pool_size)
         self._session.auth = _auth(parts, _checked_key(key, mask_url(uri)))
 
     def post(self, body: bytes) -> Reply | Failure:
         """Send a JSON body; never raises for what a network can do."""
+        with self._sockets.deadline(self._deadline_s) as request:
+            reply = self._post(body)
+        # Broken off, half an answer can look like a whole one.
+        return self._too_slow() if request.expired else reply
+
+    def _post(self, body: bytes) -> Reply | Failure:
         started_s = time.monotonic()
         try:
             with self._session.post(
@@ -109,8 +116,11 @@ class HttpTransport:
             if len(body) > MAX_ANSWER_BYTES:
                 return Failure(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
             if time.monotonic() > deadline_s:
-                return timed_out(f"no whole answer within {self._timeout_s:g} s")
+                return self._too_slow()
         return body
+
+    def _too_slow(self) -> Failure:
+        return timed_out(f"no whole answer within {self._timeout_s:g} s")
 
     def _explain(self, error: BaseException) -> Failure:
         trouble = name_trouble(error)
