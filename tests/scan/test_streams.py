@@ -75,6 +75,8 @@ def test_json_is_one_document_and_jsonl_a_line_each(folder: Path) -> None:
         ["--json", "--jsonl", "calm.mp4"],
         ["--config", "none.yaml", "calm.mp4"],
         ["--pretrained", "none/clip.pt", "calm.mp4"],
+        ["--pretrained", "none/clip", "calm.mp4"],
+        ["--pretrained", "./clip", "none.mp4"],
         ["rtsp://127.0.0.1:1/x"],
         ["empty-folder"],
         ["*.avi"],

@@ -90,7 +90,8 @@ def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
     if request.model_config is not None and not request.model_config.is_file():
         raise UsageError(f"--model-config {request.model_config}: no such file")
     pretrained = str(request.flags.get("clip", {}).get("pretrained", ""))
-    if pretrained.endswith(CHECKPOINT_ENDINGS) and not os.path.isfile(pretrained):  # noqa: PTH113
+    is_path = pretrained.endswith(CHECKPOINT_ENDINGS) or os.sep in pretrained
+    if is_path and not os.path.exists(pretrained):  # noqa: PTH110 - the loader says the rest
         raise UsageError(f"--pretrained {pretrained}: no such file")
     if request.for_s is None and any(source.kind == "stream" for source in sources):
         raise UsageError(
