@@ -11,10 +11,12 @@ import pytest
 from examples import draw_video, write_config_example
 
 from tests.conftest import REPOSITORY
+from tests.guardian_process import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.azure_loopback.azure import LoopbackAzure
     from tests.tiny_clip import TinyClip
 
 
@@ -55,3 +57,25 @@ def test_picture_of_a_scan(tmp_path: Path, tiny_clip: TinyClip) -> None:
     svg = path.read_text(encoding="utf-8")
     assert "upload.mp4" in svg
     assert "REVIEW" in svg or "BLOCK" in svg
+
+
+@pytest.mark.slow
+def test_try_azure(tmp_path: Path, azure: LoopbackAzure) -> None:
+    """All of it on the loopback Azure; then only what was there before is left."""
+    command = [sys.executable, "examples/try_azure.py", "--subscription", azure.subscription_id]
+    env = environment(tmp_path, **azure.environment(), PYTHONPATH=str(REPOSITORY / "src"))
+    asked = subprocess.run(
+        command, cwd=REPOSITORY, env=env, input="no\n", capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert asked.returncode == 2
+    assert "about $0.59 for 1 h" in asked.stdout
+    assert not [one for one in azure.requests if one.method not in {"GET", "HEAD"}]
+    done = subprocess.run(
+        [*command, "--yes"], cwd=REPOSITORY, env=env, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "12 checks passed; none failed" in done.stdout
+    assert list(azure.cloud.groups) == [azure.resource_group]
+    assert not azure.workspaces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -126,30 +127,66 @@ def _problem(error: Exception) -> str:
 def write_keys(path: Path, values: Mapping[tuple[str, ...], str]) -> bool:
     """Set keys in a settings file, or in a new one; comments and all else stay as they are.
 
-    False when all was so already. Raises ConfigError for a file that cannot be read or written.
+    False when all was so already. Raises ConfigError for a file that cannot be read or written,
+    or whose form (aliases, for one) would make the change reach further.
     """
-    import yaml
-
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    if path.exists():
-        read_settings(path)
-    new = old
-    for keys, value in values.items():
-        new = _set_key(new, keys, value)
+    path = path.resolve()
+    before = read_settings(path).data if path.exists() else {}
+    old = path.read_bytes().decode("utf-8") if path.exists() else ""
+    windows = "\r\n" in old
+    new = _with_keys(old.replace("\r\n", "\n"), before, values, path)
+    new = new.replace("\n", "\r\n") if windows else new
     if new == old:
         return False
-    wrong = [
-        keys for keys, value in values.items() if _value_at(yaml.safe_load(new), keys) != value
-    ]
-    if wrong:
-        raise ConfigError(f"{path}: {'.'.join(wrong[0])} could not be set: set it by hand")
     partial = path.with_name(path.name + ".part")
     try:
-        partial.write_text(new, encoding="utf-8")
+        partial.write_bytes(new.encode("utf-8"))
+        if path.exists():
+            shutil.copymode(path, partial)
         partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written: {_reason(error)}") from error
     return True
+
+
+def _with_keys(
+    old: str, before: Mapping[str, Any], values: Mapping[tuple[str, ...], str], path: Path
+) -> str:
+    """The text with the keys set. Raises ConfigError when anything else would change by that."""
+    import yaml
+
+    wanted = _unshared(before)
+    new = old
+    try:
+        for keys, value in values.items():
+            new = _set_key(new, keys, value)
+            _put(wanted, keys, value)
+        good = new == old or yaml.safe_load(new) == wanted
+    except yaml.YAMLError:
+        good = False
+    if not good:
+        names = ", ".join(".".join(one) for one in values)
+        raise ConfigError(
+            f"{path}: {names} could not be set without changing more: set them by hand"
+        )
+    return new
+
+
+def _unshared(data: Any) -> Any:
+    """A copy in which nothing is there twice: an alias in a file is the same object."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    return [_unshared(one) for one in data] if isinstance(data, list) else data
+
+
+def _put(data: dict[str, Any], keys: tuple[str, ...], value: str) -> None:
+    for key in keys[:-1]:
+        if not isinstance(data.get(key), dict):
+            data[key] = {}
+        data = data[key]
+    if str(data.get(keys[-1])) != value:
+        data[keys[-1]] = value
 
 
 def _set_key(text: str, keys: tuple[str, ...], value: str) -> str:
@@ -157,7 +194,7 @@ def _set_key(text: str, keys: tuple[str, ...], value: str) -> str:
     import yaml
 
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    if root is None:
+    if not isinstance(root, yaml.MappingNode):
         return _joined(text, _block(keys, value, ""))
     node: Any = root
     for depth, key in enumerate(keys):
@@ -201,9 +238,3 @@ def _scalar(value: str) -> str:
     import yaml
 
     return yaml.safe_dump(value, default_style=None, width=10_000).splitlines()[0]
-
-
-def _value_at(data: Any, keys: tuple[str, ...]) -> Any:
-    for key in keys:
-        data = data.get(key) if isinstance(data, dict) else None
-    return data

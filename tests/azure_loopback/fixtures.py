@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,10 +22,27 @@ if TYPE_CHECKING:
 def inference_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter that has Azure's inference server, and what a tiny model needs."""
     needed = [line.split("==")[0] for line in list_requirements(CARD)]
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    # To install it takes a while: whichever worker comes first does it for all.
+    with (shared / "inference.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        outcome = shared / "inference.outcome"
+        if not outcome.exists():
+            outcome.write_text(_install(shared / "inference", needed), encoding="utf-8")
+    if problem := outcome.read_text(encoding="utf-8"):
+        pytest.skip(problem)
+    return shared / "inference" / "bin" / "python"
+
+
+def _install(folder: Path, needed: list[str]) -> str:
+    """Make the environment; what went wrong, "" when nothing did."""
     try:
-        return make_interpreter(tmp_path_factory.mktemp("inference") / "venv", needed)
+        make_interpreter(folder, needed)
     except InstallError as error:
-        pytest.skip(str(error))
+        return str(error)
+    return ""
 
 
 @pytest.fixture

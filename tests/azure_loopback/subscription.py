@@ -27,6 +27,8 @@ class Subscription:
         router.add("GET", SUBSCRIPTION + "/resourceGroups", self._list_groups)
         router.add("GET", GROUP, self._get_group)
         router.add("HEAD", GROUP, self._head_group)
+        router.add("PUT", GROUP, self._put_group)
+        router.add("DELETE", GROUP, self._delete_group)
         router.add("GET", SUBSCRIPTION + "/providers/{namespace}", self._get_provider)
         router.add("POST", SUBSCRIPTION + "/providers/{namespace}/register", self._register)
         router.add("GET", SUBSCRIPTION + AUTHORIZATION, self._get_permissions)
@@ -68,6 +70,25 @@ class Subscription:
     def _head_group(self, call: Call) -> Response:
         self._cloud.find_group(call)
         return Response(204)
+
+    def _put_group(self, call: Call) -> Response:
+        self._check(call)
+        self._cloud.groups[call["group"]] = call.body["location"]
+        return answer(201, self._group(call["group"], call.body["location"]))
+
+    def _delete_group(self, call: Call) -> Response:
+        """A group goes with all that is in it."""
+        self._cloud.find_group(call)
+        group = call["group"].lower()
+        workspaces = self._cloud.workspaces
+        for name in [n for n, one in workspaces.items() if one.group.lower() == group]:
+            for endpoint in workspaces.pop(name).endpoints.values():
+                for deployment in endpoint.deployments.values():
+                    if deployment.runner is not None:
+                        deployment.runner.stop()
+        for name in [n for n in self._cloud.groups if n.lower() == group]:
+            del self._cloud.groups[name]
+        return answer(200)
 
     def _provider(self, namespace: str) -> dict[str, Any]:
         state = self._cloud.providers.get(namespace.lower(), "NotRegistered")

@@ -54,6 +54,7 @@ class Workspaces:
         router.add("POST", WORKSPACE + "/datastores/{datastore}/listSecrets", self._list_secrets)
         router.add("GET", WORKSPACE + "/computes", self._list_computes)
         router.add("GET", WORKSPACE + "/computes/{compute}", self._get_compute)
+        router.add("PUT", WORKSPACE + "/computes/{compute}", self._put_compute)
         router.add("PUT", ARM, self._submit)
         router.add("GET", ARM, self._get_submitted)
         router.add("GET", ARM + "/operationStatuses/{operation}", self._get_status)
@@ -337,6 +338,12 @@ class Workspaces:
 
     def _list_computes(self, call: Call) -> Response:
         return answer(200, {"value": list(self._cloud.find_workspace(call).computes.values())})
+
+    def _put_compute(self, call: Call) -> Response:
+        workspace = self._cloud.find_workspace(call)
+        size = call.body["properties"]["properties"]["vmSize"]
+        self.add_compute(workspace, call["compute"], size)
+        return answer(200, workspace.computes[call["compute"].lower()])
 
     def _get_compute(self, call: Call) -> Response:
         found = self._cloud.find_workspace(call).computes.get(call["compute"].lower())

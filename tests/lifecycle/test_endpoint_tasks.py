@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from guardian_cli.config import ModelSection
 from guardian_cli.errors import PlatformError, UsageError
@@ -13,6 +12,7 @@ from guardian_cli.lifecycle.deploying import DeployRequest, deploy_model
 from guardian_cli.lifecycle.endpoint_tasks import EndpointsResult, EndpointTasks, run_tasks
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.releases import Releases
+from tests.kubernetes import read_manifests
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 
 SECTIONS = {
@@ -95,7 +95,7 @@ def test_the_same_category_twice_needs_a_model(tmp_path: Path) -> None:
 def test_kubernetes_gets_uris_and_keys_apart(both: Table, tmp_path: Path) -> None:
     path = tmp_path / "guardian.yaml"
     both.run(EndpointTasks(write_configmap=path))
-    config, secret = yaml.safe_load_all(path.read_text())
+    config, secret = read_manifests(path)
     assert (config["kind"], config["metadata"]["name"]) == ("ConfigMap", "guardian-config")
     assert config["data"] == {
         "NSFW_MODEL_ENDPOINT": NSFW_URI,

@@ -96,20 +96,11 @@ def desk(tmp_path: Path, azure: LoopbackAzure) -> Desk:
 
 
 @pytest.fixture
-def registered(desk: Desk, templates: Templates, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def registered(desk: Desk, templates: Templates) -> Desk:
     """A desk with two good versions and, as number 3, a broken one."""
-    from guardian_cli.lifecycle.azure.place import Place
-    from guardian_cli.lifecycle.azure.platform import AzurePlatform
-    from tests.lifecycle.fake_platform import FakeReporter
-
-    azure = desk.azure
-    place = Place(azure.subscription_id, azure.resource_group, azure.workspace)
-    with monkeypatch.context() as patch:
-        for name, value in azure.environment().items():
-            patch.setenv(name, value)
-        registry = AzurePlatform(place, FakeReporter()).registry
-        for folder in (templates.good_model, templates.good_model, templates.broken_model):
-            registry.register(MODEL, folder, {"auc": "0.9"})
+    folders = (templates.good_model, templates.good_model, templates.broken_model)
+    for number, folder in enumerate(folders, 1):
+        desk.azure.add_model(MODEL, folder, version=str(number), tags={"auc": "0.9"})
     return desk
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.kubernetes import read_manifests
 from tests.lifecycle.azure.conftest import ENDPOINT, MODEL, Desk
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_addresses_and_keys_are_handed_out_and_a_scan_takes_them(deployed: Desk)
     assert f"NSFW_MODEL_ENDPOINT={endpoint.scoring_uri}" in lines
     assert f"NSFW_MODEL_ENDPOINT_KEY={endpoint.primary_key}" in lines
     written = deployed.folder / "guardian.k8s.yaml"
-    config, secret = yaml.safe_load_all(written.read_text())
+    config, secret = read_manifests(written)
     assert config["data"] == {"NSFW_MODEL_ENDPOINT": endpoint.scoring_uri}
     assert secret["stringData"]["NSFW_MODEL_ENDPOINT_KEY"] == endpoint.primary_key
     draw_picture(deployed.folder / "picture.png")

@@ -10,6 +10,7 @@ import pytest
 
 from guardian_cli.cli import run
 from guardian_cli.lifecycle.local.platform import LocalPlatform
+from tests.kubernetes import read_manifests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +111,10 @@ def test_addresses_and_keys_are_handed_out_and_never_shown(terminal: Terminal) -
     assert terminal.type("endpoints", "--rotate-key", MODEL, "--write-env", ".env") == 0
     assert key not in env.read_text()
     assert terminal.document("endpoints", "--show-keys")["endpoints"][0]["key"] in env.read_text()
-    assert terminal.type("endpoints", "--check", MODEL) == 0
+    assert terminal.type("endpoints", "--check", MODEL, "--write-configmap", "k8s.yaml") == 0
+    config, secret = read_manifests(terminal.folder / "k8s.yaml")
+    assert list(config["data"]) == ["NSFW_MODEL_ENDPOINT"]
+    assert set(secret["stringData"]) == {"NSFW_MODEL_ENDPOINT_KEY", "MODEL_ENDPOINT_KEY"}
 
 
 def test_a_stopped_server_fails_its_check_and_comes_back_with_the_next_deploy(

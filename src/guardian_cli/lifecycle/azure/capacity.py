@@ -101,10 +101,10 @@ class Capacity:
 
     def _usage(self, location: str, family: str) -> tuple[int, int | None]:
         answer = self._client.get(f"{self._home(location)}/usages", _API, "looking up the quota")
-        for one in (answer or {}).get("value", ()):
-            name = one.get("name", {}).get("value", "")
-            if name.lower() == family.lower():
-                return int(one.get("currentValue", 0)), int(one["limit"])
+        for one in (answer or {}).get("value") or ():
+            name = (one.get("name") or {}).get("value") or ""
+            if name.lower() == family.lower() and one.get("limit") is not None:
+                return int(one.get("currentValue") or 0), int(one["limit"])
         return 0, None
 
     def _home(self, location: str) -> str:
@@ -115,8 +115,8 @@ class Capacity:
 def read_sizes(answer: Any) -> dict[str, Size]:
     """Read the answer of `vmSizes`: sizes by their lower-case name."""
     return {
-        one["name"].lower(): Size(one.get("family", ""), int(one.get("vCPUs", 0)), _price(one))
-        for one in (answer or {}).get("value", ())
+        one["name"].lower(): Size(one.get("family") or "", int(one.get("vCPUs") or 0), _price(one))
+        for one in (answer or {}).get("value") or ()
         if one.get("name")
     }
 
@@ -126,6 +126,7 @@ def _price(size: Mapping[str, Any]) -> float | None:
     fitting = [
         float(one["retailPrice"])
         for one in prices
-        if one.get("osType") == "Linux" and one.get("vmTier") == "Standard"
+        if (one.get("osType"), one.get("vmTier")) == ("Linux", "Standard")
+        and one.get("retailPrice") is not None
     ]
     return min(fitting, default=None)

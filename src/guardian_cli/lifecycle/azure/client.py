@@ -110,7 +110,12 @@ class AzureClient:
             return response.json() if response.content else None
 
     def begin(
-        self, method: str, path: str, api_version: str, doing: str, body: Mapping[str, Any]
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        doing: str,
+        body: Mapping[str, Any] | None = None,
     ) -> Any:
         """Send a request that begins an operation; its poller. Raises PlatformError."""
         with self.calls(doing, path):

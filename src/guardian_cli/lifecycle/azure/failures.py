@@ -35,6 +35,13 @@ _FIGURES = re.compile(
 )
 
 
+_SECRETS = re.compile(
+    r"(?P<name>\bsig=|\bBearer\s+|\bAccountKey=|\b(?:client_secret|access_token|primaryKey|"
+    r"secondaryKey|key)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;)}]{8,}",
+    re.IGNORECASE,
+)
+
+
 class QuotaError(PlatformError):
     """The subscription has no room for what was asked for."""
 
@@ -128,8 +135,13 @@ def reason_of(error: Exception) -> str:
     """Return the innermost sentences of an error, on one line; Azure wraps them many times."""
     found = list(dict.fromkeys(_sentences(_body_of(error))))
     text = "; ".join(found) if found else _first_lines(str(error))
-    text = " ".join(text.split())
+    text = mask(" ".join(text.split()))
     return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
+
+
+def mask(text: str) -> str:
+    """Hide what opens something: an upload that fails is told with its signed address."""
+    return _SECRETS.sub(r"\g<name>***", text)
 
 
 def _body_of(error: Exception) -> Any:
@@ -179,7 +191,8 @@ def _open_message(message: str) -> Iterator[str]:
     except ValueError:
         inner = None
     lists = inner.get("errors") if isinstance(inner, dict) else None
-    texts = [str(text) for part in (lists or {}).values() for text in part] if lists else []
+    parts = lists.values() if isinstance(lists, dict) else ()
+    texts = [str(text) for part in parts if isinstance(part, list) for text in part]
     yield from texts or [message]
 
 

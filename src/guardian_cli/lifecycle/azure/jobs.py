@@ -68,7 +68,7 @@ def _find_or_submit(
 ) -> str:
     """The job of this training that has not been registered yet, or a new one."""
     known = {one.tags.get(JOB_TAG) for one in registry.versions(job.model)}
-    stem = f"guardian-{job.model}-{_fingerprint(job)}"
+    stem = f"guardian-{job.model}-{fingerprint(job)}"
     number = 1
     while True:
         name = f"{stem}-{number}"
@@ -83,7 +83,7 @@ def _find_or_submit(
         number += 1
 
 
-def _fingerprint(job: TrainingJob) -> str:
+def fingerprint(job: TrainingJob) -> str:
     """Name what decides about the numbers: the arguments, the CSV, each file's size and time."""
     parts: list[object] = [dict(job.arguments), job.compute]
     if job.data is not None:
@@ -170,7 +170,8 @@ def _follow(client: AzureClient, name: str, reporter: Reporter) -> None:
     problem = None
     with client.calls("following the job", name):
         try:
-            with contextlib.redirect_stdout(Lines(lambda line: reporter.note(f"  | {line}"))):
+            lines = Lines(lambda line: reporter.note(f"  | {line}"))
+            with contextlib.closing(lines), contextlib.redirect_stdout(lines):
                 client.ml.jobs.stream(name)
         except sdk_errors() as error:
             problem = error
@@ -226,3 +227,10 @@ class Lines(io.TextIOBase):
             if line.strip():
                 self._tell(line.rstrip())
         return len(text)
+
+    def close(self) -> None:
+        """Hand on the line that is left."""
+        if self._rest.strip():
+            self._tell(self._rest.rstrip())
+        self._rest = ""
+        super().close()

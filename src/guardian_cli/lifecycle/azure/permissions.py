@@ -63,6 +63,10 @@ NEEDED_FOR_JOBS = (
     f"{_ML}/workspaces/data/write",
     f"{_ML}/workspaces/data/versions/read",
     f"{_ML}/workspaces/data/versions/write",
+    f"{_ML}/workspaces/environments/readSecrets/action",
+    f"{_ML}/workspaces/metadata/artifacts/read",
+    f"{_ML}/workspaces/metadata/artifacts/write",
+    f"{_ML}/workspaces/metadata/codes/*/write",
 )
 # In addition, to make a workspace.
 NEEDED_TO_CREATE = (

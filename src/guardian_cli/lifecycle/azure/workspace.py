@@ -197,7 +197,7 @@ class AzureWorkspace:
             seen.warnings.append("your permissions could not be looked up")
             return
         needed = (*NEEDED, *NEEDED_TO_CREATE) if create else NEEDED
-        missing = lacking(needed, (answer or {}).get("value", ()))
+        missing = lacking(needed, (answer or {}).get("value") or ())
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             seen.warnings.append(
