@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from guardian_cli.detectors.clip.architecture import (
 from guardian_cli.detectors.clip.ensembles import score_ensembles
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
-from guardian_cli.detectors.clip.loading import load_model
+from guardian_cli.detectors.clip.lean_import import import_open_clip
+from guardian_cli.detectors.clip.loading import load_image_tower, load_model
 from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views
 from guardian_cli.detectors.clip.text_cache import TextCache, cache_key, identify_weights
 from guardian_cli.errors import UsageError
@@ -174,9 +176,8 @@ def load_clip(
         import torch
 
         torch.set_num_threads(threads)
-    clip = load_model(architecture, weights)
     cache = TextCache(_at_home(text_cache) if text_cache else None)
-    texts = _encode_prompts(clip, architecture, weights, categories, cache)
+    clip, texts = _load(architecture, weights, categories, cache)
     scale = float(clip.logit_scale.detach().exp())
     return ClipDetector(weights.label, _image_tower(clip, device, precision), texts, scale)
 
@@ -202,33 +203,38 @@ def _largest(
     return largest
 
 
-def _encode_prompts(
-    clip: Any,
+def _load(
     architecture: Architecture,
     weights: Weights,
     categories: Mapping[str, Prompts],
     cache: TextCache,
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Unit text features for each category, in fp32 whatever the images are computed in."""
+) -> tuple[Any, dict[str, tuple[Tensor, Tensor]]]:
+    """The model, and each category's unit text features, in fp32 whatever images come in.
+
+    Where the features are remembered, the half of the model that reads is not loaded.
+    """
     sides = [side for prompts in categories.values() for side in prompts]
     prompts = [prompt for side in sides for prompt in side]
     settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    width = int(architecture.config["embed_dim"])
-    features = cache.features(
-        cache_key(identify_weights(weights.path), settings, prompts) if cache.folder else "",
-        prompts,
-        width,
-        lambda: _encode_texts(clip, architecture.name, prompts),
-    )
+    width, key = int(architecture.config["embed_dim"]), ""
+    if cache.folder is not None:
+        digest = identify_weights(weights.path, cache.folder / "weights")
+        key = cache_key(digest, settings, prompts)
+    features = cache.recall(key, len(prompts), width)
+    if features is not None:
+        clip = load_image_tower(architecture, weights)
+    else:
+        clip = load_model(architecture, weights)
+        encode = functools.partial(_encode_texts, clip, architecture.name, prompts)
+        features = cache.features(key, prompts, width, encode)
     parts = iter(features.split([len(side) for side in sides]))  # type: ignore[no-untyped-call]
-    return {name: (next(parts), next(parts)) for name in categories}
+    return clip, {name: (next(parts), next(parts)) for name in categories}
 
 
 def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
-    import open_clip
     import torch
 
-    tokens = open_clip.get_tokenizer(name)(list(prompts))
+    tokens = import_open_clip().get_tokenizer(name)(list(prompts))
     with torch.inference_mode():
         parts = [clip.encode_text(part).float() for part in tokens.split(BATCH_SIZE)]
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
@@ -236,12 +242,15 @@ def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
 
 def _image_tower(clip: Any, device: str, precision: str) -> ImageTower:
     """Keep the half that looks, on its device, and let the text half go where that is possible."""
-    import open_clip
     import torch
 
+    open_clip = import_open_clip()
     preprocessing = Preprocessing.read(open_clip.get_model_preprocess_cfg(clip))
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     plain = type(clip) in {open_clip.CLIP, open_clip.CustomTextCLIP}
     module = (clip.visual if plain else clip).to(device=device, dtype=dtype)
+    if device == "cpu" and dtype == torch.float32:
+        for numbers in (*module.parameters(), *module.buffers()):
+            numbers.data = numbers.data.clone()  # may be mapped from a file, which may change
     encode = module if plain else module.encode_image
     return ImageTower(encode, preprocessing, device, precision)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import warnings
-from contextlib import contextmanager
+import zipfile
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.detectors.clip.lean_import import bring_timm, import_open_clip
 from guardian_cli.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -29,15 +33,57 @@ def load_model(architecture: Architecture, weights: Weights) -> Any:
     return model.eval()
 
 
-def _build(architecture: Architecture) -> Any:
-    import open_clip
+def load_image_tower(architecture: Architecture, weights: Weights) -> Any:
+    """Load a model of which only `visual` and `logit_scale` are sure to hold numbers.
 
+    The model is built without numbers, and the file's are mapped, not read: what is not used costs
+    nothing. Whoever keeps the tower copies it: the file may change. Models that don't build like
+    this are loaded in full. Raises what `load_model` does.
+    """
+    if not _builds_empty(architecture, weights):
+        return load_model(architecture, weights)
+    model = _build(architecture, empty=True)
+    _fill(model, architecture, weights, mapped=True)
+    visual = model.visual
+    if any(one.is_meta for one in itertools.chain(visual.parameters(), visual.buffers())):
+        return load_model(architecture, weights)
+    return model.eval()
+
+
+def _builds_empty(architecture: Architecture, weights: Weights) -> bool:
+    """Whether a model is open_clip's own through and through, and its file can be mapped."""
+    config = architecture.config
+    foreign = "multimodal_cfg" in config or any(
+        name.startswith(("hf_", "timm_"))
+        for side in ("vision_cfg", "text_cfg")
+        for name in config[side]
+    )
+    if weights.path.suffix == ".safetensors":
+        return not foreign
+    return not foreign and weights.path.suffix not in {".npz", ".npy"} and _is_zip(weights)
+
+
+def _is_zip(weights: Weights) -> bool:
     try:
-        with _hushed():
+        return zipfile.is_zipfile(weights.path)
+    except OSError:
+        return False
+
+
+def _build(architecture: Architecture, *, empty: bool = False) -> Any:
+    import torch
+
+    device = torch.device("meta" if empty else "cpu")
+    try:
+        open_clip = import_open_clip()
+        if "timm_model_name" in architecture.config["vision_cfg"]:
+            bring_timm()
+        with _hushed(), device:
             return open_clip.create_model(
                 architecture.name,
                 load_weights=False,
                 pretrained_text=False,
+                device=device,
                 **architecture.overrides,
             )
     except Exception as error:  # A config is the user's file: what it breaks is not foreseeable.
@@ -47,12 +93,20 @@ def _build(architecture: Architecture) -> Any:
         ) from error
 
 
-def _fill(model: Any, architecture: Architecture, weights: Weights) -> None:
-    import open_clip
+def _fill(
+    model: Any, architecture: Architecture, weights: Weights, *, mapped: bool = False
+) -> None:
+    from torch.utils.serialization import config
 
     try:
-        with _hushed():
-            open_clip.load_checkpoint(model, str(weights.path), weights_only=True)
+        with ExitStack() as stack:
+            stack.enter_context(_hushed())
+            if mapped:
+                stack.enter_context(config.patch({"load.mmap": True}))
+                # open_clip calls this at the end; a model without numbers takes over the file's.
+                model.load_state_dict = functools.partial(model.load_state_dict, assign=True)
+                stack.callback(delattr, model, "load_state_dict")
+            import_open_clip().load_checkpoint(model, str(weights.path), weights_only=True)
     except Exception as error:  # Any file may be named, and torch raises anything.
         reason, hint = _explain(error)
         if weights.named:
