@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.fusion import CategoryScore, FusionWeights, score_category
@@ -29,7 +29,7 @@ class SampleCollector:
         self._categories = categories
         self._weights = weights
         self._on_sample = on_sample
-        self.answered = [0] * len(scorer.detectors)
+        self.answered: Counter[int] = Counter()
         self.failures: dict[int, str] = {}
 
     def collect(self, frames: Iterable[Frame]) -> list[Sample]:

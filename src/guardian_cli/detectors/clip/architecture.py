@@ -90,6 +90,25 @@ def name_model(model: str, model_config: Path | None) -> str:
     return model_config.stem if model_config and model == DEFAULT[0] else model
 
 
+def picture_side_px(model: str, model_config: Path | None) -> int | None:
+    """The shorter side, in pixels, of a model's pictures, without loading anything; None: unsure.
+
+    Models that bring their own preprocessing may want another; they say so once they are loaded.
+    """
+    path = model_config
+    if path is None:
+        package = find_spec("open_clip")
+        places = (package.submodule_search_locations or []) if package else []
+        path = Path(*places[:1], "model_configs", f"{model.replace('/', '-')}.json")
+    try:
+        settings = _read_json(path)
+        size = settings.get("model_cfg", settings)["vision_cfg"]["image_size"]
+        side = size if isinstance(size, int) else min(size)
+    except (UsageError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return side if isinstance(side, int) and side > 0 else None
+
+
 def check_tokenizer(architecture: Architecture, *, offline: bool) -> None:
     """Raise MissingError when a model's tokenizer is not CLIP's own and can't be had."""
     text = architecture.config.get("text_cfg", {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from guardian_cli.detectors.clip.ensembles import score_ensembles
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.clip.lean_import import import_open_clip
-from guardian_cli.detectors.clip.loading import load_image_tower, load_model
+from guardian_cli.detectors.clip.loading import map_model, own_memory
 from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views
 from guardian_cli.detectors.clip.text_cache import TextCache, cache_key, identify_weights
 from guardian_cli.errors import UsageError
@@ -177,7 +176,8 @@ def load_clip(
 
         torch.set_num_threads(threads)
     cache = TextCache(_at_home(text_cache) if text_cache else None)
-    clip, texts = _load(architecture, weights, categories, cache)
+    clip = map_model(architecture, weights)
+    texts = _encode_prompts(clip, architecture, weights, categories, cache)
     scale = float(clip.logit_scale.detach().exp())
     return ClipDetector(weights.label, _image_tower(clip, device, precision), texts, scale)
 
@@ -203,16 +203,14 @@ def _largest(
     return largest
 
 
-def _load(
+def _encode_prompts(
+    clip: Any,
     architecture: Architecture,
     weights: Weights,
     categories: Mapping[str, Prompts],
     cache: TextCache,
-) -> tuple[Any, dict[str, tuple[Tensor, Tensor]]]:
-    """The model, and each category's unit text features, in fp32 whatever images come in.
-
-    Where the features are remembered, the half of the model that reads is not loaded.
-    """
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Unit text features for each category, in fp32 whatever the images are computed in."""
     sides = [side for prompts in categories.values() for side in prompts]
     prompts = [prompt for side in sides for prompt in side]
     settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
@@ -220,15 +218,11 @@ def _load(
     if cache.folder is not None:
         digest = identify_weights(weights.path, cache.folder / "weights")
         key = cache_key(digest, settings, prompts)
-    features = cache.recall(key, len(prompts), width)
-    if features is not None:
-        clip = load_image_tower(architecture, weights)
-    else:
-        clip = load_model(architecture, weights)
-        encode = functools.partial(_encode_texts, clip, architecture.name, prompts)
-        features = cache.features(key, prompts, width, encode)
+    features = cache.features(
+        key, prompts, width, lambda: _encode_texts(clip, architecture.name, prompts)
+    )
     parts = iter(features.split([len(side) for side in sides]))  # type: ignore[no-untyped-call]
-    return clip, {name: (next(parts), next(parts)) for name in categories}
+    return {name: (next(parts), next(parts)) for name in categories}
 
 
 def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
@@ -250,7 +244,6 @@ def _image_tower(clip: Any, device: str, precision: str) -> ImageTower:
     plain = type(clip) in {open_clip.CLIP, open_clip.CustomTextCLIP}
     module = (clip.visual if plain else clip).to(device=device, dtype=dtype)
     if device == "cpu" and dtype == torch.float32:
-        for numbers in (*module.parameters(), *module.buffers()):
-            numbers.data = numbers.data.clone()  # may be mapped from a file, which may change
+        own_memory(module)
     encode = module if plain else module.encode_image
     return ImageTower(encode, preprocessing, device, precision)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import warnings
 import zipfile
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.clip.lean_import import bring_timm, import_open_clip
+from guardian_cli.detectors.clip.unfilled import unfilled
 from guardian_cli.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -28,62 +28,37 @@ def load_model(architecture: Architecture, weights: Weights) -> Any:
     Raises UsageError for a config that describes no model and when a file that the user named does
     not fit, MissingError when one from the hub's cache does not.
     """
+    model = map_model(architecture, weights)
+    own_memory(model)
+    return model
+
+
+def map_model(architecture: Architecture, weights: Weights) -> Any:
+    """As `load_model`, but the numbers stay in the file until they are used.
+
+    What is never used costs nothing. Whoever keeps a part copies it: the file may change.
+    """
     model = _build(architecture)
     _fill(model, architecture, weights)
-    return model.eval()
+    return model.float().eval()
 
 
-def load_image_tower(architecture: Architecture, weights: Weights) -> Any:
-    """Load a model of which only `visual` and `logit_scale` are sure to hold numbers.
-
-    The model is built without numbers, and the file's are mapped, not read: what is not used costs
-    nothing. Whoever keeps the tower copies it: the file may change. Models that don't build like
-    this are loaded in full. Raises what `load_model` does.
-    """
-    if not _builds_empty(architecture, weights):
-        return load_model(architecture, weights)
-    model = _build(architecture, empty=True)
-    _fill(model, architecture, weights, mapped=True)
-    visual = model.visual
-    if any(one.is_meta for one in itertools.chain(visual.parameters(), visual.buffers())):
-        return load_model(architecture, weights)
-    return model.eval()
+def own_memory(module: Any) -> None:
+    """Copy all numbers of a module, which may be mapped from a file, into memory of its own."""
+    for numbers in (*module.parameters(), *module.buffers()):
+        numbers.data = numbers.data.clone()
 
 
-def _builds_empty(architecture: Architecture, weights: Weights) -> bool:
-    """Whether a model is open_clip's own through and through, and its file can be mapped."""
-    config = architecture.config
-    foreign = "multimodal_cfg" in config or any(
-        name.startswith(("hf_", "timm_"))
-        for side in ("vision_cfg", "text_cfg")
-        for name in config[side]
-    )
-    if weights.path.suffix == ".safetensors":
-        return not foreign
-    return not foreign and weights.path.suffix not in {".npz", ".npy"} and _is_zip(weights)
-
-
-def _is_zip(weights: Weights) -> bool:
-    try:
-        return zipfile.is_zipfile(weights.path)
-    except OSError:
-        return False
-
-
-def _build(architecture: Architecture, *, empty: bool = False) -> Any:
-    import torch
-
-    device = torch.device("meta" if empty else "cpu")
+def _build(architecture: Architecture) -> Any:
     try:
         open_clip = import_open_clip()
         if "timm_model_name" in architecture.config["vision_cfg"]:
             bring_timm()
-        with _hushed(), device:
+        with _hushed(), unfilled():
             return open_clip.create_model(
                 architecture.name,
                 load_weights=False,
                 pretrained_text=False,
-                device=device,
                 **architecture.overrides,
             )
     except Exception as error:  # A config is the user's file: what it breaks is not foreseeable.
@@ -93,19 +68,15 @@ def _build(architecture: Architecture, *, empty: bool = False) -> Any:
         ) from error
 
 
-def _fill(
-    model: Any, architecture: Architecture, weights: Weights, *, mapped: bool = False
-) -> None:
+def _fill(model: Any, architecture: Architecture, weights: Weights) -> None:
     from torch.utils.serialization import config
 
+    mapping = {"load.mmap": zipfile.is_zipfile(weights.path)}
+    # open_clip calls this at the end; with it the model takes the file's numbers over as they are.
+    model.load_state_dict = functools.partial(model.load_state_dict, assign=True)
     try:
-        with ExitStack() as stack:
-            stack.enter_context(_hushed())
-            if mapped:
-                stack.enter_context(config.patch({"load.mmap": True}))
-                # open_clip calls this at the end; a model without numbers takes over the file's.
-                model.load_state_dict = functools.partial(model.load_state_dict, assign=True)
-                stack.callback(delattr, model, "load_state_dict")
+        # Files in PyTorch's former format, from before 1.6, can't be mapped.
+        with _hushed(), config.patch(mapping):  # type: ignore[attr-defined]
             import_open_clip().load_checkpoint(model, str(weights.path), weights_only=True)
     except Exception as error:  # Any file may be named, and torch raises anything.
         reason, hint = _explain(error)
@@ -116,6 +87,8 @@ def _fill(
             f"the cached weights of {weights.label} are damaged: {reason}",
             hint=f"rm {weights.path}, and run again",
         ) from error
+    finally:
+        del model.load_state_dict
 
 
 @contextmanager

@@ -37,20 +37,15 @@ class TextCache:
         self, key: str, prompts: Sequence[str], width: int, encode: Callable[[], Tensor]
     ) -> Tensor:
         """The unit text features (len(prompts), width), float32: remembered, else by `encode`."""
-        remembered = self.recall(key, len(prompts), width)
-        if remembered is not None:
+        if self.folder is None:
+            return encode()
+        path = self.folder / f"{key}.safetensors"
+        remembered = _read(path)
+        if remembered is not None and _fits(remembered, (len(prompts), width)):
             return remembered
         features = encode()
-        if self.folder is not None:
-            _write(self.folder / f"{key}.safetensors", features)
+        _write(path, features)
         return features
-
-    def recall(self, key: str, count: int, width: int) -> Tensor | None:
-        """The unit text features (count, width), float32, if they are remembered."""
-        if self.folder is None:
-            return None
-        remembered = _read(self.folder / f"{key}.safetensors")
-        return remembered if remembered is not None and _fits(remembered, (count, width)) else None
 
 
 def cache_key(weights: str, model: Mapping[str, Any], prompts: Sequence[str]) -> str:
