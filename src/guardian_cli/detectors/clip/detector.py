@@ -15,6 +15,7 @@ from guardian_cli.detectors.clip.architecture import (
     read_architecture,
 )
 from guardian_cli.detectors.clip.ensembles import score_ensembles
+from guardian_cli.detectors.clip.first_token import encoder_of
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.clip.lean_import import import_open_clip
@@ -245,5 +246,5 @@ def _image_tower(clip: Any, device: str, precision: str) -> ImageTower:
     module = (clip.visual if plain else clip).to(device=device, dtype=dtype)
     if device == "cpu" and dtype == torch.float32:
         own_memory(module)
-    encode = module if plain else module.encode_image
+    encode = encoder_of(module) if plain else module.encode_image
     return ImageTower(encode, preprocessing, device, precision)
