@@ -1,8 +1,8 @@
 """What the benchmarks work on, made once and kept in build/benchmarks: videos and a checkpoint.
 
-The videos show textured scenes that move, with a little noise, as H.264 with B-frames. A long one is
-a shorter one joined to itself packet by packet: decoding it is the same work, making it is not. The
-checkpoint is a ViT-B-32 with seeded random weights: the work is the same as with trained ones.
+The videos show textured scenes that move, with a little noise, as H.264 with B-frames. A long one
+is a shorter one joined to itself packet by packet: decoding it is the same work, making it is not.
+The checkpoint is a ViT-B-32 with seeded random weights: the work is the same as with trained ones.
 """
 
 from __future__ import annotations
@@ -67,6 +67,11 @@ def write_clip(path: Path, size: tuple[int, int], seconds: float, seed: int) -> 
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     part.replace(path)
+
+
+def write_picture(path: Path) -> None:
+    """A single picture of the same kind."""
+    cv2.imwrite(str(path), next(draw_frames((640, 360), 1, seed=9)))
 
 
 def join_to_itself(source: Path, target: Path, times: int) -> None:

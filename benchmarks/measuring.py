@@ -1,4 +1,4 @@
-"""How the benchmarks measure: rivals in turns, medians and ratios, busy stages, a table and JSON."""
+"""How the benchmarks measure: rivals in turns, medians, ratios, busy stages, a table and JSON."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _stat(pid: int) -> tuple[str, float, float] | None:
-    """Command line, processor seconds and megabytes of its own (half of what it shares)."""
+    """Command line, processor seconds and resident megabytes of a process; None: it is gone."""
     folder = Path(f"/proc/{pid}")
     try:
         command = folder.joinpath("cmdline").read_bytes().decode("utf-8", "replace")
@@ -95,9 +95,7 @@ def _stat(pid: int) -> tuple[str, float, float] | None:
     return command, (int(fields[11]) + int(fields[12])) * TICK_S, int(pages[1]) * PAGE / 1e6
 
 
-def in_turns(
-    rivals: Mapping[str, Callable[[], float]], rounds: int
-) -> dict[str, list[float]]:
+def in_turns(rivals: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Call every rival once a round, so that a busy machine is as bad for all."""
     taken: dict[str, list[float]] = {name: [] for name in rivals}
     for number in range(rounds):

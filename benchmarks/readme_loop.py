@@ -3,8 +3,9 @@
     python benchmarks/readme_loop.py CHECKPOINT VIDEO... [--every 1.0] [--model ViT-B-32]
 
 The model is loaded once; every frame of a video is read with OpenCV, one a second goes through the
-model's own PIL preprocessing (resize, centre crop) and through the image tower, fp32, one at a time,
-and is compared with the prompts. Prints one JSON line: when the first frame was scored, and the end.
+model's own PIL preprocessing (resize, centre crop) and through the image tower, fp32, one at a
+time, and is compared with the prompts. Prints one JSON line: seconds to the first score and to the
+end.
 """
 
 from __future__ import annotations
