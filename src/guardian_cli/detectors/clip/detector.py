@@ -20,7 +20,7 @@ from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.clip.lean_import import import_open_clip
 from guardian_cli.detectors.clip.loading import map_model, own_memory
-from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views
+from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
 from guardian_cli.detectors.clip.text_cache import TextCache, cache_key, identify_weights
 from guardian_cli.errors import UsageError
 
@@ -48,14 +48,17 @@ class ImageTower:
     precision: str
 
     def features(self, views: Tensor) -> Tensor:
-        """Unit features (N, D), float32 on the CPU, of normalised views (N, 3, H, W)."""
+        """Unit features (N, D), float32 on the CPU, of uint8 views (N, 3, H, W).
+
+        Views go to the device as bytes, a quarter of what they are as numbers.
+        """
         import torch
 
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        parts = [
-            self.encode(part.to(self.device, dtype[self.precision])).float().cpu()
-            for part in views.split(BATCH_SIZE)  # type: ignore[no-untyped-call]
-        ]
+        parts = []
+        for part in views.split(BATCH_SIZE):  # type: ignore[no-untyped-call]
+            pictures = normalise(part.to(self.device), self.preprocessing)
+            parts.append(self.encode(pictures.to(dtype[self.precision])).float().cpu())
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
 
 

@@ -54,11 +54,13 @@ def cache_key(weights: str, model: Mapping[str, Any], prompts: Sequence[str]) ->
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def identify_weights(checkpoint: Path, memory: Path | None = None) -> str:
+def identify_weights(
+    checkpoint: Path, memory: Path | None = None, now_s: float | None = None
+) -> str:
     """The SHA-256 of a checkpoint; the hub's cache has it in the file's name already.
 
     A large file's is remembered in the folder `memory` for as long as the file is the same one,
-    unchanged by its size and both its times.
+    unchanged by its size and both its times. `now_s` stands in for the clock.
     """
     blob = checkpoint.resolve()
     if blob.parent.name == "blobs" and len(blob.name) == 64:
@@ -70,7 +72,8 @@ def identify_weights(checkpoint: Path, memory: Path | None = None) -> str:
         return remembered
     with blob.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if note is not None and _same(state, blob.stat()) and time.time() - state.st_ctime > SETTLED_S:
+    age_s = (time.time() if now_s is None else now_s) - state.st_ctime
+    if note is not None and _same(state, blob.stat()) and age_s > SETTLED_S:
         _put(note, digest.encode())
     return digest
 
