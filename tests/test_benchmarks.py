@@ -21,6 +21,7 @@ SCRIPTS = ("scan_long", "scan_folder", "scan_cold", "model_alone", "decoding_alo
 @pytest.mark.xdist_group("benchmarks")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_runs(script: str, tmp_path: Path) -> None:
+    numbers_file = tmp_path / "out.json"
     done = subprocess.run(
         [
             sys.executable,
