@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.base import Absent, Detector, DetectorInfo
 from guardian_cli.detectors.clip import Prompts, load_clip
+from guardian_cli.detectors.clip.architecture import picture_side_px
 from guardian_cli.detectors.endpoint import EndpointDetector
+from guardian_cli.detectors.endpoint.detector import SHORT_SIDE_PX as ENDPOINT_SIDE_PX
+from guardian_cli.detectors.nudenet import SIDE_PX as NUDENET_SIDE_PX
 from guardian_cli.detectors.nudenet import load_nudenet
 from guardian_cli.errors import MissingError, UsageError
 from guardian_cli.media.urls import mask_url
@@ -68,13 +71,35 @@ def build_panel(settings: Settings, options: PanelOptions) -> Panel:
     return panel
 
 
-def _add_clip(panel: Panel, settings: Settings, options: PanelOptions) -> None:
-    config = settings.config
-    prompts = {
+def expected_short_side_px(settings: Settings, options: PanelOptions) -> int | None:
+    """What `build_panel` will say of its frames' size, if all goes well; None: loading must tell.
+
+    Known at once, so that decoding can begin while models load.
+    """
+    config, sides_px = settings.config, [0]
+    if "clip" in config.scan.detectors and _prompts(settings):
+        clip_px = picture_side_px(config.clip.model, options.model_config)
+        if clip_px is None:
+            return None
+        sides_px.append(clip_px)
+    if "nudenet" in config.scan.detectors and "nsfw" in config.categories:
+        sides_px.append(NUDENET_SIDE_PX)
+    if "endpoint" in config.scan.detectors and not (options.offline or options.no_endpoints):
+        sides_px += [ENDPOINT_SIDE_PX for one in settings.endpoints.values() if one.uri is not None]
+    return max(sides_px) or None
+
+
+def _prompts(settings: Settings) -> dict[str, Prompts]:
+    return {
         name: Prompts(category.prompts.positive, category.prompts.negative)
-        for name, category in config.categories.items()
+        for name, category in settings.config.categories.items()
         if category.prompts is not None
     }
+
+
+def _add_clip(panel: Panel, settings: Settings, options: PanelOptions) -> None:
+    config = settings.config
+    prompts = _prompts(settings)
     if not prompts:
         return
     model = f"{config.clip.model}/{config.clip.pretrained.rsplit('/', 1)[-1]}"

@@ -128,7 +128,10 @@ def _frame(sample: Sample) -> Json:
         }
         for name, score in sample.scores.items()
     }
-    return {"time_s": _number(sample.time_s), "scores": scores}
+    frame: Json = {"time_s": _number(sample.time_s), "scores": scores}
+    if sample.same_as_s is not None:
+        frame["same_as_s"] = _number(sample.same_as_s)
+    return frame
 
 
 def _number(value: float | None) -> float | None:

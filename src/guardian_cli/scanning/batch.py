@@ -29,6 +29,7 @@ class Batch(Generic[Item, Result]):
         self._items = iter(items)
         self._make_work = make_work
         self._lock = threading.Lock()
+        self._begun = False
         self._stopped = threading.Event()
         self._done: queue.SimpleQueue[Result | BaseException | None] = queue.SimpleQueue()
         self._threads = [
@@ -36,10 +37,16 @@ class Batch(Generic[Item, Result]):
             for number in range(workers)
         ]
 
-    def results(self) -> Iterator[Result]:
-        """Yield results in the order in which they end."""
+    def start(self) -> None:
+        """Begin the work; `results` does it if need be."""
         for thread in self._threads:
             thread.start()
+        self._begun = True
+
+    def results(self) -> Iterator[Result]:
+        """Yield results in the order in which they end."""
+        if not self._begun:
+            self.start()
         running = len(self._threads)
         while running:
             # With a time-out, so that Ctrl-C is seen on every platform.

@@ -198,6 +198,7 @@ class _Scan:
 
     def detectors(self) -> tuple[DetectorReport, ...]:
         collector = self.collector
+        self.tools.scorer.wait_until_started()
         present = []
         for index, detector in enumerate(self.tools.scorer.detectors):
             info = detector.info

@@ -9,10 +9,15 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from guardian_cli.config import calm_threads, load_settings
-from guardian_cli.detectors.panel import Panel, PanelOptions, build_panel
+from guardian_cli.detectors.panel import (
+    Panel,
+    PanelOptions,
+    build_panel,
+    expected_short_side_px,
+)
 from guardian_cli.errors import UsageError
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.fetching import fetch_url
@@ -108,34 +113,31 @@ def _scan_all(
 ) -> None:
     if not sources:
         return
-    panel = _panel(request, settings, sources, console)
-    workers = min(request.workers or _cores(), len(sources))
-    stop = threading.Event()
-    with ExitStack() as stack:
-        progress = stack.enter_context(make_progress(len(sources), console))
-        scorer = Scorer(panel.detectors)
-        crew = _Crew(_tools(request, settings, panel, scorer, progress, workers, stop))
-        batch = Batch(sources, crew.make_work, workers)
-        # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
-        stack.callback(batch.join, LONGEST_GOODBYE_S)
-        stack.callback(scorer.stop)
-        stack.callback(crew.close)
-        stack.callback(stop.set)
-        stack.callback(batch.stop)
-        failing: set[tuple[str, str | None]] = set()
-        for result in batch.results():
-            outlet.put(result)
-            failing |= {(d.name, d.category) for d in result.detectors if d.status == "degraded"}
-    _summarise(panel, failing, console)
+    calm_threads()
+    options = _panel_options(request, console)
+    panel = _no_panel_needed(request, sources)
+    side_px = panel.short_side_px if panel else expected_short_side_px(settings, options)
+    if side_px is not None:
+        with _Shift(request, settings, sources, console, side_px) as shift:
+            # The first frames are decoded while the model loads.
+            panel = panel or _panel(settings, options, console)
+            if panel.short_side_px == side_px:
+                shift.run(panel, outlet)
+                return
+    panel = panel or _panel(settings, options, console)
+    with _Shift(request, settings, sources, console, panel.short_side_px) as shift:
+        shift.run(panel, outlet)
 
 
-def _panel(
-    request: ScanRequest, settings: Settings, sources: Sequence[Source], console: Console
-) -> Panel:
+def _no_panel_needed(request: ScanRequest, sources: Sequence[Source]) -> Panel | None:
+    """An empty panel where there is nothing that could be scored."""
     if all(source.kind in {"missing", "unsupported", "closed"} for source in sources):
         return Panel(offline=request.offline)
-    calm_threads()
-    options = PanelOptions(
+    return None
+
+
+def _panel_options(request: ScanRequest, console: Console) -> PanelOptions:
+    return PanelOptions(
         no_endpoints=request.no_endpoints,
         offline=request.offline,
         device=request.device,
@@ -143,11 +145,85 @@ def _panel(
         model_config=request.model_config,
         on_download=console.note,
     )
+
+
+def _panel(settings: Settings, options: PanelOptions, console: Console) -> Panel:
     panel = build_panel(settings, options)
     for gone in panel.absent:
         if gone.status == "unavailable":
             console.warn(f"{gone.info.name} is not available: {gone.reason}")
     return panel
+
+
+class _Shift:
+    """Threads that open sources at once and wait for detectors with their first frames.
+
+    Use it as a context manager: at its end all threads and decoders are gone.
+    """
+
+    def __init__(
+        self,
+        request: ScanRequest,
+        settings: Settings,
+        sources: Sequence[Source],
+        console: Console,
+        side_px: int,
+    ) -> None:
+        """`side_px` is the shorter side, in pixels, that frames are to have."""
+        workers = min(request.workers or _cores(), len(sources))
+        stop = threading.Event()
+        self._console = console
+        self._panel = Panel(offline=request.offline)
+        self._scorer = Scorer()
+        self._progress = make_progress(len(sources), console)
+        decoding = _decode_settings(request, settings, workers, side_px)
+        tools = _tools(request, settings, self._panel, self._scorer, self._progress, decoding, stop)
+        crew = _Crew(tools)
+        self._batch = Batch(sources, crew.make_work, workers)
+        self._stack = ExitStack()
+        # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
+        self._stack.callback(self._batch.join, LONGEST_GOODBYE_S)
+        self._stack.callback(self._scorer.stop)
+        self._stack.callback(crew.close)
+        self._stack.callback(stop.set)
+        self._stack.callback(self._batch.stop)
+
+    def __enter__(self) -> Self:
+        self._batch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, panel: Panel, outlet: Outlet) -> None:
+        """Let the panel score what waits and what comes, and put out every result."""
+        self._panel.detectors += panel.detectors
+        self._panel.absent += panel.absent
+        self._scorer.start(panel.detectors)
+        with self._progress:
+            failing: set[tuple[str, str | None]] = set()
+            for result in self._batch.results():
+                outlet.put(result)
+                failing |= {
+                    (d.name, d.category) for d in result.detectors if d.status == "degraded"
+                }
+        _summarise(panel, failing, self._console)
+
+
+def _decode_settings(
+    request: ScanRequest, settings: Settings, workers: int, side_px: int
+) -> DecodeSettings:
+    scan = settings.config.scan
+    return DecodeSettings(
+        every_s=scan.every,
+        mode=request.decode,
+        max_gap_s=scan.max_gap_s,
+        short_side_px=side_px,
+        timeout_s=scan.timeout_s,
+        memory_mb=scan.memory_mb,
+        for_s=request.for_s,
+        threads=max(1, _cores() // workers),
+    )
 
 
 def _tools(
@@ -156,20 +232,10 @@ def _tools(
     panel: Panel,
     scorer: Scorer,
     progress: Progress,
-    workers: int,
+    decoding: DecodeSettings,
     stop: threading.Event,
 ) -> ScanTools:
-    scan = settings.config.scan
-    decoding = DecodeSettings(
-        every_s=scan.every,
-        mode=request.decode,
-        max_gap_s=scan.max_gap_s,
-        short_side_px=panel.short_side_px,
-        timeout_s=scan.timeout_s,
-        memory_mb=scan.memory_mb,
-        for_s=request.for_s,
-        threads=max(1, _cores() // workers),
-    )
+    timeout_s = settings.config.scan.timeout_s
     return ScanTools(
         config=settings.config,
         panel=panel,
@@ -177,7 +243,7 @@ def _tools(
         decoding=decoding,
         progress=progress,
         fetch=lambda url, folder: fetch_url(
-            url, folder, timeout_s=scan.timeout_s, max_bytes=MOST_DOWNLOAD_BYTES, stop=stop
+            url, folder, timeout_s=timeout_s, max_bytes=MOST_DOWNLOAD_BYTES, stop=stop
         ),
         keep_frames=request.frames,
         offline=request.offline,

@@ -32,7 +32,7 @@ class Ticket:
     """A frame under way: filled in by every detector, then `wait` returns."""
 
     image: NDArray[np.uint8] | None
-    waiting: int
+    waiting: int = 0
     scores: dict[int, Mapping[str, float]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
@@ -48,38 +48,72 @@ class Ticket:
 class Scorer:
     """Runs detectors over submitted frames. Use as a context manager; `stop` ends it at once."""
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
-        self.detectors = tuple(detectors)
+    def __init__(self, detectors: Sequence[Detector] | None = None) -> None:
+        """Run `detectors`; with None, frames wait until `start` brings them."""
+        self.detectors: tuple[Detector, ...] = ()
         self._queues: list[queue.SimpleQueue[Ticket | None]] = []
         self._room = threading.Semaphore(FRAMES_UNDER_WAY)
         self._lock = threading.Lock()
+        self._started = threading.Event()
         self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
-        for index, detector in enumerate(self.detectors):
-            self._queues.append(queue.SimpleQueue())
-            for _ in range(max(1, detector.concurrency)):
-                thread = threading.Thread(target=self._serve, args=(index, detector), daemon=True)
-                self._threads.append(thread)
-        for thread in self._threads:
+        self._early: list[Ticket] = []
+        if detectors is not None:
+            self.start(detectors)
+
+    def start(self, detectors: Sequence[Detector]) -> None:
+        """Begin to score, with frames that were handed in already first; call it once."""
+        threads = []
+        with self._lock:
+            self.detectors = tuple(detectors)
+            self._queues = [queue.SimpleQueue() for _ in self.detectors]
+            for index, detector in enumerate(self.detectors):
+                for _ in range(max(1, detector.concurrency)):
+                    arguments = (index, detector)
+                    threads.append(
+                        threading.Thread(target=self._serve, args=arguments, daemon=True)
+                    )
+            self._started.set()
+            for ticket in self._early:
+                self._hand_out(ticket)
+            self._early.clear()
+        for thread in threads:
             thread.start()
+
+    def wait_until_started(self) -> None:
+        """Block until `detectors` are known; raise ScoringStopped if they never will be."""
+        self._started.wait()
+        if self._stopped.is_set():
+            raise ScoringStopped
 
     def submit(self, image: NDArray[np.uint8]) -> Ticket:
         """Hand in one upright BGR image (H x W x 3, uint8); blocks while too many are under way."""
         while not self._room.acquire(timeout=0.5):
             if self._stopped.is_set():
                 raise ScoringStopped
-        if self._stopped.is_set():
-            raise ScoringStopped
-        ticket = Ticket(image, len(self.detectors))
+        ticket = Ticket(image)
+        with self._lock:
+            if self._stopped.is_set():
+                raise ScoringStopped
+            if self._started.is_set():
+                self._hand_out(ticket)
+            else:
+                self._early.append(ticket)
+        return ticket
+
+    def _hand_out(self, ticket: Ticket) -> None:
+        ticket.waiting = len(self.detectors)
         if not self.detectors:
             self._finish(ticket)
         for waiting in self._queues:
             waiting.put(ticket)
-        return ticket
 
     def stop(self) -> None:
         """End the threads; frames that wait get ScoringStopped."""
-        self._stopped.set()
+        with self._lock:
+            self._stopped.set()
+            self._started.set()
+            early, self._early = self._early, []
+        self._give_up(early, ScoringStopped())
         for index, detector in enumerate(self.detectors):
             for _ in range(max(1, detector.concurrency)):
                 self._queues[index].put(None)

@@ -41,10 +41,14 @@ _SAME_TIME_S = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One scored frame: `time_s` on the video's clock, and its scores for each category."""
+    """One scored frame: `time_s` on the video's clock, and its scores for each category.
+
+    `same_as_s` is the time of an earlier frame that is the same picture, whose scores these are.
+    """
 
     time_s: float
     scores: Mapping[str, CategoryScore]
+    same_as_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

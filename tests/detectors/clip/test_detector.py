@@ -18,7 +18,7 @@ import torch
 from guardian_cli.detectors.clip import ClipDetector, Prompts, load_clip
 from guardian_cli.detectors.clip.architecture import DEFAULT, DEFAULT_HUB_ENTRY
 from guardian_cli.detectors.clip.detector import _image_tower
-from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views
+from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
 from guardian_cli.errors import MissingError, UsageError
 from tests.tiny_clip import LABELS, MODEL, Label, Place, TinyClip, draw_frame, draw_sample
@@ -141,7 +141,8 @@ def test_a_vision_transformer_in_half_precision_looks_the_same_way(
         torch.manual_seed(0)
         visual = open_clip.create_model("vit", load_weights=False).visual.eval()
     settings = Preprocessing((64, 64), open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
-    views, _ = cut_views([draw_frame(label, size=(90, 90)) for label in LABELS], settings)
+    cut, _ = cut_views([draw_frame(label, size=(90, 90)) for label in LABELS], settings)
+    views = normalise(cut, settings)
     with torch.inference_mode():
         full = visual(views)
         half = visual.to(dtype)(views.to(dtype)).float()

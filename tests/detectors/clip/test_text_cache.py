@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from guardian_cli.detectors.clip.text_cache import TextCache, cache_key, identify_weights
+from guardian_cli.detectors.clip.text_cache import (
+    LARGE_BYTES,
+    TextCache,
+    cache_key,
+    identify_weights,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,3 +100,36 @@ def test_the_hubs_cache_names_content_by_its_digest(tmp_path: Path) -> None:
     link = tmp_path / "model.safetensors"
     link.symlink_to(blob)
     assert identify_weights(link) == "ab" * 32
+
+
+def large_file(path: Path, first: bytes) -> Path:
+    """Sparse, so that it takes no disk; its times lie well back."""
+    with path.open("wb") as file:
+        file.write(first)
+        file.truncate(LARGE_BYTES)
+    return path
+
+
+def test_a_large_files_digest_is_remembered_while_it_is_unchanged(tmp_path: Path) -> None:
+    checkpoint, memory = large_file(tmp_path / "model.pt", b"one"), tmp_path / "memory"
+    now_s = checkpoint.stat().st_ctime + 60
+    digest = identify_weights(checkpoint, memory, now_s)
+    assert digest == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    (note,) = memory.iterdir()
+    note.write_text("ab" * 32)  # to see that it is read
+    assert identify_weights(checkpoint, memory, now_s) == "ab" * 32
+    assert identify_weights(checkpoint, None, now_s) == digest
+    note.write_text("damaged")
+    assert identify_weights(checkpoint, memory, now_s) == digest
+    # The same size and the same modification time, but other content.
+    before = checkpoint.stat()
+    large_file(checkpoint, b"two")
+    os.utime(checkpoint, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert identify_weights(checkpoint, memory, now_s) == other != digest
+
+
+def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
+    checkpoint, memory = large_file(tmp_path / "model.pt", b"one"), tmp_path / "memory"
+    identify_weights(checkpoint, memory, checkpoint.stat().st_ctime + 1)
+    assert not memory.exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.clip.hub import Hub, HubFile
+from guardian_cli.detectors.clip.lean_import import import_open_clip
 from guardian_cli.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +90,25 @@ def name_model(model: str, model_config: Path | None) -> str:
     return model_config.stem if model_config and model == DEFAULT[0] else model
 
 
+def picture_side_px(model: str, model_config: Path | None) -> int | None:
+    """The shorter side, in pixels, of a model's pictures, without loading anything; None: unsure.
+
+    Models that bring their own preprocessing may want another; they say so once they are loaded.
+    """
+    path = model_config
+    if path is None:
+        package = find_spec("open_clip")
+        places = (package.submodule_search_locations or []) if package else []
+        path = Path(*places[:1], "model_configs", f"{model.replace('/', '-')}.json")
+    try:
+        settings = _read_json(path)
+        size = settings.get("model_cfg", settings)["vision_cfg"]["image_size"]
+        side = size if isinstance(size, int) else min(size)
+    except (UsageError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return side if isinstance(side, int) and side > 0 else None
+
+
 def check_tokenizer(architecture: Architecture, *, offline: bool) -> None:
     """Raise MissingError when a model's tokenizer is not CLIP's own and can't be had."""
     text = architecture.config.get("text_cfg", {})
@@ -104,8 +124,7 @@ def check_tokenizer(architecture: Architecture, *, offline: bool) -> None:
 
 def _look_up(model: str) -> dict[str, Any]:
     """The config of a model that open_clip knows; a colon would make open_clip ask the hub."""
-    import open_clip
-
+    open_clip = import_open_clip()
     config = None if ":" in model else open_clip.get_model_config(model.replace("/", "-"))
     if config is None:
         raise UsageError(_no_such_model(model, open_clip.list_models()))
@@ -113,8 +132,7 @@ def _look_up(model: str) -> dict[str, Any]:
 
 
 def _register(name: str, path: Path) -> Architecture:
-    import open_clip
-
+    open_clip = import_open_clip()
     settings = _read_json(path)
     config = settings.get("model_cfg", settings)
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
@@ -145,20 +163,17 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _known_tags(model: str) -> dict[str, str]:
     """The pretrained tags of a model, and where on the hub each one's weights are."""
-    from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
-
+    open_clip = import_open_clip()
     name = model.replace("/", "-")
     return {
-        tag: get_pretrained_cfg(name, tag).get("hf_hub", "")
-        for tag in list_pretrained_tags_by_model(name)
+        tag: open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "")
+        for tag in open_clip.list_pretrained_tags_by_model(name)
     }
 
 
 def _tag_overrides(model: str, pretrained: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """How a tag's weights were trained, where that is not what the architecture says."""
-    from open_clip import get_pretrained_cfg
-
-    tag = get_pretrained_cfg(model.replace("/", "-"), pretrained)
+    tag = import_open_clip().get_pretrained_cfg(model.replace("/", "-"), pretrained)
     if not tag:
         return {}
     overrides: dict[str, Any] = {"force_preprocess_cfg": tag}

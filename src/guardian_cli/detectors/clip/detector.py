@@ -15,10 +15,12 @@ from guardian_cli.detectors.clip.architecture import (
     read_architecture,
 )
 from guardian_cli.detectors.clip.ensembles import score_ensembles
+from guardian_cli.detectors.clip.first_token import encoder_of
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
-from guardian_cli.detectors.clip.loading import load_model
-from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views
+from guardian_cli.detectors.clip.lean_import import import_open_clip
+from guardian_cli.detectors.clip.loading import map_model, own_memory
+from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
 from guardian_cli.detectors.clip.text_cache import TextCache, cache_key, identify_weights
 from guardian_cli.errors import UsageError
 
@@ -46,14 +48,17 @@ class ImageTower:
     precision: str
 
     def features(self, views: Tensor) -> Tensor:
-        """Unit features (N, D), float32 on the CPU, of normalised views (N, 3, H, W)."""
+        """Unit features (N, D), float32 on the CPU, of uint8 views (N, 3, H, W).
+
+        Views go to the device as bytes, a quarter of what they are as numbers.
+        """
         import torch
 
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        parts = [
-            self.encode(part.to(self.device, dtype[self.precision])).float().cpu()
-            for part in views.split(BATCH_SIZE)  # type: ignore[no-untyped-call]
-        ]
+        parts = []
+        for part in views.split(BATCH_SIZE):  # type: ignore[no-untyped-call]
+            pictures = normalise(part.to(self.device), self.preprocessing)
+            parts.append(self.encode(pictures.to(dtype[self.precision])).float().cpu())
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
 
 
@@ -174,8 +179,8 @@ def load_clip(
         import torch
 
         torch.set_num_threads(threads)
-    clip = load_model(architecture, weights)
     cache = TextCache(_at_home(text_cache) if text_cache else None)
+    clip = map_model(architecture, weights)
     texts = _encode_prompts(clip, architecture, weights, categories, cache)
     scale = float(clip.logit_scale.detach().exp())
     return ClipDetector(weights.label, _image_tower(clip, device, precision), texts, scale)
@@ -213,22 +218,21 @@ def _encode_prompts(
     sides = [side for prompts in categories.values() for side in prompts]
     prompts = [prompt for side in sides for prompt in side]
     settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    width = int(architecture.config["embed_dim"])
+    width, key = int(architecture.config["embed_dim"]), ""
+    if cache.folder is not None:
+        digest = identify_weights(weights.path, cache.folder / "weights")
+        key = cache_key(digest, settings, prompts)
     features = cache.features(
-        cache_key(identify_weights(weights.path), settings, prompts) if cache.folder else "",
-        prompts,
-        width,
-        lambda: _encode_texts(clip, architecture.name, prompts),
+        key, prompts, width, lambda: _encode_texts(clip, architecture.name, prompts)
     )
     parts = iter(features.split([len(side) for side in sides]))  # type: ignore[no-untyped-call]
     return {name: (next(parts), next(parts)) for name in categories}
 
 
 def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
-    import open_clip
     import torch
 
-    tokens = open_clip.get_tokenizer(name)(list(prompts))
+    tokens = import_open_clip().get_tokenizer(name)(list(prompts))
     with torch.inference_mode():
         parts = [clip.encode_text(part).float() for part in tokens.split(BATCH_SIZE)]
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
@@ -236,12 +240,14 @@ def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
 
 def _image_tower(clip: Any, device: str, precision: str) -> ImageTower:
     """Keep the half that looks, on its device, and let the text half go where that is possible."""
-    import open_clip
     import torch
 
+    open_clip = import_open_clip()
     preprocessing = Preprocessing.read(open_clip.get_model_preprocess_cfg(clip))
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     plain = type(clip) in {open_clip.CLIP, open_clip.CustomTextCLIP}
     module = (clip.visual if plain else clip).to(device=device, dtype=dtype)
-    encode = module if plain else module.encode_image
+    if device == "cpu" and dtype == torch.float32:
+        own_memory(module)
+    encode = encoder_of(module) if plain else module.encode_image
     return ImageTower(encode, preprocessing, device, precision)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
+import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.detectors.clip.lean_import import bring_timm, import_open_clip
+from guardian_cli.detectors.clip.unfilled import unfilled
 from guardian_cli.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -24,16 +28,33 @@ def load_model(architecture: Architecture, weights: Weights) -> Any:
     Raises UsageError for a config that describes no model and when a file that the user named does
     not fit, MissingError when one from the hub's cache does not.
     """
+    model = map_model(architecture, weights)
+    own_memory(model)
+    return model
+
+
+def map_model(architecture: Architecture, weights: Weights) -> Any:
+    """As `load_model`, but the numbers stay in the file until they are used.
+
+    What is never used costs nothing. Whoever keeps a part copies it: the file may change.
+    """
     model = _build(architecture)
     _fill(model, architecture, weights)
-    return model.eval()
+    return model.float().eval()
+
+
+def own_memory(module: Any) -> None:
+    """Copy all numbers of a module, which may be mapped from a file, into memory of its own."""
+    for numbers in (*module.parameters(), *module.buffers()):
+        numbers.data = numbers.data.clone()
 
 
 def _build(architecture: Architecture) -> Any:
-    import open_clip
-
     try:
-        with _hushed():
+        open_clip = import_open_clip()
+        if "timm_model_name" in architecture.config["vision_cfg"]:
+            bring_timm()
+        with _hushed(), unfilled():
             return open_clip.create_model(
                 architecture.name,
                 load_weights=False,
@@ -48,11 +69,15 @@ def _build(architecture: Architecture) -> Any:
 
 
 def _fill(model: Any, architecture: Architecture, weights: Weights) -> None:
-    import open_clip
+    from torch.utils.serialization import config
 
+    mapping = {"load.mmap": zipfile.is_zipfile(weights.path)}
+    # open_clip calls this at the end; with it the model takes the file's numbers over as they are.
+    model.load_state_dict = functools.partial(model.load_state_dict, assign=True)
     try:
-        with _hushed():
-            open_clip.load_checkpoint(model, str(weights.path), weights_only=True)
+        # Files in PyTorch's former format, from before 1.6, can't be mapped.
+        with _hushed(), config.patch(mapping):  # type: ignore[attr-defined]
+            import_open_clip().load_checkpoint(model, str(weights.path), weights_only=True)
     except Exception as error:  # Any file may be named, and torch raises anything.
         reason, hint = _explain(error)
         if weights.named:
@@ -62,6 +87,8 @@ def _fill(model: Any, architecture: Architecture, weights: Weights) -> None:
             f"the cached weights of {weights.label} are damaged: {reason}",
             hint=f"rm {weights.path}, and run again",
         ) from error
+    finally:
+        del model.load_state_dict
 
 
 @contextmanager

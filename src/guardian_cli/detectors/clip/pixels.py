@@ -40,10 +40,10 @@ class Preprocessing:
 def cut_views(
     images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
 ) -> tuple[Tensor, list[int]]:
-    """Cut, resize and normalise the views of BGR frames (H x W x 3, uint8).
+    """Cut and resize the views of BGR frames (H x W x 3, uint8).
 
-    Returns the views (V, 3, height, width), float32 on the CPU, and for each view the index of the
-    frame it is from.
+    Returns the views, RGB (V, 3, height, width), uint8 on the CPU, and for each view the index of
+    the frame it is from.
     """
     import torch
 
@@ -55,9 +55,16 @@ def cut_views(
             by_size.setdefault((view.height, view.width), []).append((index, crop))
     owners = [index for crops in by_size.values() for index, _ in crops]
     resized = [_resize([crop for _, crop in crops], preprocessing) for crops in by_size.values()]
-    mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
-    std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
-    return torch.cat(resized).float().div_(255).sub_(mean).div_(std), owners
+    return torch.cat(resized), owners
+
+
+def normalise(views: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Views as `cut_views` gives them to what the image tower takes: float32, where they are."""
+    import torch
+
+    mean = torch.tensor(preprocessing.mean, device=views.device).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=views.device).view(1, 3, 1, 1)
+    return views.float().div_(255).sub_(mean).div_(std)
 
 
 def _resize(crops: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) -> Tensor:

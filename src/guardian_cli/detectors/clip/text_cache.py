@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
+LARGE_BYTES = 64 << 20
+# A file changed within the tick of its clock looks unchanged; one this old has settled.
+SETTLED_S = 2.0
 _NAME = "text_features"
 
 
@@ -48,13 +54,50 @@ def cache_key(weights: str, model: Mapping[str, Any], prompts: Sequence[str]) ->
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def identify_weights(checkpoint: Path) -> str:
-    """The SHA-256 of a checkpoint; the hub's cache has it in the file's name already."""
+def identify_weights(
+    checkpoint: Path, memory: Path | None = None, now_s: float | None = None
+) -> str:
+    """The SHA-256 of a checkpoint; the hub's cache has it in the file's name already.
+
+    A large file's is remembered in the folder `memory` for as long as the file is the same one,
+    unchanged by its size and both its times. `now_s` stands in for the clock.
+    """
     blob = checkpoint.resolve()
     if blob.parent.name == "blobs" and len(blob.name) == 64:
         return blob.name
-    with checkpoint.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    state = blob.stat()
+    note = _note_of(blob, state, memory)
+    remembered = _read_digest(note) if note else None
+    if remembered is not None:
+        return remembered
+    with blob.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    age_s = (time.time() if now_s is None else now_s) - state.st_ctime
+    if note is not None and _same(state, blob.stat()) and age_s > SETTLED_S:
+        _put(note, digest.encode())
+    return digest
+
+
+def _note_of(blob: Path, state: os.stat_result, memory: Path | None) -> Path | None:
+    """Where the digest of a file in this state is noted; None for what is read in no time."""
+    if memory is None or state.st_size < LARGE_BYTES:
+        return None
+    parts = [str(blob), state.st_dev, state.st_ino, state.st_size]
+    parts += [state.st_mtime_ns, state.st_ctime_ns]
+    name = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    return memory / f"{name}.sha256"
+
+
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
+
+
+def _read_digest(note: Path) -> str | None:
+    try:
+        text = note.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None
 
 
 def _read(path: Path) -> Tensor | None:
@@ -78,11 +121,16 @@ def _fits(features: Tensor, shape: tuple[int, int]) -> bool:
 def _write(path: Path, features: Tensor) -> None:
     from safetensors.torch import save
 
+    _put(path, save({_NAME: features.contiguous()}))
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; a cache that can't be written is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             part = Path(folder) / path.name
-            part.write_bytes(save({_NAME: features.contiguous()}))
+            part.write_bytes(content)
             part.replace(path)
     except OSError:
         return

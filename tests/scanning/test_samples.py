@@ -1,0 +1,95 @@
+"""Still scenes are scored once, and nothing that changes is taken for still."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from guardian_cli.config import FusionSection
+from guardian_cli.detectors.base import Answer
+from guardian_cli.media.frames import Frame
+from guardian_cli.scanning.samples import SampleCollector, Scored
+from guardian_cli.scanning.scorer import Scorer
+from tests.fakes import FakeDetector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.verdict.timeline import Sample
+
+
+def scene(hot: bool = False) -> np.ndarray:
+    """A still scene; hot is a single pixel, one level brighter than it was."""
+    picture = np.random.default_rng(7).integers(20, 200, (224, 398, 3), np.uint8)
+    if hot:
+        picture[100, 200, 1] += 1
+    return picture
+
+
+def spot(image: np.ndarray) -> float:
+    return 1.0 if image[100, 200, 1] == scene(hot=True)[100, 200, 1] else 0.0
+
+
+def collect(detector: FakeDetector, pictures: Sequence[np.ndarray]) -> list[Sample]:
+    with Scorer([detector]) as scorer:
+        collector = SampleCollector(scorer, ("nsfw",), FusionSection(), lambda _: None)
+        samples = collector.collect([Frame(float(at), one) for at, one in enumerate(pictures)])
+        assert collector.answered[0] == (0 if detector.failure else len(pictures))
+    return samples
+
+
+def test_a_still_scene_is_scored_once_and_every_frame_has_its_score() -> None:
+    detector = FakeDetector()
+    samples = collect(detector, [scene() for _ in range(50)])
+    assert sum(detector.batches) == 1
+    assert [sample.time_s for sample in samples] == list(range(50))
+    assert [sample.same_as_s for sample in samples] == [None, *[0.0] * 49]
+    assert len({sample.scores["nsfw"].clip for sample in samples}) == 1
+
+
+@pytest.mark.parametrize("at", [1, 25, 49])
+def test_the_smallest_thing_in_a_still_scene_is_scored(at: int) -> None:
+    detector = FakeDetector(function=spot)
+    samples = collect(detector, [scene(hot=number == at) for number in range(50)])
+    assert [sample.scores["nsfw"].clip for sample in samples] == [
+        float(number == at) for number in range(50)
+    ]
+    assert samples[at].same_as_s is None
+    assert sum(detector.batches) == (2 if at == 49 else 3)
+
+
+def test_a_slow_fade_is_no_still_scene() -> None:
+    detector = FakeDetector()
+    samples = collect(detector, [np.full((8, 8, 3), level, np.uint8) for level in range(100)])
+    assert sum(detector.batches) == 100
+    assert all(sample.same_as_s is None for sample in samples)
+
+
+def test_pictures_of_another_size_are_others() -> None:
+    detector = FakeDetector()
+    collect(detector, [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)])
+    assert sum(detector.batches) == 2
+
+
+class FailsOnce(FakeDetector):
+    """Has no answer to its first call."""
+
+    def score(self, images: Sequence[np.ndarray]) -> Answer:
+        if not self.batches:
+            self.batches.append(len(images))
+            return Answer([{} for _ in images], "refused")
+        return super().score(images)
+
+
+def test_a_failure_is_not_shared() -> None:
+    detector = FailsOnce(batch_size=1)
+    with Scorer([detector]) as scorer:
+        scored = scorer.submit(scene())
+        scored.wait()
+        twin = Scored(Frame(0.0, scene()), scored)
+        assert not twin.serves(Frame(1.0, scene()))
+        answered = scorer.submit(scene())
+        answered.wait()
+        assert Scored(Frame(1.0, scene()), answered).serves(Frame(2.0, scene()))
