@@ -69,13 +69,19 @@ def test_a_gap_counts_only_where_frames_are_missing_in_it() -> None:
     assert not judge(lost, Promise()).complete
 
 
-def test_frames_passed_over_for_longer_than_allowed_are_a_gap() -> None:
+def test_frames_passed_over_in_a_wide_gap_are_a_gap() -> None:
     sparse = Seen("full", 0.5, 0.04, decoded=26, before_last_s=0.96, last_s=1.0)
     sparse.note_scored(1.0, ideal_s=1.0)
     assert not judge(sparse, Promise()).complete
+    narrow = Seen("full", 2.0, 0.04, decoded=26, before_last_s=0.96, last_s=1.0)
+    narrow.note_scored(1.0, ideal_s=1.0)
+    assert judge(narrow, Promise()).complete
+
+
+def test_a_frame_that_is_shown_through_a_pause_and_not_scored_is_a_gap() -> None:
     paused = Seen("full", 2.0, 0.04, decoded=26, before_last_s=0.96, last_s=60.0)
     paused.note_scored(60.0, ideal_s=60.0)
-    assert judge(paused, Promise()).complete
+    assert not judge(paused, Promise()).complete
 
 
 def test_a_still_picture_has_no_length() -> None:

@@ -87,8 +87,22 @@ def test_variable_frame_rate_is_sampled_by_time_stamp(decoder: Decoder, tmp_path
     stamps = [0.0, 0.1, 0.9, 1.3, 1.4, 1.5, 2.0, 2.05, 5.5, 5.6, 6.4]
     path = draw(tmp_path / "vfr.mkv", stamps)
     frames, decoding = look(decoder, path)
-    assert times(frames) == [0.0, 1.3, 2.0, 5.5, 6.4]
+    # 2.05 is no sample of the grid, but it is what is shown until 5.5.
+    assert times(frames) == [0.0, 1.3, 2.0, 2.05, 5.5, 6.4]
     assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.tally.frames_scored == 6
+
+
+def test_a_picture_that_hides_between_two_samples_and_stays_is_scored(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    """Whoever uploads knows the grid: calm at every full second, and the rest of the time not."""
+    stamps = [*steady(2), 2.0, 2.04, 32.0, 32.04, 33.0]
+    path = draw(tmp_path / "pause.mkv", stamps, options={"bf": "3"})
+    frames, decoding = look(decoder, path)
+    assert times(frames) == [0.0, 1.0, 2.0, 2.04, 32.0, 33.0]
+    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.tally.largest_gap_s == pytest.approx(29.96)
 
 
 @pytest.mark.parametrize(("max_gap_s", "complete"), [(0.5, False), (1.0, True)])

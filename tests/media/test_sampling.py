@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,10 +16,14 @@ from guardian_cli.media.sampling import (
     Clock,
     Grid,
     Outline,
+    Pauses,
     WindowCursor,
     bucket_of,
     frame_interval,
 )
+
+if TYPE_CHECKING:
+    from random import Random
 
 INTERVALS = st.floats(1 / 240, 1.0)
 EVERY = st.floats(0.01, 20.0)
@@ -162,3 +167,24 @@ def test_a_second_look_ends_with_its_last_window() -> None:
 )
 def test_claimed_rates_past_belief_are_not_believed(rate: float, interval_s: float) -> None:
     assert frame_interval(rate) == pytest.approx(interval_s)
+
+
+@given(
+    st.lists(st.integers(1, 400), min_size=1, max_size=60),
+    st.integers(0, 12),
+    st.randoms(use_true_random=False),
+)
+def test_pauses_are_found_in_whatever_order_frames_are_decoded(
+    steps: list[int], depth: int, chance: Random
+) -> None:
+    stamps = list(accumulate(steps, initial=0))
+    order = sorted(range(len(stamps)), key=lambda at: at + chance.uniform(0, depth))
+    pauses = Pauses(1.0)
+    for at in order:
+        pauses.add(stamps[at] / 100)
+    ends = {
+        before / 100: after / 100
+        for before, after in pairwise(stamps)
+        if after / 100 - before / 100 >= 1.0
+    }
+    assert {s / 100: pauses.end_of(s / 100) for s in stamps if pauses.end_of(s / 100)} == ends

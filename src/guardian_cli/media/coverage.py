@@ -42,8 +42,8 @@ class Seen:
         scored_s = self.last_scored_s or 0.0
         gap_s = time_s - scored_s
         lost = ideal_s is not None and ideal_s < time_s - 2 * self.interval_s
-        passed_over_s = (self.before_last_s or 0.0) - scored_s
-        passed_over = passed_over_s > self.max_gap_s + TOLERANCE_S
+        # One frame is enough: before a pause it is what people see for all of that time.
+        passed_over = (self.before_last_s or 0.0) > scored_s + TOLERANCE_S
         if gap_s > self.max_gap_s + TOLERANCE_S and (lost or passed_over):
             self.unseen_gaps += 1
         self.largest_gap_s = max(self.largest_gap_s, gap_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ SHORTEST_INTERVAL_S = 1 / 240
 LONGEST_INTERVAL_S = 1.0
 _OVERLAP_S = 0.25
 _SQUEEZED_S = 0.001
+# H.264 and HEVC hold back 16 frames at the most.
+_REORDERED = 32
 
 
 def frame_interval(frames_per_s: float) -> float:
@@ -125,6 +128,37 @@ def bucket_of(time_s: float, every_s: float) -> int:
     return number
 
 
+class Pauses:
+    """Which frames are shown for `over_s` or longer, from stamps in the order of decoding.
+
+    Memory grows with the number of pauses; no codec shows a frame later than `_REORDERED` others
+    that are decoded after it.
+    """
+
+    def __init__(self, over_s: float) -> None:
+        self._over_s = over_s
+        self._waiting: list[float] = []
+        self._latest_s: float | None = None
+        self._ends: dict[float, float] = {}
+
+    def add(self, stamp_s: float) -> None:
+        """Note a frame."""
+        heappush(self._waiting, stamp_s)
+        if len(self._waiting) > _REORDERED:
+            self._pass(heappop(self._waiting))
+
+    def end_of(self, stamp_s: float) -> float | None:
+        """Return the stamp of the frame that follows after a pause, None where there is none."""
+        while self._waiting:
+            self._pass(heappop(self._waiting))
+        return self._ends.get(rounded(stamp_s))
+
+    def _pass(self, stamp_s: float) -> None:
+        if self._latest_s is not None and stamp_s - self._latest_s >= self._over_s:
+            self._ends[rounded(self._latest_s)] = stamp_s
+        self._latest_s = stamp_s
+
+
 @dataclass(slots=True)
 class Outline:
     """What a track promises before anything is decoded, read packet by packet.
@@ -148,6 +182,7 @@ class Outline:
     _order_s: float = -math.inf
     _firsts: dict[int, float] = field(default_factory=dict)
     _buckets: list[int] | None = None
+    _pauses: Pauses | None = None
 
     def add(
         self,
@@ -174,7 +209,14 @@ class Outline:
             self.last_s, self.last_duration_s = stamp_s, max(0.0, duration_s)
         self._note_first(stamp_s)
 
+    def shown_until(self, stamp_s: float) -> float | None:
+        """Return when the next frame comes after one that is shown for `every_s` or longer."""
+        return self._pauses.end_of(stamp_s) if self._pauses is not None else None
+
     def _note_first(self, stamp_s: float) -> None:
+        if self._pauses is None:
+            self._pauses = Pauses(self.every_s)
+        self._pauses.add(stamp_s)
         self.start_s = stamp_s if self.start_s is None else self.start_s
         bucket = bucket_of(stamp_s - self.start_s, self.every_s)
         if stamp_s < self._firsts.get(bucket, math.inf):

@@ -127,14 +127,18 @@ class VideoDecoding:
             if self.seen.last_scored_s is not None and time_s <= self.seen.last_scored_s:
                 continue
             due = self._grid.wants(time_s)
-            if not due and not self._may_be_last(reader.stamp_s):
+            lasting = not due and self._is_shown_long(reader.stamp_s, time_s)
+            if not due and not lasting and not self._may_be_last(reader.stamp_s):
                 continue
             picture = self._retrieve(reader)
             if picture is None:
                 continue
-            held = None if due else (time_s, picture)
+            held = None if due or lasting else (time_s, picture)
             if due:
                 self._take(time_s)
+            elif lasting:
+                self.seen.note_scored(time_s)
+            if due or lasting:
                 yield time_s, picture
         self._note_errors(reader)
         self._check_end()
@@ -170,6 +174,16 @@ class VideoDecoding:
         )
         if self._plan.skip and not outline.matches(stamp_s):
             raise _RestartError(libav=False)
+
+    def _is_shown_long(self, stamp_s: float | None, time_s: float) -> bool:
+        """Say whether a frame between two samples fills a gap that is too wide without it."""
+        outline = self.survey.outline
+        if outline is None or stamp_s is None or not outline.matches(self._first_stamp_s):
+            return False
+        until_s = outline.shown_until(stamp_s)
+        scored_s = self.seen.last_scored_s or 0.0
+        lasts_s = 0.0 if until_s is None else until_s - stamp_s
+        return time_s + lasts_s - scored_s > self.seen.max_gap_s + TOLERANCE_S and lasts_s > 0
 
     def _may_be_last(self, stamp_s: float | None) -> bool:
         """Say whether this frame may be the last; where the packets tell nothing, each may be."""
