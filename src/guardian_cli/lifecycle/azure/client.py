@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.azure.place import Place
 
 MANAGEMENT = "https://management.azure.com"
+# The version that azure-ai-ml uses itself.
+WORKSPACE_API = "2024-10-01-preview"
 # Where Azure does not say itself when to look again.
 POLL_S = 5.0
 _RETRIES = 3
@@ -77,12 +79,14 @@ class AzureClient:
         self._left.enter_context(quiet_sdk())
 
     def get(self, path: str, api_version: str, doing: str) -> Any:
-        """GET an ARM path; the JSON that it answers. Raises PlatformError."""
-        return self.send("GET", path, api_version, doing)
+        """GET an ARM path; the JSON object that it answers. Raises PlatformError."""
+        return self.send("GET", path, api_version, doing) or {}
 
-    def list(self, path: str, api_version: str, doing: str) -> Iterator[Any]:
+    def list(
+        self, path: str, api_version: str, doing: str, query: Mapping[str, str] | None = None
+    ) -> Iterator[Any]:
         """GET all pages of a list. Raises PlatformError."""
-        answer = self.get(path, api_version, doing)
+        answer = self.send("GET", path, api_version, doing, query=query)
         while answer:
             yield from answer.get("value") or ()
             address = answer.get("nextLink")
@@ -92,9 +96,7 @@ class AzureClient:
         from azure.core.rest import HttpRequest
 
         with self.calls(doing):
-            response = self._arm.send_request(HttpRequest("GET", address))
-            response.raise_for_status()
-            return response.json()
+            return self._json_of(self._arm.send_request(HttpRequest("GET", address)))
 
     def send(
         self,
@@ -103,11 +105,12 @@ class AzureClient:
         api_version: str,
         doing: str,
         body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Any:
         """Send a request to an ARM path; the JSON that it answers. Raises PlatformError."""
         with self.calls(doing, path):
-            response = self._answer(method, path, api_version, body)
-            return response.json() if response.content else None
+            request = self._request(method, path, api_version, body, query)
+            return self._json_of(self._arm.send_request(request))
 
     def begin(
         self,
@@ -128,21 +131,31 @@ class AzureClient:
             begun.http_response.raise_for_status()
             return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling(POLL_S))
 
-    def _answer(
-        self, method: str, path: str, api_version: str, body: Mapping[str, Any] | None
-    ) -> Any:
-        response = self._arm.send_request(self._request(method, path, api_version, body))
+    def _json_of(self, response: Any) -> Any:
+        """Raises HttpResponseError for what is no good answer, or no JSON object."""
+        from azure.core.exceptions import DecodeError
+
         response.raise_for_status()
-        return response
+        try:
+            found = response.json() if response.content else None
+        except ValueError:
+            found = "no JSON"
+        if found is not None and not isinstance(found, dict):
+            raise DecodeError("the answer is no JSON object")
+        return found
 
     def _request(
-        self, method: str, path: str, api_version: str, body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str] | None = None,
     ) -> Any:
         from azure.core.rest import HttpRequest
 
-        return HttpRequest(
-            method, f"{MANAGEMENT}{path}", params={"api-version": api_version}, json=body
-        )
+        params = {"api-version": api_version, **(query or {})}
+        return HttpRequest(method, f"{MANAGEMENT}{path}", params=params, json=body)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.failures import is_missing, missing_group, sdk_errors
-from guardian_cli.lifecycle.azure.waiting import wait_for
+from guardian_cli.lifecycle.azure.failures import is_missing, sdk_errors, was_missing
+from guardian_cli.lifecycle.azure.waiting import wait_for, wait_until
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     Deployment,
@@ -110,7 +110,29 @@ class AzureEndpoints:
     def deployment_state(self, endpoint: str, name: str) -> State:
         """How a deployment stands; one that is not there counts as failed."""
         found = self._get(f"{self._path(endpoint)}/deployments/{name}", DEPLOYMENT_API, name)
-        return "failed" if found is None else state_of(found["properties"].get("provisioningState"))
+        return "failed" if found is None else state_of(_properties(found).get("provisioningState"))
+
+    def key(self, name: str) -> str:
+        """The primary key. Raises PlatformError where there is none."""
+        self.check_auth(name)
+        path = f"{self._path(name)}/listKeys"
+        found = self._client.send("POST", path, ENDPOINT_API, f"reading the key of {name}")
+        key = (found or {}).get("primaryKey")
+        if not key:
+            raise PlatformError(f"{name} gives no key", hint="guardian endpoints")
+        return str(key)
+
+    def check_auth(self, name: str) -> None:
+        """Raise PlatformError for an endpoint that keys do not open, or that is not there."""
+        document = self._fetch(name)
+        if document is None:
+            raise _no_endpoint(name)
+        mode = str(_properties(document).get("authMode") or "Key")
+        if mode.lower() != "key":
+            raise PlatformError(
+                f"{name} wants tokens of Azure ({mode}), and guardian sends keys",
+                hint="give the model's endpoint another name: models.<model>.endpoint_name",
+            )
 
     def delete_deployment(self, endpoint: str, name: str) -> None:
         """Remove a deployment without traffic; nothing to do when it is not there."""
@@ -149,9 +171,17 @@ class AzureEndpoints:
             wait_for(poller, f"removing {name}", self._tell, timeout_s=OPERATION_TIMEOUT_S)
 
     def _there(self, name: str) -> Endpoint:
-        found = self.find(name)
+        """The endpoint once its operation has ended, also where Azure names it too early."""
+
+        def look() -> Endpoint | None:
+            found = self.find(name)
+            if found is None:
+                raise _no_endpoint(name)
+            return None if found.state == "updating" else found
+
+        found = wait_until(look, timeout_s=OPERATION_TIMEOUT_S)
         if found is None:
-            raise _no_endpoint(name)
+            raise EndpointBusyError(f"{name} is being changed")
         return found
 
     def _path(self, name: str) -> str:
@@ -164,14 +194,13 @@ class AzureEndpoints:
         try:
             return cast("Json", self._client.get(path, api_version, f"looking at {name}"))
         except PlatformError as error:
-            cause = error.__cause__
-            if isinstance(cause, Exception) and (is_missing(cause) or missing_group(cause)):
+            if was_missing(error):
                 return None
             raise
 
     def _describe(self, document: Json) -> Endpoint:
         """An endpoint that was fetched, together with its deployments."""
-        name, properties = document["name"], document["properties"]
+        name, properties = document["name"], _properties(document)
         doing = f"listing the deployments of {name}"
         path = f"{self._path(name)}/deployments"
         traffic = {key.lower(): share for key, share in (properties.get("traffic") or {}).items()}
@@ -180,23 +209,20 @@ class AzureEndpoints:
             uri=properties.get("scoringUri") or "",
             state=state_of(properties.get("provisioningState")),
             deployments=tuple(
-                _deployment(one, traffic.get(one["name"].lower(), 0))
+                _deployment(one, traffic.get(one["name"].lower()) or 0)
                 for one in self._client.list(path, DEPLOYMENT_API, doing)
             ),
-            tags=dict(document.get("tags") or {}),
+            tags=_tags(document),
             location=document.get("location"),
         )
 
 
 def writable(document: Json, traffic: Mapping[str, int], tags: Mapping[str, str]) -> Json:
     """Return what to PUT so that only traffic and tags of an endpoint change."""
-    kept = {
-        name: document["properties"][name]
-        for name in _OWN_PROPERTIES
-        if document["properties"].get(name) is not None
-    }
+    properties = _properties(document)
+    kept = {name: properties[name] for name in _OWN_PROPERTIES if properties.get(name) is not None}
     body: Json = {
-        "location": document["location"],
+        "location": document.get("location"),
         "tags": dict(tags),
         "properties": {**kept, "traffic": dict(traffic)},
     }
@@ -204,12 +230,20 @@ def writable(document: Json, traffic: Mapping[str, int], tags: Mapping[str, str]
         if document.get(name) is not None:
             body[name] = document[name]
     identity = document.get("identity")
-    if identity:
+    if identity and identity.get("type"):
         # Ids of principals are Azure's to give: only which identities there are is sent back.
         assigned = identity.get("userAssignedIdentities")
         users: Json = {"userAssignedIdentities": {one: {} for one in assigned}} if assigned else {}
         body["identity"] = {"type": identity["type"], **users}
     return body
+
+
+def _properties(document: Json) -> Json:
+    return document.get("properties") or {}
+
+
+def _tags(document: Json) -> dict[str, str]:
+    return {name: str(value) for name, value in (document.get("tags") or {}).items()}
 
 
 def _live(traffic: Mapping[str, int]) -> dict[str, int]:
@@ -226,7 +260,7 @@ def state_of(provisioning_state: str | None) -> State:
 
 
 def _deployment(document: Json, percent: float) -> Deployment:
-    properties = document["properties"]
+    properties = _properties(document)
     model, version = read_model_id(properties.get("model"))
     return Deployment(
         name=document["name"],
@@ -236,7 +270,7 @@ def _deployment(document: Json, percent: float) -> Deployment:
         version=version,
         instance_type=properties.get("instanceType"),
         instance_count=(document.get("sku") or {}).get("capacity"),
-        tags=dict(document.get("tags") or {}),
+        tags=_tags(document),
     )
 
 
