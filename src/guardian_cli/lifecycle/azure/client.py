@@ -9,6 +9,7 @@ import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.azure.failures import sdk_errors, translate
 
 if TYPE_CHECKING:
@@ -87,10 +88,12 @@ class AzureClient:
     ) -> Iterator[Any]:
         """GET all pages of a list. Raises PlatformError."""
         answer = self.send("GET", path, api_version, doing, query=query)
-        while answer:
-            yield from answer.get("value") or ()
+        while True:
+            yield from values_of(answer, doing)
             address = answer.get("nextLink")
-            answer = self._next_page(address, doing) if address else None
+            if not address:
+                return
+            answer = self._next_page(address, doing)
 
     def _next_page(self, address: str, doing: str) -> Any:
         from azure.core.rest import HttpRequest
@@ -156,6 +159,21 @@ class AzureClient:
 
         params = {"api-version": api_version, **(query or {})}
         return HttpRequest(method, f"{MANAGEMENT}{path}", params=params, json=body)
+
+
+def values_of(answer: Any, doing: str) -> list[Any]:
+    """Return the elements of a list. Raises PlatformError for what is none: it is not empty."""
+    if not isinstance(answer, dict) or "value" not in answer:
+        raise unreadable(doing, "it is no list")
+    return [one for one in answer["value"] or () if one]
+
+
+def unreadable(doing: str, why: str) -> PlatformError:
+    """Return the error for an answer that makes no sense."""
+    return PlatformError(
+        f"{doing}: an answer of Azure could not be read: {why}",
+        hint="run the same command again: it goes on where it stopped",
+    )
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.azure.client import unreadable
 from guardian_cli.lifecycle.azure.failures import is_missing, sdk_errors, was_missing
 from guardian_cli.lifecycle.azure.waiting import wait_for, wait_until
 from guardian_cli.lifecycle.platform import (
@@ -110,7 +111,7 @@ class AzureEndpoints:
     def deployment_state(self, endpoint: str, name: str) -> State:
         """How a deployment stands; one that is not there counts as failed."""
         found = self._get(f"{self._path(endpoint)}/deployments/{name}", DEPLOYMENT_API, name)
-        return "failed" if found is None else state_of(_properties(found).get("provisioningState"))
+        return "failed" if found is None else state_of(found["properties"].get("provisioningState"))
 
     def key(self, name: str) -> str:
         """The primary key. Raises PlatformError where there is none."""
@@ -127,7 +128,7 @@ class AzureEndpoints:
         document = self._fetch(name)
         if document is None:
             raise _no_endpoint(name)
-        mode = str(_properties(document).get("authMode") or "Key")
+        mode = str(document["properties"].get("authMode") or "Key")
         if mode.lower() != "key":
             raise PlatformError(
                 f"{name} wants tokens of Azure ({mode}), and guardian sends keys",
@@ -192,7 +193,7 @@ class AzureEndpoints:
 
     def _get(self, path: str, api_version: str, name: str) -> Json | None:
         try:
-            return cast("Json", self._client.get(path, api_version, f"looking at {name}"))
+            return read_document(self._client.get(path, api_version, f"looking at {name}"), name)
         except PlatformError as error:
             if was_missing(error):
                 return None
@@ -200,26 +201,35 @@ class AzureEndpoints:
 
     def _describe(self, document: Json) -> Endpoint:
         """An endpoint that was fetched, together with its deployments."""
-        name, properties = document["name"], _properties(document)
-        doing = f"listing the deployments of {name}"
-        path = f"{self._path(name)}/deployments"
+        name, properties = document["name"], document["properties"]
+        doing, path = f"listing the deployments of {name}", f"{self._path(name)}/deployments"
+        found = [
+            read_document(one, f"the deployments of {name}")
+            for one in self._client.list(path, DEPLOYMENT_API, doing)
+        ]
         traffic = {key.lower(): share for key, share in (properties.get("traffic") or {}).items()}
         return Endpoint(
             name=name,
             uri=properties.get("scoringUri") or "",
             state=state_of(properties.get("provisioningState")),
             deployments=tuple(
-                _deployment(one, traffic.get(one["name"].lower()) or 0)
-                for one in self._client.list(path, DEPLOYMENT_API, doing)
+                _deployment(one, traffic.get(one["name"].lower()) or 0) for one in found
             ),
             tags=_tags(document),
             location=document.get("location"),
         )
 
 
+def read_document(document: Json, what: str) -> Json:
+    """Return a document. Raises PlatformError for one without what each has: never half-read."""
+    if document.get("name") and isinstance(document.get("properties"), dict):
+        return document
+    raise unreadable(f"looking at {what}", "it has no name or no properties")
+
+
 def writable(document: Json, traffic: Mapping[str, int], tags: Mapping[str, str]) -> Json:
     """Return what to PUT so that only traffic and tags of an endpoint change."""
-    properties = _properties(document)
+    properties = document["properties"]
     kept = {name: properties[name] for name in _OWN_PROPERTIES if properties.get(name) is not None}
     body: Json = {
         "location": document.get("location"),
@@ -236,10 +246,6 @@ def writable(document: Json, traffic: Mapping[str, int], tags: Mapping[str, str]
         users: Json = {"userAssignedIdentities": {one: {} for one in assigned}} if assigned else {}
         body["identity"] = {"type": identity["type"], **users}
     return body
-
-
-def _properties(document: Json) -> Json:
-    return document.get("properties") or {}
 
 
 def _tags(document: Json) -> dict[str, str]:
@@ -260,7 +266,7 @@ def state_of(provisioning_state: str | None) -> State:
 
 
 def _deployment(document: Json, percent: float) -> Deployment:
-    properties = _properties(document)
+    properties = document["properties"]
     model, version = read_model_id(properties.get("model"))
     return Deployment(
         name=document["name"],

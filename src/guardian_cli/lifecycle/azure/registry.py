@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.client import WORKSPACE_API
+from guardian_cli.lifecycle.azure.client import WORKSPACE_API, unreadable
 from guardian_cli.lifecycle.azure.failures import was_missing
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
 
@@ -74,12 +74,7 @@ class AzureRegistry:
         """The workspace's MLflow: parameters and metrics; its files travel with the version."""
         path, doing = self._client.place.workspace_path, "looking for the workspace's MLflow"
         found = self._client.get(path, WORKSPACE_API, doing)
-        uri = (found.get("properties") or {}).get("mlFlowTrackingUri")
-        if not uri:
-            raise PlatformError(
-                f"the workspace {self._client.place} has no MLflow tracking yet",
-                hint="guardian setup --check",
-            )
+        uri = (found.get("properties") or {}).get("mlFlowTrackingUri") or ""
         return Tracking(str(uri), takes_artifacts=False, needed=False)
 
 
@@ -91,6 +86,8 @@ def _read(model: str, document: Mapping[str, Any]) -> ModelVersion:
     except ValueError:
         created = None
     tags = {name: str(value) for name, value in (properties.get("tags") or {}).items()}
+    if not document.get("name"):
+        raise unreadable(f"listing the versions of {model}", "a version has no name")
     return ModelVersion(model, str(document["name"]), tags, created)
 
 
