@@ -31,7 +31,7 @@ def publish(place: Workplace, registry: Registry, model: str, reporter: Reporter
     kept = place.read(REPORT_NAME)
     tracking = registry.tracking()
     known = find_version(registry, model, place.run)
-    log = _log_run(place, kept, tracking, model, reporter, whole=known is None)
+    log = log_run(place, kept, tracking, model, reporter, whole=known is None)
     report = _report(kept, model, log.run_id if log else "")
     if known is None:
         with quiet_mlflow("the model could not be packed", None):
@@ -44,7 +44,7 @@ def publish(place: Workplace, registry: Registry, model: str, reporter: Reporter
     return _report(kept, model, log.run_id if log else "", known.version)
 
 
-def _log_run(
+def log_run(
     place: Workplace,
     kept: Any,
     tracking: Tracking,

@@ -164,12 +164,37 @@ def test_killed_in_the_middle_the_same_command_ends(deployed: Desk) -> None:
     assert len(deployed.azure.sent("PUT", "/deployments/version-2")) == 1
 
 
+@pytest.mark.parametrize("verb", ["promote", "rollback"])
+def test_killed_while_traffic_changes_the_same_command_ends(deployed: Desk, verb: str) -> None:
+    promote, rollback = (*DEPLOY, "--promote"), ("rollback", MODEL)
+    promoted = {"version-1": ("previous", 0), "version-2": ("champion", 100)}
+    if verb == "rollback":
+        deployed.type(*promote)
+    before = deployed.seen()
+    command = promote if verb == "promote" else rollback
+    hold = deployed.azure.faults.hold_operation(rf"/onlineEndpoints/{ENDPOINT}$")
+    begun = deployed.begin(*command)
+    hold.wait_until_reached()
+    begun.send_signal(signal.SIGKILL)
+    begun.communicate()
+    assert live(deployed) == before
+    hold.release()
+    deployed.type(*command)
+    after = promoted if verb == "promote" else {"version-1": ("champion", 100),
+                                                "version-2": ("previous", 0)}  # fmt: skip
+    assert deployed.seen() == after
+    told = deployed.document("rollback", MODEL, "--history", schema="history")["changes"]
+    assert [one["action"] for one in told].count(verb) == 1
+
+
 def test_begun_and_left_with_no_wait_the_same_command_goes_on(deployed: Desk) -> None:
     hold = deployed.azure.faults.hold_operation(r"/deployments/version-2$")
-    left = deployed.type(*DEPLOY, "--no-wait", "--json")
-    document = json.loads(left.out)
+    begun = deployed.begin(*DEPLOY, "--no-wait", "--json")
+    out, err = begun.communicate(timeout=120)
+    assert begun.returncode == 0, err
+    document = json.loads(out)
     assert [row["state"] for row in document["after"]] == ["ready", "updating"]
-    assert "hint: the same command again goes on" in left.err
+    assert "hint: the same command again goes on" in err
     hold.release()
     deployed.azure.settle()
     deployed.type(*DEPLOY)

@@ -23,6 +23,7 @@ WORKSPACE_API = "2024-10-01-preview"
 # Where Azure does not say itself when to look again.
 POLL_S = 5.0
 _RETRIES = 3
+_LEFT = contextlib.ExitStack()
 SCOPE = f"{MANAGEMENT}/.default"
 
 
@@ -31,7 +32,6 @@ class AzureClient:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._left = contextlib.ExitStack()
 
     @cached_property
     def credential(self) -> Any:
@@ -76,8 +76,11 @@ class AzureClient:
                 raise translate(error, doing, resource or str(self.place)) from error
 
     def keep_quiet(self) -> None:
-        """Nothing of the SDK is heard any more: an operation that was left may still print."""
-        self._left.enter_context(quiet_sdk())
+        """Nothing of the SDK is heard any more: an operation that was left may still print.
+
+        Until the process ends, and not only for as long as somebody holds this client.
+        """
+        _LEFT.enter_context(quiet_sdk())
 
     def get(self, path: str, api_version: str, doing: str) -> Any:
         """GET an ARM path; the JSON object that it answers. Raises PlatformError."""
