@@ -277,6 +277,13 @@ def test_a_percentage_for_the_champion_is_answered_with_a_note(desk: Desk) -> No
     assert any("--traffic is for a challenger" in note for note in desk.reporter.notes)
 
 
+def test_a_percentage_that_a_promotion_overrules_is_said(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True, traffic=30)
+    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 100)}
+    assert any("--traffic 30 does not count" in note for note in desk.reporter.notes)
+
+
 def test_a_dry_run_changes_nothing_and_foretells_what_happens(desk: Desk) -> None:
     acts: list[Callable[..., Release]] = [
         partial(desk.deploy, 1),

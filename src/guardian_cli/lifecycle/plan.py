@@ -111,7 +111,7 @@ class Settle:
 
     def describe(self) -> str:
         """Say it in a line."""
-        return "rolled back; take the mark off that it was under way"
+        return "note that the rollback is finished"
 
 
 @dataclass(frozen=True, slots=True)
