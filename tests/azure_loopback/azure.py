@@ -15,7 +15,7 @@ from tests.azure_loopback.cloud import Cloud
 from tests.azure_loopback.contract import Contract, find_specification
 from tests.azure_loopback.deployments import Deployments
 from tests.azure_loopback.endpoints import Endpoints
-from tests.azure_loopback.faults import Fault, Faults, obey_after, obey_before, plan_of
+from tests.azure_loopback.faults import Fault, Faults, obey_after, obey_before, obey_last, plan_of
 from tests.azure_loopback.front_door import FrontDoor
 from tests.azure_loopback.jobs import Job, Jobs
 from tests.azure_loopback.messages import RefusedError, Request, Response, answer, refuse
@@ -321,7 +321,7 @@ class LoopbackAzure:
         finally:
             with self._guard:
                 self.requests.append(Exchange(request, response))
-        return response
+        return obey_last(rules, response)
 
     def _obey(self, request: Request, rules: list[Fault]) -> Response:
         try:

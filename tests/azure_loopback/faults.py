@@ -80,6 +80,7 @@ class Fault:
     when: When = "before"
     hold: Hold | None = None
     plan: OperationPlan | None = None
+    twist: Callable[[Response], Response] | None = None
     hits: int = 0
 
     def fits(self, request: Request) -> bool:
@@ -128,6 +129,18 @@ class Faults:
     ) -> Fault:
         """Let somebody else do something right before or after a request is obeyed."""
         return self._keep(method, pattern, times=times, skip=skip, action=action, when=when)
+
+    def twist(
+        self,
+        method: str,
+        pattern: str,
+        twist: Callable[[Response], Response],
+        *,
+        times: int | None = None,
+        skip: int = 0,
+    ) -> Fault:
+        """Answer in other words: what is sent is what `twist` makes of the answer."""
+        return self._keep(method, pattern, times=times, skip=skip, twist=twist)
 
     def hold(self, method: str, pattern: str, *, times: int | None = 1, skip: int = 0) -> Hold:
         """Keep a request waiting, before it is obeyed, until it is released."""
@@ -251,6 +264,14 @@ def obey_after(rules: list[Fault]) -> None:
             rule.action()
         if rule.drop == "after":
             raise DroppedError
+
+
+def obey_last(rules: list[Fault], response: Response) -> Response:
+    """The answer as it is sent, which need not be one of Azure's."""
+    for rule in rules:
+        if rule.twist is not None:
+            response = rule.twist(response)
+    return response
 
 
 def plan_of(rules: list[Fault]) -> OperationPlan:

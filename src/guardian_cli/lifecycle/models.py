@@ -53,6 +53,16 @@ def _model(name: str, section: ModelSection) -> Model:
     )
 
 
+def check_deployment_name(name: str, version: str) -> None:
+    """Raise UsageError for a version of whose name no deployment's can be made."""
+    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"version {version!r} cannot be deployed: {name!r} is no name of 3 to {LONGEST_NAME} "
+            "letters, digits and dashes",
+            hint="register it under a number: guardian train",
+        )
+
+
 def _endpoint_name(model: str, chosen: str | None) -> str:
     """Return the endpoint's name; one that a platform would refuse is refused here."""
     name = chosen or f"{model}-endpoint"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.lifecycle.models import check_deployment_name
 from guardian_cli.lifecycle.plan import (
     CreateDeployment,
     CreateEndpoint,
@@ -81,6 +82,7 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     Raises PlatformError for a foreign deployment that has its name, UsageError for an endpoint
     of another model.
     """
+    check_deployment_name(deployment_name(goal.version), goal.version)
     _check_owner(endpoint, goal)
     draft = Draft(endpoint)
     _wake(draft, goal.endpoint, goal.model)

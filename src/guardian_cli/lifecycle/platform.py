@@ -94,7 +94,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where runs are logged: an MLflow tracking URI, and whether it also takes files.
+    """Where runs are logged: an MLflow tracking URI, "" for nowhere, and whether it takes files.
 
     Where it is not `needed`, a version is registered also when its run could not be logged.
     `artifacts_uri` is where files go, None where the server knows.

@@ -132,9 +132,20 @@ class Releases:
             plan = planner(self._settled(name, patience))
             self._tell(plan)
             self._check_quota(plan)
-            left = self._carry_out(plan, planner, patience)
+            try:
+                left = self._carry_out(plan, planner, patience)
+            except KeyboardInterrupt:
+                self._tell_of_what_goes_on()
+                raise
             after = rows_of(self._settled_at or self.platform.endpoint(name))
         return _report(plan, after, dry_run=False, hints=left or plan.hints)
+
+    def _tell_of_what_goes_on(self) -> None:
+        if isinstance(self.platform, Leavable):
+            self.reporter.note(
+                f"what was begun goes on at {self.platform.target}: the same command again waits "
+                "for it"
+            )
 
     def _carry_out(
         self, plan: Plan, planner: Callable[[Endpoint | None], Plan], patience: Patience

@@ -45,7 +45,12 @@ def set_up(
     if before.complete or not change:
         return Setup(before, before.missing, dry_run=not change)
     reporter.note(f"creating {', '.join(before.missing)}")
-    after = _create(platform, options, wait=wait) or before
+    try:
+        after = _create(platform, options, wait=wait) or before
+    except KeyboardInterrupt:
+        if isinstance(platform, Leavable):
+            reporter.note(f"what was begun goes on at {platform.target}: look with setup --check")
+        raise
     done = replace(after, existing=before.existing, monthly_cost_usd=before.monthly_cost_usd)
     return Setup(done, before.missing, dry_run=False)
 

@@ -54,6 +54,9 @@ def _log_run(
     whole: bool,
 ) -> RunLog | None:
     """The run, with everything in it if `whole`; None where it could not be logged and need not."""
+    if not tracking.uri:
+        reporter.warn(f"{model}: there is no MLflow to log to; its numbers stand on the version")
+        return None
     try:
         with quiet_mlflow("the run could not be logged", tracking.uri):
             log = RunLog(tracking, model, place.run)
@@ -61,10 +64,15 @@ def _log_run(
                 plots = sorted((place.folder / PLOTS_NAME).iterdir())
                 report = _report(kept, model, log.run_id)
                 log.log(_params(report), _histories(kept), flat_metrics(report.metrics), plots)
-    except PlatformError as error:
+    except Exception as error:
+        # A plug-in of somebody else talks to a server of somebody else: whatever comes up in
+        # there must not cost the version, where the version does not need the run.
         if tracking.needed:
             raise
-        reporter.warn(f"{model}: {error}; its numbers stand on the version")
+        told = (
+            error if isinstance(error, PlatformError) else f"the run could not be logged: {error}"
+        )
+        reporter.warn(f"{model}: {told}; its numbers stand on the version")
         return None
     return log
 

@@ -1,18 +1,13 @@
-"""Faults in every operation: one line, exit 4, traffic as it was, and the same command again ends.
-
-Each command is guardian as a process in front of a loopback Azure.
-"""
+"""Faults in every operation: one line, exit 4, traffic as it was; the same command again ends."""
 
 from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.guardian_process import COMMAND, environment
 from tests.lifecycle.azure.conftest import ENDPOINT, MODEL
 
 if TYPE_CHECKING:
@@ -159,15 +154,10 @@ def test_a_change_between_the_look_and_the_update_is_noticed(deployed: Desk) -> 
 
 def test_killed_in_the_middle_the_same_command_ends(deployed: Desk) -> None:
     hold = deployed.azure.faults.hold_operation(r"/deployments/version-2$")
-    command = [*COMMAND, *DEPLOY, "--target", "azure"]
-    env = environment(deployed.folder, **deployed.azure.environment())
-    begun = subprocess.Popen(
-        command, cwd=deployed.folder, env=env,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    begun = deployed.begin(*DEPLOY)
     hold.wait_until_reached()
     begun.send_signal(signal.SIGKILL)
-    begun.wait()
+    begun.communicate()
     hold.release()
     deployed.type(*DEPLOY)
     assert deployed.seen() == AFTER

@@ -9,6 +9,7 @@ import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.azure.failures import sdk_errors, translate
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.azure.place import Place
 
 MANAGEMENT = "https://management.azure.com"
+# The version that azure-ai-ml uses itself.
+WORKSPACE_API = "2024-10-01-preview"
 # Where Azure does not say itself when to look again.
 POLL_S = 5.0
 _RETRIES = 3
@@ -77,24 +80,26 @@ class AzureClient:
         self._left.enter_context(quiet_sdk())
 
     def get(self, path: str, api_version: str, doing: str) -> Any:
-        """GET an ARM path; the JSON that it answers. Raises PlatformError."""
-        return self.send("GET", path, api_version, doing)
+        """GET an ARM path; the JSON object that it answers. Raises PlatformError."""
+        return self.send("GET", path, api_version, doing) or {}
 
-    def list(self, path: str, api_version: str, doing: str) -> Iterator[Any]:
+    def list(
+        self, path: str, api_version: str, doing: str, query: Mapping[str, str] | None = None
+    ) -> Iterator[Any]:
         """GET all pages of a list. Raises PlatformError."""
-        answer = self.get(path, api_version, doing)
-        while answer:
-            yield from answer.get("value") or ()
+        answer = self.send("GET", path, api_version, doing, query=query)
+        while True:
+            yield from values_of(answer, doing)
             address = answer.get("nextLink")
-            answer = self._next_page(address, doing) if address else None
+            if not address:
+                return
+            answer = self._next_page(address, doing)
 
     def _next_page(self, address: str, doing: str) -> Any:
         from azure.core.rest import HttpRequest
 
         with self.calls(doing):
-            response = self._arm.send_request(HttpRequest("GET", address))
-            response.raise_for_status()
-            return response.json()
+            return self._json_of(self._arm.send_request(HttpRequest("GET", address)))
 
     def send(
         self,
@@ -103,11 +108,12 @@ class AzureClient:
         api_version: str,
         doing: str,
         body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Any:
         """Send a request to an ARM path; the JSON that it answers. Raises PlatformError."""
         with self.calls(doing, path):
-            response = self._answer(method, path, api_version, body)
-            return response.json() if response.content else None
+            request = self._request(method, path, api_version, body, query)
+            return self._json_of(self._arm.send_request(request))
 
     def begin(
         self,
@@ -128,21 +134,46 @@ class AzureClient:
             begun.http_response.raise_for_status()
             return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling(POLL_S))
 
-    def _answer(
-        self, method: str, path: str, api_version: str, body: Mapping[str, Any] | None
-    ) -> Any:
-        response = self._arm.send_request(self._request(method, path, api_version, body))
+    def _json_of(self, response: Any) -> Any:
+        """Raises HttpResponseError for what is no good answer, or no JSON object."""
+        from azure.core.exceptions import DecodeError
+
         response.raise_for_status()
-        return response
+        try:
+            found = response.json() if response.content else None
+        except ValueError:
+            found = "no JSON"
+        if found is not None and not isinstance(found, dict):
+            raise DecodeError("the answer is no JSON object")
+        return found
 
     def _request(
-        self, method: str, path: str, api_version: str, body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str] | None = None,
     ) -> Any:
         from azure.core.rest import HttpRequest
 
-        return HttpRequest(
-            method, f"{MANAGEMENT}{path}", params={"api-version": api_version}, json=body
-        )
+        params = {"api-version": api_version, **(query or {})}
+        return HttpRequest(method, f"{MANAGEMENT}{path}", params=params, json=body)
+
+
+def values_of(answer: Any, doing: str) -> list[Any]:
+    """Return the elements of a list. Raises PlatformError for what is none: it is not empty."""
+    if not isinstance(answer, dict) or "value" not in answer:
+        raise unreadable(doing, "it is no list")
+    return [one for one in answer["value"] or () if one]
+
+
+def unreadable(doing: str, why: str) -> PlatformError:
+    """Return the error for an answer that makes no sense."""
+    return PlatformError(
+        f"{doing}: an answer of Azure could not be read: {why}",
+        hint="run the same command again: it goes on where it stopped",
+    )
 
 
 @contextlib.contextmanager

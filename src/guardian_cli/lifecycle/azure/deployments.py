@@ -8,7 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.azure.failures import QuotaError, sdk_errors, translate
+from guardian_cli.lifecycle.azure.failures import (
+    QuotaError,
+    is_unreadable,
+    sdk_errors,
+    translate,
+)
 from guardian_cli.lifecycle.azure.waiting import wait_for
 from guardian_cli.lifecycle.platform import (
     DeploymentFailedError,
@@ -61,7 +66,8 @@ class AzureDeployments:
             try:
                 wait_for(poller, spec.name, self._tell, timeout_s=timeout_s, look=look)
             except sdk_errors() as error:
-                raise self._failure(endpoint, spec.name, error) from error
+                if not is_unreadable(error):
+                    raise self._failure(endpoint, spec.name, error) from error
         if self._endpoints.deployment_state(endpoint, spec.name) == "failed":
             raise self._failure(endpoint, spec.name, None)
 
@@ -74,6 +80,8 @@ class AzureDeployments:
         old = found.deployment(spec.name) if found else None
         if old is not None and old.state == "ready":
             return None
+        # Without a key it could not be probed: better told before it is made than after.
+        self._endpoints.check_auth(endpoint)
         if old is not None and old.state == "updating":
             raise EndpointBusyError(f"{spec.name} is being made")
         if old is not None and not old.traffic:

@@ -10,8 +10,9 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.failures import is_missing, missing_group, sdk_errors
-from guardian_cli.lifecycle.azure.waiting import wait_for
+from guardian_cli.lifecycle.azure.client import unreadable
+from guardian_cli.lifecycle.azure.failures import is_missing, sdk_errors, was_missing
+from guardian_cli.lifecycle.azure.waiting import wait_for, wait_until
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     Deployment,
@@ -112,6 +113,28 @@ class AzureEndpoints:
         found = self._get(f"{self._path(endpoint)}/deployments/{name}", DEPLOYMENT_API, name)
         return "failed" if found is None else state_of(found["properties"].get("provisioningState"))
 
+    def key(self, name: str) -> str:
+        """The primary key. Raises PlatformError where there is none."""
+        self.check_auth(name)
+        path = f"{self._path(name)}/listKeys"
+        found = self._client.send("POST", path, ENDPOINT_API, f"reading the key of {name}")
+        key = (found or {}).get("primaryKey")
+        if not key:
+            raise PlatformError(f"{name} gives no key", hint="guardian endpoints")
+        return str(key)
+
+    def check_auth(self, name: str) -> None:
+        """Raise PlatformError for an endpoint that keys do not open, or that is not there."""
+        document = self._fetch(name)
+        if document is None:
+            raise _no_endpoint(name)
+        mode = str(document["properties"].get("authMode") or "Key")
+        if mode.lower() != "key":
+            raise PlatformError(
+                f"{name} wants tokens of Azure ({mode}), and guardian sends keys",
+                hint="give the model's endpoint another name: models.<model>.endpoint_name",
+            )
+
     def delete_deployment(self, endpoint: str, name: str) -> None:
         """Remove a deployment without traffic; nothing to do when it is not there."""
         with self._client.calls("removing the deployment", f"{endpoint}/{name}"):
@@ -149,9 +172,17 @@ class AzureEndpoints:
             wait_for(poller, f"removing {name}", self._tell, timeout_s=OPERATION_TIMEOUT_S)
 
     def _there(self, name: str) -> Endpoint:
-        found = self.find(name)
+        """The endpoint once its operation has ended, also where Azure names it too early."""
+
+        def look() -> Endpoint | None:
+            found = self.find(name)
+            if found is None:
+                raise _no_endpoint(name)
+            return None if found.state == "updating" else found
+
+        found = wait_until(look, timeout_s=OPERATION_TIMEOUT_S)
         if found is None:
-            raise _no_endpoint(name)
+            raise EndpointBusyError(f"{name} is being changed")
         return found
 
     def _path(self, name: str) -> str:
@@ -162,41 +193,46 @@ class AzureEndpoints:
 
     def _get(self, path: str, api_version: str, name: str) -> Json | None:
         try:
-            return cast("Json", self._client.get(path, api_version, f"looking at {name}"))
+            return read_document(self._client.get(path, api_version, f"looking at {name}"), name)
         except PlatformError as error:
-            cause = error.__cause__
-            if isinstance(cause, Exception) and (is_missing(cause) or missing_group(cause)):
+            if was_missing(error):
                 return None
             raise
 
     def _describe(self, document: Json) -> Endpoint:
         """An endpoint that was fetched, together with its deployments."""
         name, properties = document["name"], document["properties"]
-        doing = f"listing the deployments of {name}"
-        path = f"{self._path(name)}/deployments"
+        doing, path = f"listing the deployments of {name}", f"{self._path(name)}/deployments"
+        found = [
+            read_document(one, f"the deployments of {name}")
+            for one in self._client.list(path, DEPLOYMENT_API, doing)
+        ]
         traffic = {key.lower(): share for key, share in (properties.get("traffic") or {}).items()}
         return Endpoint(
             name=name,
             uri=properties.get("scoringUri") or "",
             state=state_of(properties.get("provisioningState")),
             deployments=tuple(
-                _deployment(one, traffic.get(one["name"].lower(), 0))
-                for one in self._client.list(path, DEPLOYMENT_API, doing)
+                _deployment(one, traffic.get(one["name"].lower()) or 0) for one in found
             ),
-            tags=dict(document.get("tags") or {}),
+            tags=_tags(document),
             location=document.get("location"),
         )
 
 
+def read_document(document: Json, what: str) -> Json:
+    """Return a document. Raises PlatformError for one without what each has: never half-read."""
+    if document.get("name") and isinstance(document.get("properties"), dict):
+        return document
+    raise unreadable(f"looking at {what}", "it has no name or no properties")
+
+
 def writable(document: Json, traffic: Mapping[str, int], tags: Mapping[str, str]) -> Json:
     """Return what to PUT so that only traffic and tags of an endpoint change."""
-    kept = {
-        name: document["properties"][name]
-        for name in _OWN_PROPERTIES
-        if document["properties"].get(name) is not None
-    }
+    properties = document["properties"]
+    kept = {name: properties[name] for name in _OWN_PROPERTIES if properties.get(name) is not None}
     body: Json = {
-        "location": document["location"],
+        "location": document.get("location"),
         "tags": dict(tags),
         "properties": {**kept, "traffic": dict(traffic)},
     }
@@ -204,12 +240,16 @@ def writable(document: Json, traffic: Mapping[str, int], tags: Mapping[str, str]
         if document.get(name) is not None:
             body[name] = document[name]
     identity = document.get("identity")
-    if identity:
+    if identity and identity.get("type"):
         # Ids of principals are Azure's to give: only which identities there are is sent back.
         assigned = identity.get("userAssignedIdentities")
         users: Json = {"userAssignedIdentities": {one: {} for one in assigned}} if assigned else {}
         body["identity"] = {"type": identity["type"], **users}
     return body
+
+
+def _tags(document: Json) -> dict[str, str]:
+    return {name: str(value) for name, value in (document.get("tags") or {}).items()}
 
 
 def _live(traffic: Mapping[str, int]) -> dict[str, int]:
@@ -236,7 +276,7 @@ def _deployment(document: Json, percent: float) -> Deployment:
         version=version,
         instance_type=properties.get("instanceType"),
         instance_count=(document.get("sku") or {}).get("capacity"),
-        tags=dict(document.get("tags") or {}),
+        tags=_tags(document),
     )
 
 

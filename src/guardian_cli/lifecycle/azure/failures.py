@@ -46,6 +46,15 @@ class QuotaError(PlatformError):
     """The subscription has no room for what was asked for."""
 
 
+# What Python raises inside the SDK when a field of an answer is not there, or is null.
+_UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError)
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Whether the SDK stumbled over an answer: what was asked for may have been done."""
+    return isinstance(error, _UNREADABLE)
+
+
 def sdk_errors() -> tuple[type[Exception], ...]:
     """Return all that the SDK raises for what Azure answers, or does not."""
     from azure.core.exceptions import AzureError
@@ -53,7 +62,7 @@ def sdk_errors() -> tuple[type[Exception], ...]:
     from urllib3.exceptions import HTTPError
 
     # AzureError is the root of azure-core's, azure-identity's and azure-ai-ml's own errors.
-    return (AzureError, RequestException, HTTPError, OSError)
+    return (AzureError, RequestException, HTTPError, OSError, *_UNREADABLE)
 
 
 def translate(error: Exception, doing: str, resource: str) -> PlatformError:
@@ -67,6 +76,9 @@ def translate(error: Exception, doing: str, resource: str) -> PlatformError:
     if status is None and isinstance(error, ClientAuthenticationError):
         return PlatformError(f"{doing}: could not sign in to Azure: {reason}", hint=SIGN_IN_HINT)
     what = f"{doing} ({resource})"
+    if is_unreadable(error):
+        reason = f"an answer of Azure could not be read ({type(error).__name__}: {reason})"
+        return PlatformError(f"{what}: {reason}", hint=_AGAIN_HINT)
     if status is None and not isinstance(error, HttpResponseError):
         return PlatformError(f"{what}: {reason}", hint=_hint_of_silence(error))
     return _of_answer(status, reason, what)
@@ -122,6 +134,18 @@ def is_missing(error: Exception) -> bool:
         and error.status_code == 404
         and not missing_group(error)
     )
+
+
+def was_missing(error: PlatformError) -> bool:
+    """Whether one of ours tells that Azure has no such thing, or not even what it stands in."""
+    cause = error.__cause__
+    return lacked_group(error) or (isinstance(cause, Exception) and is_missing(cause))
+
+
+def lacked_group(error: PlatformError) -> bool:
+    """Whether one of ours tells that the resource group or the subscription is not there."""
+    cause = error.__cause__
+    return isinstance(cause, Exception) and missing_group(cause)
 
 
 def missing_group(error: Exception) -> bool:

@@ -41,7 +41,11 @@ def run_training(
     """
     _check_cluster(client, job.compute)
     name = _find_or_submit(client, registry, job, reporter)
-    _follow(client, name, reporter)
+    try:
+        _follow(client, name, reporter)
+    except KeyboardInterrupt:
+        reporter.note(f"the job {name} goes on, and bills: the same command again follows it")
+        raise
     with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
         report, tags = _fetch_report(client, name, Path(scratch))
     made = registry.register_path(

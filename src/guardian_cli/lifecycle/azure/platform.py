@@ -22,7 +22,7 @@ from guardian_cli.lifecycle.azure.deployments import AzureDeployments
 from guardian_cli.lifecycle.azure.endpoints import OPERATION_TIMEOUT_S, AzureEndpoints
 from guardian_cli.lifecycle.azure.jobs import run_training
 from guardian_cli.lifecycle.azure.registry import AzureRegistry
-from guardian_cli.lifecycle.azure.waiting import wait_for
+from guardian_cli.lifecycle.azure.waiting import wait_for, wait_until
 from guardian_cli.lifecycle.azure.workspace import AzureWorkspace
 from guardian_cli.lifecycle.platform import (
     DeploymentSpec,
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.azure.place import Place
     from guardian_cli.lifecycle.releases import Reporter
 
+# A new key may show a while after its operation.
+_KEY_TIMEOUT_S = 30.0
 _KEYS_API = "2022-02-01-preview"
 _NAMES_IN_TOKENS = ("upn", "unique_name", "preferred_username", "appid", "oid")
 
@@ -132,15 +134,7 @@ class AzurePlatform:
 
     def key(self, endpoint: str) -> SecretStr:
         """The primary key of the endpoint."""
-        with self._client.calls("reading the key", endpoint):
-            found = self._client.ml.online_endpoints.get_keys(endpoint)
-        key = getattr(found, "primary_key", None)
-        if not key:
-            raise PlatformError(
-                f"{endpoint} gives no key: it wants tokens of Azure",
-                hint="guardian scan sends keys; make the endpoint with auth_mode key",
-            )
-        return SecretStr(key)
+        return SecretStr(self._endpoints.key(endpoint))
 
     def rotate_key(self, endpoint: str) -> SecretStr:
         """Replace the primary key. Raises PlatformError when it is the same as before.
@@ -154,8 +148,13 @@ class AzurePlatform:
         with self._client.calls(doing, endpoint):
             what = f"new key of {endpoint}"
             wait_for(poller, what, self._reporter.note, timeout_s=OPERATION_TIMEOUT_S)
-        new = self.key(endpoint)
-        if new == old:
+
+        def look() -> SecretStr | None:
+            found = self.key(endpoint)
+            return None if found == old else found
+
+        new = wait_until(look, timeout_s=_KEY_TIMEOUT_S)
+        if new is None:
             raise PlatformError(f"{endpoint} has its old key still", hint="try again in a minute")
         return new
 

@@ -1,11 +1,16 @@
-"""The model registry of a workspace, and where its runs are logged."""
+"""The model registry of a workspace, and where its runs are logged.
+
+Versions are read as Azure's own documents: the SDK stumbles over those that somebody else made.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.failures import is_missing, missing_group, sdk_errors
+from guardian_cli.lifecycle.azure.client import WORKSPACE_API, unreadable
+from guardian_cli.lifecycle.azure.failures import was_missing
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
 
 if TYPE_CHECKING:
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
 
     from guardian_cli.lifecycle.azure.client import AzureClient
 
+# The version that azure-ai-ml uses itself.
+_API = "2023-08-01-preview"
 # Azure's limit for the value of a tag, in characters.
 _LONGEST_TAG = 256
 
@@ -26,13 +33,17 @@ class AzureRegistry:
 
     def versions(self, model: str) -> Sequence[ModelVersion]:
         """All versions, oldest first; archived ones are left out."""
-        with self._client.calls("listing the versions", model):
-            try:
-                found = [_version(model, one) for one in self._client.ml.models.list(name=model)]
-            except sdk_errors() as error:
-                if is_missing(error) or missing_group(error):
-                    return []
-                raise
+        path = f"{self._client.place.workspace_path}/models/{model}/versions"
+        active = {"listViewType": "ActiveOnly"}
+        try:
+            documents = list(
+                self._client.list(path, _API, f"listing the versions of {model}", active)
+            )
+        except PlatformError as error:
+            if was_missing(error):
+                return []
+            raise
+        found = [_read(model, one) for one in documents if not _is_archived(one)]
         return sorted(found, key=_age)
 
     def get(self, model: str, version: str) -> ModelVersion | None:
@@ -55,23 +66,33 @@ class AzureRegistry:
                 type=AssetTypes.MLFLOW_MODEL,
                 tags={name: _cut(value) for name, value in tags.items()},
             )
-            return _version(model, self._client.ml.models.create_or_update(wanted))
+            made = self._client.ml.models.create_or_update(wanted)
+            created = getattr(made.creation_context, "created_at", None)
+            return ModelVersion(model, str(made.version), dict(made.tags or {}), created)
 
     def tracking(self) -> Tracking:
         """The workspace's MLflow: parameters and metrics; its files travel with the version."""
-        with self._client.calls("looking for the workspace's MLflow"):
-            uri = self._client.ml.workspaces.get(self._client.place.workspace).mlflow_tracking_uri
-        if not uri:
-            raise PlatformError(
-                f"the workspace {self._client.place} has no MLflow tracking yet",
-                hint="guardian setup --check",
-            )
+        path, doing = self._client.place.workspace_path, "looking for the workspace's MLflow"
+        found = self._client.get(path, WORKSPACE_API, doing)
+        uri = (found.get("properties") or {}).get("mlFlowTrackingUri") or ""
         return Tracking(str(uri), takes_artifacts=False, needed=False)
 
 
-def _version(model: str, found: Any) -> ModelVersion:
-    created = getattr(found.creation_context, "created_at", None)
-    return ModelVersion(model, str(found.version), dict(found.tags or {}), created)
+def _read(model: str, document: Mapping[str, Any]) -> ModelVersion:
+    properties = document.get("properties") or {}
+    told = (document.get("systemData") or {}).get("createdAt")
+    try:
+        created = datetime.fromisoformat(told) if told else None
+    except ValueError:
+        created = None
+    tags = {name: str(value) for name, value in (properties.get("tags") or {}).items()}
+    if not document.get("name"):
+        raise unreadable(f"listing the versions of {model}", "a version has no name")
+    return ModelVersion(model, str(document["name"]), tags, created)
+
+
+def _is_archived(document: Mapping[str, Any]) -> bool:
+    return bool((document.get("properties") or {}).get("isArchived"))
 
 
 def _age(version: ModelVersion) -> tuple[int, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardian_cli.lifecycle.platform import OperationTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 # Lines are few: an operation takes minutes, and a log keeps each of them.
 _FIRST_LINE_S = 10.0
 _LATER_LINES_S = 30.0
@@ -45,6 +47,23 @@ def wait_for(
             if look is not None:
                 look()
     return poller.result()
+
+
+def wait_until(look: Callable[[], T | None], *, timeout_s: float) -> T | None:
+    """Look again and again, in growing pauses, until there is something; None after the time.
+
+    For what is seen only a while after its operation has ended, or whose operation Azure did not
+    name.
+    """
+    until = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        found = look()
+        left_s = until - time.monotonic()
+        if found is not None or left_s <= 0:
+            return found
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _minutes(seconds: float) -> str:

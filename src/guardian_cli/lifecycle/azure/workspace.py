@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.azure.failures import is_missing, missing_group, sdk_errors
+from guardian_cli.lifecycle.azure.client import WORKSPACE_API
+from guardian_cli.lifecycle.azure.failures import lacked_group, was_missing
 from guardian_cli.lifecycle.azure.permissions import (
     NEEDED,
     NEEDED_TO_CREATE,
@@ -19,7 +20,7 @@ from guardian_cli.lifecycle.azure.waiting import wait_for
 from guardian_cli.lifecycle.platform import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from guardian_cli.lifecycle.azure.client import AzureClient
     from guardian_cli.lifecycle.platform import WorkspaceOptions
@@ -47,29 +48,29 @@ class AzureWorkspace:
         self._tell = tell
 
     def find(self) -> Any:
-        """The workspace as the SDK gives it, or None after a 404 on it; any other error is raised.
+        """The workspace's document, or None after a 404 on it; any other error is raised.
 
         Raises PlatformError where the resource group is not there: guardian makes none.
         """
         place = self._client.place
-        with self._client.calls("looking at the workspace", str(place)):
-            try:
-                return self._client.ml.workspaces.get(place.workspace)
-            except sdk_errors() as error:
-                if missing_group(error):
-                    raise PlatformError(
-                        f"the resource group {place.resource_group} is not there, or is not yours "
-                        f"to see, in the subscription {place.subscription_id}",
-                        hint=f"az group create --name {place.resource_group} --location LOCATION",
-                    ) from error
-                if is_missing(error):
-                    return None
+        try:
+            doing = f"looking at the workspace {place}"
+            return self._client.get(place.workspace_path, WORKSPACE_API, doing)
+        except PlatformError as error:
+            if not was_missing(error):
                 raise
+            if lacked_group(error):
+                raise PlatformError(
+                    f"the resource group {place.resource_group} is not there, or is not yours "
+                    f"to see, in the subscription {place.subscription_id}",
+                    hint=f"az group create --name {place.resource_group} --location LOCATION",
+                ) from error
+            return None
 
     def location(self) -> str | None:
         """The region of the workspace, or the one that it would be made in; None if unknown."""
         found = self.find()
-        return str(found.location) if found is not None else self._future_location()
+        return self._future_location() if found is None else _location_of(found)
 
     def look(self, options: WorkspaceOptions) -> Workspace:
         """Look at workspace, providers and permissions; change nothing."""
@@ -77,7 +78,7 @@ class AzureWorkspace:
         place, seen = self._client.place, _Look()
         found = self.find()
         if found is not None:
-            seen.existing += [f"workspace {place.workspace} ({found.location})"]
+            seen.existing += [f"workspace {place.workspace} ({_location_of(found)})"]
             self._check_state(found, seen)
         else:
             location = self._future_location() or "the resource group's location"
@@ -154,10 +155,10 @@ class AzureWorkspace:
         except PlatformError:
             # Whoever may not look at it can still be told so by what follows.
             return None
-        return str(answer["location"])
+        return _location_of(answer)
 
     def _check_state(self, found: Any, seen: _Look) -> None:
-        state = getattr(found, "provisioning_state", None)
+        state = (found.get("properties") or {}).get("provisioningState")
         if isinstance(state, str) and state.lower() not in {"succeeded", "unknown"}:
             seen.warnings.append(f"the workspace is in the state {state}")
 
@@ -214,6 +215,12 @@ def check_app_insights(choice: str) -> None:
         f"--app-insights {choice}: not new, none or the id of an Application Insights resource",
         hint="/subscriptions/…/resourceGroups/…/providers/Microsoft.Insights/components/NAME",
     )
+
+
+def _location_of(document: Mapping[str, Any]) -> str | None:
+    """As in the addresses of a region: eastus2, also where it is written East US 2."""
+    found = document.get("location")
+    return str(found).replace(" ", "").lower() if found else None
 
 
 def _join(names: Sequence[str]) -> str:
