@@ -161,6 +161,11 @@ class Plan:
     hints: tuple[str, ...] = ()
 
     @property
+    def settles(self) -> bool:
+        """Whether a rollback's mark is what is left to take away in the end."""
+        return bool(self.steps) and isinstance(self.steps[-1], Settle)
+
+    @property
     def shift(self) -> Shift | None:
         """The last change of traffic in the plan."""
         return next((step for step in reversed(self.steps) if isinstance(step, Shift)), None)

@@ -98,7 +98,9 @@ class EndpointFolder:
             kept = {name: value for name, value in merged.items() if value is not None}
             state = dataclasses.replace(state, tags=kept)
         write_state(self.folder, state)
-        self._tell()
+        if traffic is not None:
+            # Of tags the server knows nothing.
+            self._tell()
 
     def add(self, spec: DeploymentSpec, fetch: Callable[[Path], None], *, timeout_s: float) -> None:
         """Bring a deployment up with no traffic: fetched, tried alone, then loaded by the server.
