@@ -121,20 +121,20 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_narrower_key_wins_wherever_it_stands(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("NSFW_MODEL_ENDPOINT_KEY=narrow\n")
+    (tmp_path / ".env").write_text("NSFW_MODEL_ENDPOINT_KEY=key-for-one\n")
     settings = load(
         tmp_path,
         NSFW_MODEL_ENDPOINT="http://127.0.0.1:1/score",
         VIOLENCE_MODEL_ENDPOINT="http://127.0.0.1:2/score",
-        MODEL_ENDPOINT_KEY="wide",
+        MODEL_ENDPOINT_KEY="key-for-all",
     )
     keys = {name: setting.key for name, setting in settings.endpoints.items()}
     assert keys["nsfw"] is not None
-    assert keys["nsfw"].get_secret_value() == "narrow"
+    assert keys["nsfw"].get_secret_value() == "key-for-one"
     assert keys["violence"] is not None
-    assert keys["violence"].get_secret_value() == "wide"
-    assert "narrow" not in repr(settings)
-    assert "wide" not in repr(settings)
+    assert keys["violence"].get_secret_value() == "key-for-all"
+    assert "key-for-one" not in repr(settings)
+    assert "key-for-all" not in repr(settings)
 
 
 def test_an_empty_endpoint_switches_the_one_in_the_file_off(tmp_path: Path) -> None:

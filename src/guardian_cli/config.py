@@ -203,10 +203,11 @@ def load_settings(
 
 
 def calm_mlflow() -> None:
-    """Before MLflow is imported: no reports to its makers, no links on stdout, no word on git."""
+    """Before MLflow is imported: no reports to its makers, no links, no bars, no word on git."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # By default a server that is not there is asked for over a minute.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 

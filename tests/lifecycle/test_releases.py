@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.planning import DeployGoal
+from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     DeploymentFailedError,
@@ -18,6 +18,7 @@ from guardian_cli.lifecycle.platform import (
     NameTakenError,
     OperationTimeoutError,
 )
+from guardian_cli.lifecycle.roles import PENDING_TAG
 from tests.lifecycle.desk import ENDPOINT, MODEL, Desk, told
 from tests.lifecycle.fake_platform import FakeCloud, FakePlatform
 
@@ -277,6 +278,13 @@ def test_a_percentage_for_the_champion_is_answered_with_a_note(desk: Desk) -> No
     assert any("--traffic is for a challenger" in note for note in desk.reporter.notes)
 
 
+def test_a_percentage_that_a_promotion_overrules_is_said(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True, traffic=30)
+    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 100)}
+    assert any("--traffic 30 does not count" in note for note in desk.reporter.notes)
+
+
 def test_a_dry_run_changes_nothing_and_foretells_what_happens(desk: Desk) -> None:
     acts: list[Callable[..., Release]] = [
         partial(desk.deploy, 1),
@@ -370,3 +378,32 @@ def test_a_name_that_is_taken_comes_with_the_key_that_changes_it(desk: Desk) -> 
     with pytest.raises(NameTakenError) as caught:
         desk.deploy(1)
     assert f"models.{MODEL}.endpoint_name" in (caught.value.hint or "")
+
+
+def test_a_rollback_is_told_before_its_mark_is_taken_off(desk: Desk) -> None:
+    """Whoever is killed before telling has not rolled back yet: the same again finishes it."""
+    desk.deploy(1)
+    desk.deploy(2, promote=True)
+    goal = RollbackGoal(MODEL, ENDPOINT)
+    endpoints = desk.platform.world.endpoints
+    seen: list[tuple[Release, Endpoint]] = []
+    desk.releases.rollback(goal, show=lambda one: seen.append((one, endpoints[ENDPOINT])))
+    [(release, when_told)] = seen
+    assert PENDING_TAG in when_told.tags
+    assert PENDING_TAG not in endpoints[ENDPOINT].tags
+    endpoints[ENDPOINT] = when_told
+    assert desk.releases.rollback(goal).after == release.after
+    assert desk.state() == {"1": ("champion", 100), "2": ("previous", 0)}
+
+
+def test_a_rollback_that_cannot_be_told_is_finished_all_the_same(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.deploy(2, promote=True)
+
+    def refuse(_: Release) -> None:
+        raise UsageError("stdout is closed")
+
+    with pytest.raises(UsageError):
+        desk.releases.rollback(RollbackGoal(MODEL, ENDPOINT), show=refuse)
+    assert PENDING_TAG not in desk.platform.world.endpoints[ENDPOINT].tags
+    assert desk.state() == {"1": ("champion", 100), "2": ("previous", 0)}

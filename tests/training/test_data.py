@@ -134,10 +134,11 @@ def test_a_doubtful_csv_is_one_line_with_the_row(
     ("labels", "category", "named", "expected"),
     [
         (["fight", "nofight"], "violence", None, "fight"),
-        (["NSFW", "porn", "neutral"], "nsfw", None, "NSFW"),
+        (["NSFW", "neutral"], "nsfw", None, "NSFW"),
+        (["NSFW", "porn", "neutral"], "nsfw", "porn", "porn"),
         (["porn", "neutral"], "nsfw", None, "porn"),
         (["0", "1"], "gore", None, "1"),
-        (["gore", "1"], "gore", None, "gore"),
+        (["gore", "calm"], "gore", None, "gore"),
         (["a", "b"], "nsfw", "b", "b"),
         (["A", "b"], "nsfw", "a", "A"),
     ],
@@ -153,6 +154,9 @@ def test_the_positive_class_is_found_by_name(
     [
         (["cats", "dogs"], None, "which class is nsfw.*'cats', 'dogs'"),
         (["porn", "unsafe", "ok"], None, "'porn', 'unsafe' all fit.*'ok'"),
+        # The class that is not chosen would be taught as harmless.
+        (["NSFW", "neutral", "porn"], None, "'NSFW', 'porn' all fit.*'neutral'"),
+        (["0", "1", "nsfw"], None, "'1', 'nsfw' all fit"),
         (["cats", "dogs"], "birds", "no class is named 'birds'; there are: 'cats', 'dogs'"),
         (["nsfw"], None, "one class only"),
     ],
@@ -160,8 +164,9 @@ def test_the_positive_class_is_found_by_name(
 def test_an_unclear_positive_class_lists_what_was_seen(
     labels: list[str], named: str | None, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as raised:
         choose_positive(labels, "nsfw", named)
+    assert raised.value.hint
 
 
 @given(st.binary(max_size=300))

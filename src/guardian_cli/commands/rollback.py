@@ -46,5 +46,8 @@ def rollback(
         show_history(bench.console, chosen.name, changes, as_json=as_json)
         return
     goal = RollbackGoal(chosen.name, chosen.endpoint, to, why)
-    release = releases.rollback(goal, dry_run=dry_run)
-    show_releases(bench.console, [release], as_json=as_json, named=True)
+    releases.rollback(
+        goal,
+        dry_run=dry_run,
+        show=lambda release: show_releases(bench.console, [release], as_json=as_json, named=True),
+    )

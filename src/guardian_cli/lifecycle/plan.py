@@ -111,7 +111,7 @@ class Settle:
 
     def describe(self) -> str:
         """Say it in a line."""
-        return "rolled back; take the mark off that it was under way"
+        return "note that the rollback is finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,11 @@ class Plan:
     after: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+
+    @property
+    def settles(self) -> bool:
+        """Whether a rollback's mark is what is left to take away in the end."""
+        return bool(self.steps) and isinstance(self.steps[-1], Settle)
 
     @property
     def shift(self) -> Shift | None:

@@ -321,7 +321,11 @@ def _finished(
 
 
 def _traffic_note(goal: DeployGoal, old: Roles) -> tuple[str, ...]:
-    if goal.traffic_percent is None or (old.champion not in {None, goal.version}):
+    if goal.traffic_percent is None:
+        return ()
+    if goal.promote and old.champion is not None:
+        return (f"--traffic {goal.traffic_percent} does not count: --promote gives everything",)
+    if old.champion not in {None, goal.version}:
         return ()
     return (f"--traffic is for a challenger: version {goal.version} is the champion",)
 

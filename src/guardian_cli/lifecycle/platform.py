@@ -97,11 +97,13 @@ class Tracking:
     """Where runs are logged: an MLflow tracking URI, "" for nowhere, and whether it takes files.
 
     Where it is not `needed`, a version is registered also when its run could not be logged.
+    `artifacts_uri` is where files go, None where the server knows.
     """
 
     uri: str
     takes_artifacts: bool = True
     needed: bool = True
+    artifacts_uri: str | None = None
 
 
 class Registry(Protocol):

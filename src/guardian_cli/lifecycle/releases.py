@@ -97,7 +97,6 @@ class Releases:
     keep_failed: bool = False
     no_wait: bool = False
     _probed: set[str] = field(default_factory=set)
-    _settled_at: Endpoint | None = None
 
     def deploy(self, goal: DeployGoal, *, dry_run: bool = False) -> Release:
         """Make `goal.version` champion or challenger.
@@ -106,10 +105,20 @@ class Releases:
         """
         return self._release(goal.endpoint, lambda found: plan_deploy(found, goal), dry_run=dry_run)
 
-    def rollback(self, goal: RollbackGoal, *, dry_run: bool = False) -> Release:
-        """Go back to where the last change came from, or to `goal.to`."""
+    def rollback(
+        self,
+        goal: RollbackGoal,
+        *,
+        dry_run: bool = False,
+        show: Callable[[Release], None] = lambda _: None,
+    ) -> Release:
+        """Go back to where the last change came from, or to `goal.to`.
+
+        `show` gets the result before the mark of a rollback under way is taken off: one that was
+        killed before it could tell anybody is finished by the next one, and never undone.
+        """
         return self._release(
-            goal.endpoint, lambda found: plan_rollback(found, goal), dry_run=dry_run
+            goal.endpoint, lambda found: plan_rollback(found, goal), dry_run=dry_run, show=show
         )
 
     def history(self, endpoint: str) -> list[Change]:
@@ -118,13 +127,20 @@ class Releases:
         return read_history(found.tags) if found else []
 
     def _release(
-        self, name: str, planner: Callable[[Endpoint | None], Plan], *, dry_run: bool
+        self,
+        name: str,
+        planner: Callable[[Endpoint | None], Plan],
+        *,
+        dry_run: bool,
+        show: Callable[[Release], None] = lambda _: None,
     ) -> Release:
         if dry_run:
             plan = planner(self.platform.endpoint(name))
             self._tell(plan)
             self._check_quota(plan)
-            return _report(plan, plan.after, dry_run=True)
+            release = _report(plan, plan.after, dry_run=True)
+            show(release)
+            return release
         self._probed.clear()
         patience = Patience(self.clock, self.timeout_s, self.reporter.note)
         with ExitStack() as stack:
@@ -137,8 +153,14 @@ class Releases:
             except KeyboardInterrupt:
                 self._tell_of_what_goes_on()
                 raise
-            after = rows_of(self._settled_at or self.platform.endpoint(name))
-        return _report(plan, after, dry_run=False, hints=left or plan.hints)
+            after = rows_of(self.platform.endpoint(name))
+            release = _report(plan, after, dry_run=False, hints=left or plan.hints)
+            try:
+                show(release)
+            finally:
+                if plan.settles:
+                    self._settle(name, patience)
+        return release
 
     def _tell_of_what_goes_on(self) -> None:
         if isinstance(self.platform, Leavable):
@@ -152,7 +174,7 @@ class Releases:
     ) -> tuple[str, ...]:
         """Do the steps; before traffic moves, look again. Returns hints where it was left early."""
         leavable = self._leavable()
-        for step in plan.steps:
+        for step in plan.steps[:-1] if plan.settles else plan.steps:
             found = None
             if isinstance(step, Shift):
                 found = self._settled(plan.endpoint, patience)
@@ -166,7 +188,6 @@ class Releases:
     def _begin(
         self, step: CreateDeployment, plan: Plan, platform: Leavable, patience: Patience
     ) -> tuple[str, ...]:
-        self._settled_at = None
         patience.retry(lambda: platform.begin_deployment(plan.endpoint, step.spec))
         self.reporter.note(f"{step.spec.name} is being created; traffic is as it was")
         return (f"the same command again goes on where this one leaves: {plan.action}",)
@@ -209,7 +230,6 @@ class Releases:
         self, step: Step, plan: Plan, patience: Patience, found: Endpoint | None = None
     ) -> None:
         name = plan.endpoint
-        self._settled_at = None
         match step:
             case CreateEndpoint():
                 self._create_endpoint(step, patience)
@@ -310,7 +330,7 @@ class Releases:
     def _settle(self, name: str, patience: Patience) -> None:
         """Take the mark away, as the last call of all: whoever is cut off after it was done."""
         tags: dict[str, str | None] = {PENDING_TAG: None}
-        self._settled_at = patience.retry(lambda: self.platform.update_endpoint(name, tags=tags))
+        patience.retry(lambda: self.platform.update_endpoint(name, tags=tags))
 
     def _check_quota(self, plan: Plan) -> None:
         """Before anything bills: whether it fits, and what it costs."""

@@ -69,31 +69,30 @@ class Listing:
 def choose_positive(labels: Sequence[str], category: str, named: str | None) -> str:
     """Say which label is the positive one: the one named, else by the category's usual names.
 
-    The category's own name wins over its synonyms, a synonym over `1`. Raises UsageError, which
-    lists the labels, when none or several fit, or when there is one label only.
+    Two that fit are unclear: the one not chosen would be taught as harmless. Raises UsageError,
+    which lists the labels, when none or several fit, or when there is one label only.
     """
     seen = _list_some(labels)
     if named is not None:
         found = [label for label in labels if label == named] or _named_like(labels, (named,))
         if len(found) != 1:
-            raise UsageError(f"no class is named {named!r}; there are: {seen}")
+            hint = f"--positive {labels[0]}" if labels else None
+            raise UsageError(f"no class is named {named!r}; there are: {seen}", hint=hint)
         positive = found[0]
     else:
         positive = _by_category(labels, category, seen)
     if len(labels) < 2:
-        raise UsageError(f"there is one class only, {seen}: training needs two")
+        raise UsageError(
+            f"there is one class only, {seen}: training needs two",
+            hint="add files of another class, such as harmless ones",
+        )
     return positive
 
 
 def _by_category(labels: Sequence[str], category: str, seen: str) -> str:
-    for names in ((category,), _SYNONYMS.get(category.casefold(), ()), ("1",)):
-        found = _named_like(labels, names)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            break
-    else:
-        found = []
+    found = _named_like(labels, (category, *_SYNONYMS.get(category.casefold(), ()), "1"))
+    if len(found) == 1:
+        return found[0]
     fit = f"{_list_some(found)} all fit" if found else "none is named like it"
     raise UsageError(
         f"which class is {category}? {fit}; there are: {seen}",

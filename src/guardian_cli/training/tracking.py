@@ -37,6 +37,7 @@ class RunLog:
 
         self._client = MlflowClient(tracking.uri)
         self._takes_artifacts = tracking.takes_artifacts
+        self._artifacts_uri = tracking.artifacts_uri
         self.run_id = self._find_or_begin(model, training)
 
     def _find_or_begin(self, model: str, training: str) -> str:
@@ -52,7 +53,15 @@ class RunLog:
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
-        return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
+        here = self._artifacts_uri
+        if found and here is not None and found.artifact_location.rstrip("/") != here:
+            # The project was moved, and an experiment's files cannot be: new runs get a new one.
+            left = f"{EXPERIMENT} {found.experiment_id} ({found.artifact_location})"
+            self._client.rename_experiment(found.experiment_id, left)
+            found = None
+        if found:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=here))
 
     def log(
         self,

@@ -21,6 +21,7 @@ from guardian_cli.lifecycle.local.layout import Layout
 from guardian_cli.lifecycle.local.state import (
     EndpointState,
     LocalDeployment,
+    read_key,
     read_state,
     write_state,
 )
@@ -48,7 +49,7 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path: P
     path = tmp_path / "folder"
     path.mkdir()
     (path / "inside").touch()
-    with pytest.raises(OSError, match="folder"):
+    with pytest.raises(PlatformError, match="folder cannot be written"):
         write_private(path, b"new")
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
 
@@ -125,6 +126,23 @@ def test_the_workspace_is_private_and_stays_out_of_version_control(tmp_path: Pat
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError):
         Layout(tmp_path).endpoint(name)
+
+
+def test_a_file_where_the_workspace_should_be_is_no_bug(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.root.write_text("mine")
+    with pytest.raises(PlatformError, match=r"\.guardian cannot be made: File exists") as caught:
+        layout.make_folders()
+    assert caught.value.hint
+    with pytest.raises(PlatformError, match="cannot be opened"), hold_lock(layout.lock("e")):
+        pass
+    assert layout.root.read_text() == "mine"
+
+
+def test_a_lost_key_is_an_error_with_its_cure(tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match="key cannot be read") as caught:
+        read_key(tmp_path)
+    assert "--rotate-key" in (caught.value.hint or "")
 
 
 def test_make_private_folder_tightens_one_that_is_there(tmp_path: Path) -> None:

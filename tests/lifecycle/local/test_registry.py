@@ -12,13 +12,17 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from mlflow.tracking import MlflowClient
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
+from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.lifecycle.local.process import call
 from guardian_cli.lifecycle.local.registry import LocalRegistry
+from guardian_cli.lifecycle.platform import WorkspaceOptions
 from guardian_cli.lifecycle.quiet_mlflow import mask_uri
 from guardian_cli.serving.format import find_artifact
+from guardian_cli.training.tracking import RunLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +52,38 @@ def test_a_project_may_be_moved(layout: Layout, templates: Templates, tmp_path: 
     registry = LocalRegistry(Layout(moved))
     registry.fetch(MODEL, "1", tmp_path / "copy")
     assert find_artifact(tmp_path / "copy").is_dir()
+
+
+def test_runs_of_a_project_that_was_moved_keep_their_files_in_it(
+    layout: Layout, tmp_path: Path
+) -> None:
+    def place_of(registry: LocalRegistry, training: str) -> str:
+        run = RunLog(registry.tracking(), MODEL, training).run_id
+        return str(MlflowClient(registry.tracking().uri).get_run(run).info.artifact_uri)
+
+    assert place_of(LocalRegistry(layout), "a").startswith(layout.artifacts.as_uri())
+    moved = Layout(tmp_path / "elsewhere")
+    shutil.move(layout.project, moved.project)
+    registry = LocalRegistry(moved)
+    assert {place_of(registry, name).partition("/artifacts/")[0] for name in "bc"} == {
+        moved.root.as_uri()
+    }
+    assert place_of(registry, "b") == place_of(registry, "b")
+    experiments = MlflowClient(registry.tracking().uri).search_experiments()
+    # The template's, which was made elsewhere, the one before the move, and the one since.
+    assert sum(one.name.startswith("guardian") for one in experiments) == 3
+
+
+@pytest.mark.parametrize("name", ["what?", "100%25"])
+def test_a_folder_in_which_mlflow_keeps_no_database_is_refused_before_anything_is_made(
+    tmp_path: Path, name: str
+) -> None:
+    project = tmp_path / name
+    project.mkdir()
+    with pytest.raises(UsageError, match="database in a folder with") as caught:
+        LocalPlatform(project).create_workspace(WorkspaceOptions())
+    assert caught.value.hint
+    assert list(tmp_path.rglob("*")) == [project]
 
 
 def test_files_that_are_gone_and_versions_that_never_were_are_platform_errors(
@@ -146,7 +182,7 @@ def _answers(port: int) -> bool:
 
 @pytest.mark.slow
 def test_a_tracking_server_is_a_registry_too(
-    tmp_path: Path, templates: Templates, server_uri: str
+    tmp_path: Path, templates: Templates, server_uri: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     layout = Layout(tmp_path)
     layout.make_folders()
@@ -158,6 +194,7 @@ def test_a_tracking_server_is_a_registry_too(
     registry.fetch(MODEL, made.version, tmp_path / "copy")
     assert find_artifact(tmp_path / "copy").is_dir()
     assert not layout.database.exists()
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow

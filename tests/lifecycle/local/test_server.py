@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections import Counter
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.lifecycle.local.app import MAX_BODY_BYTES
-from guardian_cli.lifecycle.local.process import call, find_server
-from guardian_cli.lifecycle.local.state import read_key
+from guardian_cli.lifecycle.local.fleet import Routing, plan_routing
+from guardian_cli.lifecycle.local.process import call, ensure_server, find_server
+from guardian_cli.lifecycle.local.state import SERVER_NAME, read_key
 from tests.lifecycle.local.endpoints import HEADER, Caller, body_of, make_endpoint
 from tests.serving.models import save_constant_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from guardian_cli.lifecycle.local.endpoints import EndpointFolder
 
@@ -157,6 +160,32 @@ def test_many_frames_go_in_one_request(caller: Caller) -> None:
     status, scores, _ = caller.post(body_of(200), headers={HEADER: "version-1"})
     assert status == 200
     assert len(scores) == 200
+
+
+def test_a_server_whose_whereabouts_were_lost_says_them_again(served: EndpointFolder) -> None:
+    """Else nobody could stop it, and its port and its lock would stand in every other's way."""
+    before = find_server(served.folder)
+    assert before is not None
+    for content in (None, b"half a fi"):
+        path = served.folder / SERVER_NAME
+        path.unlink() if content is None else path.write_bytes(content)
+        assert find_server(served.folder) is None
+        assert ensure_server(served.folder) == before
+
+
+def test_a_deployment_that_is_made_anew_writes_to_its_new_log(tmp_path: Path) -> None:
+    endpoint = make_endpoint(tmp_path / "e", {"version-1": 100})
+    state = endpoint.state()
+    first = plan_routing(endpoint.folder, state, Routing())
+    for gone_meanwhile in (True, False):
+        (endpoint.folder / "log" / "version-1.log").unlink()
+        none_left = dataclasses.replace(state, deployments={}, traffic={})
+        now = plan_routing(endpoint.folder, none_left, first) if gone_meanwhile else first
+        again = dataclasses.replace(state.deployments["version-1"], build=str(gone_meanwhile))
+        state = dataclasses.replace(state, deployments={"version-1": again})
+        first = plan_routing(endpoint.folder, state, now)
+        first.served["version-1"].log.warning("it is said here")
+        assert "it is said here" in endpoint.log("version-1", 10)
 
 
 def test_the_server_notices_a_change_that_nobody_told_it(served: EndpointFolder) -> None:

@@ -71,8 +71,14 @@ def test_a_model_from_its_first_deploy_to_its_rollback(terminal: Terminal) -> No
     assert terminal.told() == [("version-1", "champion", 90), ("version-2", "challenger", 10)]
     assert terminal.type("endpoints", "--check") == 0
 
+    log = terminal.folder / f".guardian/endpoints/{MODEL}-endpoint/log/version-3.log"
+    log.write_text("words of an earlier try\n")
     assert terminal.type("deploy", MODEL, "--promote") == 4
     assert "log of version-3" in terminal.err
+    assert "earlier try" not in terminal.err
+    error, hint = terminal.err.splitlines()[-2:]
+    assert error.startswith("error: version-3 did not come up: FormatError: ")
+    assert hint.startswith("hint: ")
     assert "version-3 is removed" in terminal.err
     assert terminal.out == ""
     assert terminal.told() == [("version-1", "champion", 90), ("version-2", "challenger", 10)]

@@ -98,7 +98,9 @@ class EndpointFolder:
             kept = {name: value for name, value in merged.items() if value is not None}
             state = dataclasses.replace(state, tags=kept)
         write_state(self.folder, state)
-        self._tell()
+        if traffic is not None:
+            # Of tags the server knows nothing.
+            self._tell()
 
     def add(self, spec: DeploymentSpec, fetch: Callable[[Path], None], *, timeout_s: float) -> None:
         """Bring a deployment up with no traffic: fetched, tried alone, then loaded by the server.
@@ -197,6 +199,8 @@ class EndpointFolder:
     def _try(self, one: LocalDeployment, timeout_s: float) -> None:
         """Load and score in a process of its own; its words are the deployment's log."""
         path = self.folder / LOG_FOLDER / f"{one.name}.log"
+        # What an earlier try had to say would only be taken for this one's.
+        path.unlink(missing_ok=True)
         module = "guardian_cli.lifecycle.local.trial"
         command = [sys.executable, "-P", "-m", module, str(self.folder / one.folder)]
         with path.open("ab") as log:
@@ -214,10 +218,20 @@ class EndpointFolder:
                     f"{one.name} did not come up within {timeout_s:.0f} s"
                 ) from error
         if code:
-            how = f"ended with {code}" if code > 0 else f"was ended by signal {-code}"
+            said = self.log(one.name, 200)
+            how = last_words(said) if code > 0 else f"its trial was ended by signal {-code}"
             raise DeploymentFailedError(
-                f"{one.name} did not come up: its trial {how}", log=self.log(one.name, 200)
+                f"{one.name} did not come up: {how}",
+                log=said,
+                hint=f"train {one.model} anew, or deploy another version: guardian train "
+                f"{one.model}",
             )
+
+
+def last_words(log: str) -> str:
+    """The line of a log that says what went wrong, without the place in our own code."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    return lines[-1].removeprefix("guardian_cli.serving.format.") if lines else "it said nothing"
 
 
 def describe(state: EndpointState, running: Running | None, *, busy: bool) -> Endpoint:

@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from guardian_cli.errors import PlatformError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -22,33 +24,54 @@ class LockHeldError(Exception):
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step; the file is the owner's alone (0600)."""
+    """Replace a file's content in one step; the file is the owner's alone (0600).
+
+    Raises PlatformError when it cannot be written; it is then as it was.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)  # noqa: PTH105 - rename over the old file in one step
-    except BaseException:
+        _write_over(path, partial, data)
+    except OSError as error:
+        raise PlatformError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
         partial.unlink(missing_ok=True)
-        raise
+
+
+def _write_over(path: Path, partial: Path, data: bytes) -> None:
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)  # noqa: PTH105 - rename over the old file in one step
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder, and those above it, that only their owner may enter (0700)."""
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
+    """Make a folder, and those above it, that only its owner may enter (0700).
+
+    Raises PlatformError, as for a file that stands in its place.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise PlatformError(
+            f"the folder {path} cannot be made: {error.strerror}",
+            hint=f"see what is there: ls -ld {path} {path.parent}",
+        ) from error
 
 
 @contextmanager
 def hold_lock(path: Path, timeout_s: float = 0.0) -> Iterator[None]:
     """Hold a lock file for the block; the system frees it when the process dies, however it dies.
 
-    Raises LockHeldError when another holds it for longer than `timeout_s`.
+    Raises LockHeldError when another holds it for longer than `timeout_s`, PlatformError for a
+    file that cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE)
+    except OSError as error:
+        raise PlatformError(f"{path} cannot be opened: {error.strerror}") from error
     try:
         _wait_for(descriptor, path, timeout_s)
         yield

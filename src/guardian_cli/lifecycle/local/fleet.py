@@ -47,6 +47,8 @@ def plan_routing(folder: Path, state: EndpointState, now: Routing) -> Routing:
         for one in state.deployments.values()
         if one.state == "ready"
     }
+    for name in set(now.served) - set(served):
+        close_log(folder, name)
     if dict(state.traffic) == dict(now.traffic):
         # The same cards go on, so that a reload for another reason does not disturb the shares.
         return Routing(served, now.deck, now.traffic)
@@ -57,6 +59,8 @@ def plan_routing(folder: Path, state: EndpointState, now: Routing) -> Routing:
 def _keep_or_load(folder: Path, one: LocalDeployment, held: Served | None) -> Served:
     if held is not None and held.build == one.build and held.scorer is not None:
         return held
+    # A deployment that was made anew has a new log file.
+    close_log(folder, one.name)
     log = open_log(folder, one.name)
     try:
         scorer = load_model(folder / one.folder)
@@ -65,6 +69,14 @@ def _keep_or_load(folder: Path, one: LocalDeployment, held: Served | None) -> Se
         return Served(one.name, one.build, log, fault=f"{type(error).__name__}: {error}")
     log.info("%s loaded: model %s, version %s", one.name, one.model, one.version)
     return Served(one.name, one.build, log, scorer=scorer)
+
+
+def close_log(folder: Path, name: str) -> None:
+    """Let go of a log whose deployment is gone: one of the same name writes to a new file."""
+    log = logging.getLogger(f"guardian.endpoint.{folder}.{name}")
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
 
 
 def open_log(folder: Path, name: str) -> logging.Logger:

@@ -92,6 +92,8 @@ class LocalPlatform:
 
     def create_workspace(self, options: WorkspaceOptions) -> Workspace:
         """Make what is missing; nothing twice."""
+        # Before any folder is made: whether the registry can be here at all.
+        self.registry.tracking()
         self._layout.make_folders()
         self.registry.create()
         return self.look_at_workspace(options)

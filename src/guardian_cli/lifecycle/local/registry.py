@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.local.files import hold_lock
 from guardian_cli.lifecycle.local.layout import checked_name
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
@@ -28,6 +29,9 @@ EXPERIMENT = "guardian"
 DATABASE_LOCK = ".database.lock"
 DATABASE_TIMEOUT_S = 120.0
 _PAGE = 1000
+# What ends a URI's path, or stands for another character in it: no way to write it suits every
+# version of SQLAlchemy and MLflow.
+_UNSAYABLE = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
 
 class LocalRegistry:
@@ -43,8 +47,11 @@ class LocalRegistry:
         return self._server_uri is None
 
     def tracking(self) -> Tracking:
-        """Where runs are logged."""
-        return Tracking(self._server_uri or database_uri(self._layout.database))
+        """Where runs are logged. Raises UsageError for a folder that can hold no database."""
+        if self._server_uri is not None:
+            return Tracking(self._server_uri)
+        artifacts = self._layout.artifacts.as_uri()
+        return Tracking(database_uri(self._layout.database), artifacts_uri=artifacts)
 
     def versions(self, model: str) -> Sequence[ModelVersion]:
         """All versions that are ready, oldest first."""
@@ -140,8 +147,14 @@ class LocalRegistry:
 
 
 def database_uri(path: Path) -> str:
-    """The SQLAlchemy URI of an SQLite file."""
-    return f"sqlite:///{path.resolve().as_posix()}"
+    """The SQLAlchemy URI of an SQLite file. Raises UsageError for a path that it cannot say."""
+    text = path.resolve().as_posix()
+    if found := _UNSAYABLE.search(text):
+        raise UsageError(
+            f"{text}: MLflow cannot keep a database in a folder with {found.group()!r} in its name",
+            hint="work in a folder with another name, or set MLFLOW_TRACKING_URI",
+        )
+    return f"sqlite:///{text}"
 
 
 def _version(found: Any) -> ModelVersion:

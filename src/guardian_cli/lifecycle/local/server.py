@@ -82,15 +82,10 @@ class Server:
     async def run(self, tell: Tell) -> None:
         """Load, say that it is ready, serve until told to stop."""
         await self.reload()
-        document = {
-            "pid": os.getpid(),
-            "port": self._socket.getsockname()[1],
-            "instance": self._door.instance,
-            "control": self._door.control,
-        }
-        write_private(self._folder / SERVER_NAME, json.dumps(document).encode())
+        self._announce()
         watch = asyncio.create_task(self._watch())
-        self._log.info("ready on port %d, process %d", document["port"], os.getpid())
+        port = self._socket.getsockname()[1]
+        self._log.info("ready on port %d, process %d", port, os.getpid())
         tell("ready")
         if not self._door.routing.served:
             # The first model will come in a moment: torch takes seconds to import.
@@ -99,6 +94,24 @@ class Server:
         watch.cancel()
         self._log.info("stopped after %d answers", self._door.answered)
         self._door.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _announce(self) -> None:
+        write_private(self._folder / SERVER_NAME, self._whereabouts())
+
+    def _whereabouts(self) -> bytes:
+        document = {
+            "pid": os.getpid(),
+            "port": self._socket.getsockname()[1],
+            "instance": self._door.instance,
+            "control": self._door.control,
+        }
+        return json.dumps(document).encode()
+
+    def _is_lost(self) -> bool:
+        """Whether the endpoint is there, but not the file that says where its server is."""
+        path = self._folder / SERVER_NAME
+        known = path.is_file() and path.read_bytes() == self._whereabouts()
+        return not known and (self._folder / STATE_NAME).exists()
 
     async def reload(self) -> dict[str, Any]:
         """Follow the state and key files; say what became of each deployment."""
@@ -119,11 +132,17 @@ class Server:
             return {name: served.fault for name, served in routing.served.items()}
 
     async def _watch(self) -> None:
+        was_lost = False
         while True:
             await asyncio.sleep(WATCH_S)
             try:
                 if self._look() != self._seen:
                     await self.reload()
+                # Only the second time: a folder that is being removed is left in peace.
+                lost = self._is_lost()
+                if lost and was_lost:
+                    self._announce()
+                was_lost = lost
             except (OSError, PlatformError) as error:
                 self._log.warning("the state could not be followed: %s", error)
 

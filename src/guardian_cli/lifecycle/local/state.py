@@ -90,4 +90,7 @@ def read_key(folder: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise PlatformError(f"{path}: the endpoint's key cannot be read") from error
+        raise PlatformError(
+            f"{path}: the endpoint's key cannot be read",
+            hint="guardian endpoints --rotate-key MODEL makes a new one",
+        ) from error
