@@ -123,11 +123,7 @@ class LoopbackAzure:
         if self._proxy is not None:
             self._proxy.close()
             self.mistakes += [repr(one) for one in self._proxy.mistakes]
-        for workspace in self.cloud.workspaces.values():
-            for endpoint in workspace.endpoints.values():
-                for deployment in endpoint.deployments.values():
-                    if deployment.runner is not None:
-                        deployment.runner.stop()
+        self.cloud.stop()
         if kind is None:
             self.check()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.azure_loopback.blobs import BlobStore
     from tests.azure_loopback.routing import Call
-    from tests.azure_loopback.runners import Hosting
+    from tests.azure_loopback.runners import Container, Hosting, Runner
 
 
 @dataclass
@@ -38,6 +38,9 @@ class Cloud:
     core_limits: dict[str, int] = field(default_factory=dict)
     taken_names: set[str] = field(default_factory=set)
     book: OperationBook = field(init=False)
+    # Every runner that was ever started: none of them may outlive the stand-in.
+    _started: list[Runner] = field(default_factory=list)
+    _over: bool = False
 
     def __post_init__(self) -> None:
         path = (
@@ -53,6 +56,20 @@ class Cloud:
             action()
         finally:
             self.lock.acquire()
+
+    def start(self, container: Container) -> Runner:
+        """Run a container; it ends with the cloud at the latest."""
+        runner = self.hosting.start(container)
+        self._started.append(runner)
+        if self._over:
+            runner.stop()
+        return runner
+
+    def stop(self) -> None:
+        """End all that was started, also what no deployment has any more."""
+        self._over = True
+        for runner in list(self._started):
+            runner.stop()
 
     def find_workspace(self, call: Call) -> Workspace:
         """The workspace of a request; refuses as ARM does."""

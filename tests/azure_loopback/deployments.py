@@ -137,7 +137,7 @@ class Deployments:
             made.storage_log = f"storage-initializer: {error.args[0]}\n"
             return _failed("ResourceNotFound", f"{error.args[0]} was not found.")
         try:
-            made.runner = self._cloud.hosting.start(container)
+            made.runner = self._cloud.start(container)
         except InitFailedError:
             made.log += container.log.read_text(encoding="utf-8", errors="replace")
             message = (
