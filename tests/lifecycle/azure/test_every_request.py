@@ -87,15 +87,20 @@ def test_nothing_half_done_at_any_request(
         else:
             assert run.out == "" or json.loads(run.out)
             errors = [one for one in run.err.splitlines() if one.startswith("error: ")]
-            assert len(errors) == 1
-            assert "hint: " in run.err
+            assert len(errors) == 1, f"{number}: {run.err}"
+            assert "hint: " in run.err, f"{number}: {run.err}"
         for operation in deployed.azure.cloud.book.operations.values():
             operation.begun = 0.0
         deployed.azure.settle()
         endpoint.traffic, endpoint.tags = copy.deepcopy(kept)
+        for name in set(endpoint.deployments) - set(deployments):
+            # What is thrown away must not leave its container behind.
+            gone = endpoint.deployments[name]
+            if gone.runner is not None:
+                gone.runner.stop()
         endpoint.deployments = {**deployments}
         if not hit:
-            assert run.code == 0
+            assert run.code == 0, f"{number}: {run.err}"
             assert number > 0
             return
         number += 1
