@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from guardian_cli.config import calm_threads
 from tests.azure_loopback.fixtures import azure, inference_python  # noqa: F401 - fixtures
 from tests.tiny_clip import tiny_clip  # noqa: F401 - a fixture
+
+# Before torch is there, as guardian does: threads that spin cost half of the processor's time.
+calm_threads()
 
 # A machine that does other things too must not fail a test by being slow.
 settings.register_profile("guardian", deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,34 +153,51 @@ def check_document(report: TrainReport) -> dict[str, Any]:
     return dict(document)
 
 
-def test_simulated_training_registers_a_marked_version_that_serves(project: Path) -> None:
+@dataclass(frozen=True)
+class Trained:
+    """A training that has ended, for those that only look at it."""
+
+    project: Path
+    report: TrainReport
+    notes: Sequence[str]
+
+
+@pytest.fixture(scope="module")
+def trained(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    project = shutil.copytree(empty_project, tmp_path_factory.mktemp("trained") / "project")
     ears = Ears()
-    report = run(project, REQUEST, tools(ears))
+    return Trained(project, run(project, REQUEST, tools(ears)), ears.notes)
+
+
+def test_simulated_training_registers_a_marked_version_that_serves(
+    trained: Trained, tmp_path: Path
+) -> None:
+    project, report = trained.project, trained.report
     document = check_document(report)
     assert document["data"]["simulated"]
     assert document["training"]["backbone"] == "tiny"
     assert document["training"]["method"] == "hold-out"
-    assert any("simulated" in note for note in ears.notes)
+    assert any("simulated" in note for note in trained.notes)
     registry = LocalPlatform(project).registry
     (version,) = registry.versions(MODEL)
     assert version.version == report.version == "1"
     assert version.tags["data"] == "simulated"
     assert float(version.tags["auc"]) == pytest.approx(report.metrics["auc"], abs=1e-3)
     assert {"auc_low", "auc_high", "ece", "threshold", "metadata_auc", "seed"} <= set(version.tags)
-    registry.fetch(MODEL, "1", project / "copy")
-    card = load_model(project / "copy").card
+    registry.fetch(MODEL, "1", tmp_path / "copy")
+    card = load_model(tmp_path / "copy").card
     assert (card.category, card.data_digest) == ("nsfw", report.data["digest"])
-    plots = {path.name for path in (project / "copy" / "plots").iterdir()}
+    plots = {path.name for path in (tmp_path / "copy" / "plots").iterdir()}
     assert plots == {"roc.png", "precision-recall.png", "reliability.png"}
     left = [path.suffix for path in (project / ".guardian" / "training" / MODEL).iterdir()]
     assert left == [".lock"]
 
 
-def test_the_run_in_mlflow_has_parameters_epochs_metrics_and_plots(project: Path) -> None:
+def test_the_run_in_mlflow_has_parameters_epochs_metrics_and_plots(trained: Trained) -> None:
     from mlflow.tracking import MlflowClient
 
-    report = run(project, REQUEST, tools(Ears()))
-    client = MlflowClient(LocalPlatform(project).registry.tracking().uri)
+    report = trained.report
+    client = MlflowClient(LocalPlatform(trained.project).registry.tracking().uri)
     assert report.run_id is not None
     found = client.get_run(report.run_id)
     assert found.info.status == "FINISHED"
@@ -194,8 +212,11 @@ def test_the_run_in_mlflow_has_parameters_epochs_metrics_and_plots(project: Path
 
 
 @pytest.mark.slow
-def test_the_same_again_is_another_version_with_the_same_numbers(project: Path) -> None:
-    first = run(project, REQUEST, tools(Ears()))
+def test_the_same_again_is_another_version_with_the_same_numbers(
+    trained: Trained, tmp_path: Path
+) -> None:
+    project = shutil.copytree(trained.project, tmp_path / "project")
+    first = trained.report
     second = run(project, REQUEST, tools(Ears()))
     assert (first.version, second.version) == ("1", "2")
     assert first.metrics == second.metrics
@@ -206,11 +227,8 @@ def test_the_same_again_is_another_version_with_the_same_numbers(project: Path) 
 
 @pytest.mark.slow
 def test_killed_at_any_step_the_same_command_finishes_with_one_version(
-    empty_project: Path, project: Path, tmp_path: Path
+    empty_project: Path, trained: Trained, tmp_path: Path
 ) -> None:
-    import shutil
-
-    whole = run(project, REQUEST, tools(Ears()))
     step, blown = 0, True
     while blown:
         step += 1
@@ -224,7 +242,7 @@ def test_killed_at_any_step_the_same_command_finishes_with_one_version(
             report = run(place, REQUEST, tools(ears))
             assert any("going on" in note for note in ears.notes)
         assert [one.version for one in LocalPlatform(place).registry.versions(MODEL)] == ["1"]
-        assert report.metrics == whole.metrics
+        assert report.metrics == trained.report.metrics
     assert step > 6
 
 
@@ -236,7 +254,7 @@ def test_real_files_are_cross_validated_and_what_is_broken_is_told(
     (folder / "nsfw" / "000.jpg").write_text("broken")
     (folder / "fine" / "notes.txt").write_text("no picture")
     ears = Ears()
-    report = run(project, replace(REQUEST, data=folder), tools(ears))
+    report = run(project, replace(REQUEST, data=folder, epochs=1), tools(ears))
     document = check_document(report)
     assert document["training"]["method"] == "cross-validation"
     assert document["metrics"]["n"] == document["data"]["n"] == 35
@@ -288,11 +306,10 @@ def test_two_at_once_on_the_same_data_do_not_meet(project: Path) -> None:
         run(project, REQUEST, tools(Ears()))
 
 
-def test_the_table_says_what_metadata_reaches(project: Path) -> None:
+def test_the_table_says_what_metadata_reaches(trained: Trained) -> None:
     import io
 
-    report = run(project, REQUEST, tools(Ears()))
     out = io.StringIO()
-    Console(out=out, err=io.StringIO()).show(training_table(report))
+    Console(out=out, err=io.StringIO()).show(training_table(trained.report))
     for words in ("AUC", "metadata alone", "ECE", "threshold for 1%", "simulated", "seed 5"):
         assert words in out.getvalue()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from guardian_cli.lifecycle.local.platform import LocalPlatform
+from guardian_cli.reports.schemas import load_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,18 +43,30 @@ def draw_files(folder: Path, count: int = 15) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_one_document_on_stdout_and_the_target_first_on_stderr(tmp_path: Path) -> None:
-    data = draw_files(tmp_path / "data")
+COMMAND = [
+    "train", "nsfw-detector", "--data", "data", "--epochs", "2", "--backbone", "tiny", "--json",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A project in which the command has run to its end, and what it said."""
+    project = tmp_path_factory.mktemp("trained")
+    data = draw_files(project / "data")
     (data / "nsfw" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
-    done = guardian(
-        tmp_path, "train", "nsfw-detector", "--data", "data", "--epochs", "2",
-        "--backbone", "tiny", "--json",
-    )  # fmt: skip
+    return project, guardian(project, *COMMAND)
+
+
+@pytest.mark.slow
+def test_one_document_on_stdout_and_the_target_first_on_stderr(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, done = trained
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    schema = guardian(tmp_path, "--schema", "train")
-    jsonschema.validate(document, json.loads(schema.stdout))
+    jsonschema.validate(document, load_schema("train"))
     lines = done.stderr.splitlines()
     assert lines[0].startswith("target: local (.guardian/ in ")
     assert any("left out: data/nsfw/broken.jpg: " in line for line in lines)
@@ -63,14 +76,14 @@ def test_one_document_on_stdout_and_the_target_first_on_stderr(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_killed_training_is_finished_by_the_same_command(tmp_path: Path) -> None:
-    draw_files(tmp_path / "data")
-    command = ["train", "nsfw-detector", "--data", "data", "--backbone", "tiny", "--json"]
-    command += ["--epochs", "3"]
-    whole = json.loads(guardian(tmp_path, *command).stdout)
-    home = tmp_path / ".guardian" / "training" / "nsfw-detector"
+def test_a_killed_training_is_finished_by_the_same_command(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    project, done = trained
+    whole = json.loads(done.stdout)
+    home = project / ".guardian" / "training" / "nsfw-detector"
     process = subprocess.Popen(
-        [*GUARDIAN, *command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*GUARDIAN, *COMMAND], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     # Checkpoints appear as the training gets on: the second one means that it is in the middle.
     while process.poll() is None and not list(home.glob("*/fold-1.pt")):
@@ -79,11 +92,11 @@ def test_a_killed_training_is_finished_by_the_same_command(tmp_path: Path) -> No
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    again = guardian(tmp_path, *command)
+    again = guardian(project, *COMMAND)
     assert "going on with a training that was interrupted" in again.stderr
     resumed = json.loads(again.stdout)
     assert resumed["metrics"] == whole["metrics"]
-    versions = LocalPlatform(tmp_path).registry.versions("nsfw-detector")
+    versions = LocalPlatform(project).registry.versions("nsfw-detector")
     assert [one.version for one in versions] == ["1", "2"]
     assert resumed["version"] == "2"
 

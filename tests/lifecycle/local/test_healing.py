@@ -54,22 +54,41 @@ def ask(endpoint: EndpointFolder) -> int:
     return status
 
 
-def test_a_killed_server_comes_back_with_its_uri_and_key(endpoint: EndpointFolder) -> None:
+def test_a_killed_server_comes_back_with_its_uri_and_key_whoever_has_its_pid(
+    endpoint: EndpointFolder,
+) -> None:
     first = endpoint.start()
     before, key = endpoint.look(busy=False), read_key(endpoint.folder)
     kill(endpoint, first)
     stopped = endpoint.look(busy=False)
     assert stopped is not None
     assert stopped.state == "stopped"
+    # The pid in the file is somebody else's now, who must not be signalled.
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    path = endpoint.folder / "server.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pid": bystander.pid}))
+    assert find_server(endpoint.folder) is None
+    assert endpoint.stop() is False
     second = endpoint.start()
+    assert second.pid != bystander.pid
+    assert bystander.poll() is None
+    bystander.communicate(b"\n", timeout=30)
     assert (second.port, second.pid != first.pid) == (first.port, True)
     assert endpoint.look(busy=False) == before
     assert read_key(endpoint.folder) == key
     assert ask(endpoint) == 200
 
 
-def test_starting_twice_is_starting_once(endpoint: EndpointFolder) -> None:
-    assert endpoint.start() == endpoint.start()
+def test_a_server_is_started_once_remembers_its_port_and_leaves_the_terminals_session(
+    endpoint: EndpointFolder,
+) -> None:
+    running = endpoint.start()
+    assert endpoint.start() == running
+    state = read_state(endpoint.folder)
+    assert state is not None
+    assert state.port == running.port
+    assert os.getsid(running.pid) == running.pid != os.getsid(0)
+    assert os.getpgid(running.pid) != os.getpgid(0)
 
 
 def test_a_server_that_hangs_is_replaced(endpoint: EndpointFolder) -> None:
@@ -80,30 +99,19 @@ def test_a_server_that_hangs_is_replaced(endpoint: EndpointFolder) -> None:
     assert ask(endpoint) == 200
 
 
-def test_a_stale_pid_is_never_signalled(endpoint: EndpointFolder) -> None:
-    """The pid in the file is somebody else's now."""
-    first = endpoint.start()
-    kill(endpoint, first)
-    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    path = endpoint.folder / "server.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "pid": bystander.pid}))
-    assert find_server(endpoint.folder) is None
-    assert endpoint.stop() is False
-    assert endpoint.start().pid != bystander.pid
-    assert bystander.poll() is None
-    bystander.communicate(b"\n", timeout=30)
-
-
-def test_a_port_that_another_took_is_a_clear_error_and_is_had_back(
+def test_a_port_that_another_took_is_a_clear_error_and_is_had_back_and_a_lost_key_is_made_anew(
     endpoint: EndpointFolder,
 ) -> None:
     first = endpoint.start()
     assert endpoint.stop()
+    (endpoint.folder / "key").unlink()
     with socket.create_server(("127.0.0.1", first.port)):
         with pytest.raises(PlatformError, match=rf"port {first.port} .* in use"):
             endpoint.start()
         assert find_server(endpoint.folder) is None
     assert endpoint.start().port == first.port
+    assert ask(endpoint) == 200
+    assert (endpoint.folder / "key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_new_endpoint_takes_the_next_port_when_its_first_is_in_use(
@@ -116,12 +124,6 @@ def test_a_new_endpoint_takes_the_next_port_when_its_first_is_in_use(
     assert is_healthy(running)
 
 
-def test_a_server_leaves_the_terminals_session(endpoint: EndpointFolder) -> None:
-    running = endpoint.start()
-    assert os.getsid(running.pid) == running.pid != os.getsid(0)
-    assert os.getpgid(running.pid) != os.getpgid(0)
-
-
 def test_the_server_ends_when_its_folder_does(endpoint: EndpointFolder) -> None:
     endpoint.start()
     lock = endpoint.folder / SERVER_LOCK
@@ -132,15 +134,6 @@ def test_the_server_ends_when_its_folder_does(endpoint: EndpointFolder) -> None:
     fcntl.flock(kept, fcntl.LOCK_EX)
     kept.close()
     endpoint.folder.mkdir()
-
-
-def test_a_lost_key_is_made_anew(endpoint: EndpointFolder) -> None:
-    endpoint.start()
-    endpoint.stop()
-    (endpoint.folder / "key").unlink()
-    endpoint.start()
-    assert ask(endpoint) == 200
-    assert (endpoint.folder / "key").stat().st_mode & 0o777 == 0o600
 
 
 def test_two_projects_do_not_meet(tmp_path: Path) -> None:
@@ -169,10 +162,3 @@ def test_a_model_that_cannot_be_loaded_any_more_leaves_the_others_served(tmp_pat
     assert "not loaded" in answer["message"]
     caller.close()
     assert endpoint.stop()
-
-
-def test_the_first_start_remembers_its_port(endpoint: EndpointFolder) -> None:
-    running = endpoint.start()
-    state = read_state(endpoint.folder)
-    assert state is not None
-    assert state.port == running.port
