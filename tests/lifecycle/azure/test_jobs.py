@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.lifecycle.azure.client import quiet_sdk
-from guardian_cli.lifecycle.azure.jobs import Lines, describe, fingerprint, training_environment
+from guardian_cli.lifecycle.azure.environments import training_environment
+from guardian_cli.lifecycle.azure.jobs import Lines, describe, fingerprint
 from guardian_cli.lifecycle.platform import TrainingJob
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.lifecycle.azure.environments import serving_environment
 from guardian_cli.lifecycle.azure.failures import (
     QuotaError,
     is_unreadable,
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.azure.client import AzureClient
     from guardian_cli.lifecycle.azure.endpoints import AzureEndpoints
 
-# Microsoft's base image for CPU instances; what is needed on top of it stands below.
-BASE_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:latest"
-SERVER = "azureml-inference-server-http==1.5.1"
-ENVIRONMENT_NAME = "guardian-serving"
 # A client may have several requests under way; by default all but two of them would get a 429.
 REQUESTS_PER_INSTANCE = 4
 LOG_LINES = 200
@@ -140,33 +135,4 @@ def describe(endpoint: str, spec: DeploymentSpec, code: Path) -> Any:
             request_timeout_ms=round(spec.request_timeout_s * 1000),
             max_concurrent_requests_per_instance=REQUESTS_PER_INSTANCE,
         ),
-    )
-
-
-def serving_environment() -> Any:
-    """Return the environment of every endpoint: its version is a digest of what is in it."""
-    from azure.ai.ml.entities import Environment
-
-    conda = {
-        "name": ENVIRONMENT_NAME,
-        "channels": ["conda-forge"],
-        "dependencies": [
-            "python=3.11",
-            "pip",
-            "numpy",
-            "pillow",
-            "safetensors",
-            # Builds for CPUs: a tenth of the size of those that bring CUDA along.
-            "pytorch-cpu>=2.5",
-            "torchvision",
-            {"pip": [SERVER, "open_clip_torch>=3.3,<4"]},
-        ],
-    }
-    content = json.dumps([BASE_IMAGE, conda], sort_keys=True)
-    return Environment(
-        name=ENVIRONMENT_NAME,
-        version=hashlib.sha256(content.encode()).hexdigest()[:12],
-        image=BASE_IMAGE,
-        conda_file=conda,
-        description="What guardian's scoring script needs, on a CPU.",
     )

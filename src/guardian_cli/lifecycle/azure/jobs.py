@@ -8,12 +8,11 @@ import io
 import json
 import shutil
 import tempfile
-from importlib.metadata import requires
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.deployments import BASE_IMAGE
+from guardian_cli.lifecycle.azure.environments import training_environment
 from guardian_cli.lifecycle.azure.failures import is_missing, sdk_errors
 from guardian_cli.lifecycle.platform import JobOutcome, TrainingJob
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent
 JOB_TAG = "guardian.training"
-ENVIRONMENT_NAME = "guardian-training"
 REQUEST_NAME, REPORT_NAME, TAGS_NAME = "request.json", "report.json", "tags.json"
 _LOG_LINES = 100
 _ENDED_BADLY = {"Failed", "Canceled", "NotResponding"}
@@ -146,26 +144,6 @@ def describe(job: TrainingJob, name: str, code: Path) -> Any:
         environment=training_environment(),
         compute=job.compute,
         tags={"guardian.model": job.model},
-    )
-
-
-def training_environment() -> Any:
-    """Return the environment of a training: guardian's own libraries, as its package names them."""
-    from azure.ai.ml.entities import Environment
-
-    libraries = [one for one in requires("guardian-cli") or () if "extra ==" not in one]
-    conda = {
-        "name": ENVIRONMENT_NAME,
-        "channels": ["conda-forge"],
-        "dependencies": ["python=3.11", "pip", {"pip": sorted(libraries)}],
-    }
-    content = json.dumps([BASE_IMAGE, conda], sort_keys=True)
-    return Environment(
-        name=ENVIRONMENT_NAME,
-        version=hashlib.sha256(content.encode()).hexdigest()[:12],
-        image=BASE_IMAGE,
-        conda_file=conda,
-        description="What guardian's training needs.",
     )
 
 
