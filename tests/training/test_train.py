@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from guardian_cli.training.loop import Epoch
     from guardian_cli.training.report import TrainReport
 
+pytestmark = pytest.mark.slow
+
+
 MODEL = "nsfw-detector"
 REQUEST = TrainRequest(MODEL, "nsfw", epochs=2, seed=5, simulated_items=40)
 SCHEMA = Path(__file__).parents[2] / "src/guardian_cli/reports/schemas/train.json"
@@ -211,7 +214,6 @@ def test_the_run_in_mlflow_has_parameters_epochs_metrics_and_plots(trained: Trai
     assert len(client.list_artifacts(report.run_id, "plots")) == 3
 
 
-@pytest.mark.slow
 def test_the_same_again_is_another_version_with_the_same_numbers(
     trained: Trained, tmp_path: Path
 ) -> None:
@@ -225,7 +227,6 @@ def test_the_same_again_is_another_version_with_the_same_numbers(
     assert other.metrics != first.metrics
 
 
-@pytest.mark.slow
 def test_killed_at_any_step_the_same_command_finishes_with_one_version(
     empty_project: Path, trained: Trained, tmp_path: Path
 ) -> None:
@@ -246,7 +247,6 @@ def test_killed_at_any_step_the_same_command_finishes_with_one_version(
     assert step > 6
 
 
-@pytest.mark.slow
 def test_real_files_are_cross_validated_and_what_is_broken_is_told(
     project: Path, tmp_path: Path
 ) -> None:
@@ -265,7 +265,6 @@ def test_real_files_are_cross_validated_and_what_is_broken_is_told(
     assert any("cannot show a false-positive rate" in note for note in report.notes)
 
 
-@pytest.mark.slow
 def test_clips_get_a_temporal_score_beside_the_frames(project: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", "violence", 24)
     request = TrainRequest("violence-detector", "violence", folder, epochs=1, backbone="tiny")

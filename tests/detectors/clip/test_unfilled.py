@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import open_clip
+import pytest
 import torch
 
 from guardian_cli.detectors.clip.unfilled import unfilled
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_strict_checkpoint_makes_it_the_same_model() -> None:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.local.layout import Layout
     from tests.lifecycle.conftest import Templates
 
+pytestmark = pytest.mark.slow
+
+
 NAME = "nsfw-detector-endpoint"
 
 
@@ -117,7 +120,6 @@ def test_a_deployment_whose_guardian_was_killed_reads_as_failed(layout: Layout) 
         assert seen_by(mine) == "failed"
 
 
-@pytest.mark.slow
 def test_what_was_left_half_done_is_done_anew_and_swept(
     layout: Layout, templates: Templates
 ) -> None:
@@ -137,7 +139,6 @@ def test_what_was_left_half_done_is_done_anew_and_swept(
         platform.create_endpoint(NAME, {})
 
 
-@pytest.mark.slow
 def test_no_request_is_dropped_while_a_deployment_comes_and_goes(
     layout: Layout, templates: Templates
 ) -> None:

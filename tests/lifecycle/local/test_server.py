@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from guardian_cli.lifecycle.local.endpoints import EndpointFolder
 
+pytestmark = pytest.mark.slow
+
+
 SPLIT = {"version-1": 90, "version-2": 10}
 
 
@@ -52,7 +55,6 @@ def test_a_batch_is_answered_with_a_score_a_frame(caller: Caller) -> None:
     assert answered[HEADER] == "version-2"
 
 
-@pytest.mark.slow
 def test_ninety_ten_is_ninety_ten_over_2000_requests(caller: Caller) -> None:
     counts = Counter(caller.post()[2][HEADER] for _ in range(2000))
     assert counts == {"version-1": 1800, "version-2": 200}
