@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from guardian_cli.lifecycle.azure.client import is_management
 from guardian_cli.lifecycle.roles import read_roles
 from tests.lifecycle.azure.conftest import ENDPOINT, MODEL
 
@@ -146,6 +147,28 @@ def in_pages(desk: Desk) -> Callable[[Response], Response]:
         return dataclasses.replace(response, body=json.dumps(page).encode())
 
     return twist
+
+
+def test_which_addresses_are_azure_s_own() -> None:
+    assert is_management("https://management.azure.com/subscriptions/1?$skip=1")
+    assert is_management("https://MANAGEMENT.azure.com:443/subscriptions/1")
+    for address in (
+        "http://management.azure.com/x", "https://management.azure.com:444/x",
+        "https://management.azure.com@elsewhere.example/x", "https://[x", "/x",
+    ):  # fmt: skip
+        assert not is_management(address)
+
+
+@pytest.mark.parametrize("host", ["elsewhere.example", "management.azure.com.example"])
+def test_the_token_does_not_follow_a_page_to_another_host(deployed: Desk, host: str) -> None:
+    def twist(response: Response) -> Response:
+        page = {**response.json, "nextLink": f"https://{host}/next"}
+        return dataclasses.replace(response, body=json.dumps(page).encode())
+
+    deployed.azure.faults.twist("GET", rf"/onlineEndpoints/{ENDPOINT}/deployments$", twist)
+    run = deployed.type("endpoints", MODEL, code=4)
+    assert "somewhere else" in run.err
+    assert not [one for one in deployed.azure.requests if one.host == host]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import logging
 import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.azure.failures import sdk_errors, translate
@@ -101,6 +102,9 @@ class AzureClient:
     def _next_page(self, address: str, doing: str) -> Any:
         from azure.core.rest import HttpRequest
 
+        # The token is for Azure Resource Manager, whatever address an answer gives.
+        if not is_management(address):
+            raise unreadable(doing, "its next page is said to be somewhere else")
         with self.calls(doing):
             return self._json_of(self._arm.send_request(HttpRequest("GET", address)))
 
@@ -162,6 +166,16 @@ class AzureClient:
 
         params = {"api-version": api_version, **(query or {})}
         return HttpRequest(method, f"{MANAGEMENT}{path}", params=params, json=body)
+
+
+def is_management(address: str) -> bool:
+    """Whether an address is Azure Resource Manager's own; it writes its port out at times."""
+    try:
+        parts = urlsplit(address)
+        place = (parts.scheme, parts.hostname, parts.port or 443)
+    except ValueError:
+        return False
+    return place == ("https", urlsplit(MANAGEMENT).hostname, 443)
 
 
 def values_of(answer: Any, doing: str) -> list[Any]:
