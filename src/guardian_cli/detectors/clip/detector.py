@@ -15,12 +15,12 @@ from guardian_cli.detectors.clip.architecture import (
     read_architecture,
 )
 from guardian_cli.detectors.clip.ensembles import score_ensembles
-from guardian_cli.detectors.clip.first_token import encoder_of
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.clip.lean_import import import_open_clip
 from guardian_cli.detectors.clip.loading import map_model, own_memory
 from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
+from guardian_cli.detectors.clip.plain_vit import encoder_of
 from guardian_cli.detectors.clip.text_cache import TextCache, cache_key, identify_weights
 from guardian_cli.errors import UsageError
 

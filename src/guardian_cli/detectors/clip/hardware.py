@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,16 @@ def choose_precision(wanted: str, device: str, features: AbstractSet[str] | None
         return wanted
     if device in {"cuda", "mps"}:
         return "fp16"
+    return "bf16" if has_native_bf16(features) else "fp32"
+
+
+def has_native_bf16(features: AbstractSet[str] | None = None) -> bool:
+    """Whether the processor, of these features or else this machine's, multiplies in bf16."""
     features = processor_features() if features is None else features
-    return "bf16" if features & {"amx_bf16", "avx512_bf16"} else "fp32"
+    return bool(features & {"amx_bf16", "avx512_bf16"})
 
 
+@functools.cache
 def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """The flags of the first processor; empty where the system does not tell (not Linux, Arm)."""
     try:

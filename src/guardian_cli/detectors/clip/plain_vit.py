@@ -1,0 +1,131 @@
+"""A vision transformer's features by as little work as they need.
+
+CLIP's features are read from the first token alone: in the last block the other tokens matter as
+keys and values only; their queries, projections and MLP are 7% of a ViT-B-32's arithmetic. The
+linear layers are laid out once (see `linear`), and attention is one call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from guardian_cli.detectors.clip.lean_import import import_open_clip
+from guardian_cli.detectors.clip.linear import linear_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    Map = Callable[[Tensor], Tensor]
+
+
+def encoder_of(visual: Any) -> Map:
+    """What maps pictures (N, 3, H, W) to features (N, D) as `visual` does, by less work if it can.
+
+    A plain vision transformer is taken over: it is of no use on its own any more. Everything else
+    is left as it is.
+    """
+    return PlainVit(visual).encode if _is_plain(visual) else visual
+
+
+def _is_plain(visual: Any) -> bool:
+    transformers = import_open_clip().transformer
+    return (
+        type(visual) is transformers.VisionTransformer
+        and visual.attn_pool is None
+        and visual.pool_type == "tok"
+        and not visual.output_tokens
+        and visual.transformer.batch_first
+        and all(map(_is_plain_block, visual.transformer.resblocks))
+    )
+
+
+def _is_plain_block(block: Any) -> bool:
+    import torch
+
+    transformers = import_open_clip().transformer
+    return (
+        type(block) is transformers.ResidualAttentionBlock
+        and not hasattr(block, "ln_1_kv")
+        and type(block.attn) is torch.nn.MultiheadAttention
+        and block.attn.in_proj_weight is not None
+    )
+
+
+class _Block(NamedTuple):
+    """One residual block; `head_count` of its attention."""
+
+    norm_1: Map
+    query_key_value: Map
+    project: Map
+    scale_1: Map
+    norm_2: Map
+    widen: Map
+    activate: Map
+    narrow: Map
+    scale_2: Map
+    head_count: int
+
+    @classmethod
+    def of(cls, block: Any) -> _Block:
+        attention, mlp = block.attn, block.mlp
+        gelu = _is_gelu(mlp.gelu)
+        return cls(
+            norm_1=block.ln_1,
+            query_key_value=linear_of(attention.in_proj_weight, attention.in_proj_bias),
+            project=linear_of(attention.out_proj.weight, attention.out_proj.bias),
+            scale_1=block.ls_1,
+            norm_2=block.ln_2,
+            widen=linear_of(mlp.c_fc.weight, mlp.c_fc.bias, gelu=gelu),
+            activate=_same if gelu else mlp.gelu,
+            narrow=linear_of(mlp.c_proj.weight, mlp.c_proj.bias),
+            scale_2=block.ls_2,
+            head_count=attention.num_heads,
+        )
+
+    def __call__(self, tokens: Tensor, *, only_first: bool = False) -> Tensor:
+        """Tokens (N, T, C) after this block; (N, 1, C) when only the first is wanted."""
+        attended = self.scale_1(self._attend(self.norm_1(tokens), only_first=only_first))
+        tokens = (tokens[:, :1] if only_first else tokens) + attended
+        wide = self.activate(self.widen(self.norm_2(tokens)))
+        return tokens + self.scale_2(self.narrow(wide))
+
+    def _attend(self, tokens: Tensor, *, only_first: bool) -> Tensor:
+        import torch
+
+        parts = self.query_key_value(tokens)
+        parts = parts.view(*parts.shape[:2], 3, self.head_count, -1)
+        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind()
+        query = query[:, :, :1] if only_first else query
+        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.project(mixed.transpose(1, 2).flatten(2))
+
+
+class PlainVit:
+    """open_clip's VisionTransformer, taken over: its blocks' weights are held here once."""
+
+    def __init__(self, visual: Any) -> None:
+        self._ends = visual
+        self._blocks = [_Block.of(block) for block in visual.transformer.resblocks]
+        visual.transformer = None
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Features (N, D) of pictures (N, 3, H, W), both in the model's own numbers."""
+        tokens = self._ends._embeds(pictures)  # noqa: SLF001 - the steps of its own `forward`
+        *blocks, last = self._blocks
+        for block in blocks:
+            tokens = block(tokens)
+        pooled, _ = self._ends._pool(last(tokens, only_first=True))  # noqa: SLF001
+        features: Tensor = pooled if self._ends.proj is None else pooled @ self._ends.proj
+        return features
+
+
+def _is_gelu(layer: Any) -> bool:
+    import torch
+
+    return type(layer) is torch.nn.GELU and layer.approximate == "none"
+
+
+def _same(rows: Tensor) -> Tensor:
+    return rows
