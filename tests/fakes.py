@@ -50,8 +50,34 @@ class FakeDetector:
             [{name: self.function(image) for name in self.categories} for image in images]
         )
 
+    def score_exactly(self, images: Sequence[Image]) -> Answer:
+        return self.score(images)
+
     def summary(self) -> str | None:
         return None
 
     def close(self) -> None:
         self.closed = True
+
+
+@dataclass
+class RoughDetector(FakeDetector):
+    """Answers fast, `off_by` too high, and says that it may be off by `error`."""
+
+    off_by: float = 0.03
+    error: float = 0.05
+    exact_batches: list[int] = field(default_factory=list)
+    exact_failure: str | None = None
+
+    def score(self, images: Sequence[Image]) -> Answer:
+        rough = [
+            {name: score + self.off_by for name, score in scores.items()}
+            for scores in super().score(images).scores
+        ]
+        return Answer(rough, errors=[dict.fromkeys(scores, self.error) for scores in rough])
+
+    def score_exactly(self, images: Sequence[Image]) -> Answer:
+        self.exact_batches.append(len(images))
+        if self.exact_failure is not None:
+            return Answer([{} for _ in images], self.exact_failure)
+        return super().score(images)

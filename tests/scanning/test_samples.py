@@ -10,14 +10,18 @@ import pytest
 from guardian_cli.config import FusionSection
 from guardian_cli.detectors.base import Answer
 from guardian_cli.media.frames import Frame
+from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.samples import SampleCollector, Scored
 from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.verdict.category import Limits
 from tests.fakes import FakeDetector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.verdict.timeline import Sample
+
+FUSING = Fusing({"nsfw": Limits()}, FusionSection())
 
 
 def scene(hot: bool = False) -> np.ndarray:
@@ -34,7 +38,7 @@ def spot(image: np.ndarray) -> float:
 
 def collect(detector: FakeDetector, pictures: Sequence[np.ndarray]) -> list[Sample]:
     with Scorer([detector]) as scorer:
-        collector = SampleCollector(scorer, ("nsfw",), FusionSection(), lambda _: None)
+        collector = SampleCollector(scorer, FUSING, lambda _: None)
         samples = collector.collect([Frame(float(at), one) for at, one in enumerate(pictures)])
         assert collector.answered[0] == (0 if detector.failure else len(pictures))
     return samples

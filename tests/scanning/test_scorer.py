@@ -7,9 +7,12 @@ import threading
 import numpy as np
 import pytest
 
+from guardian_cli.config import FusionSection
 from guardian_cli.detectors.base import DetectorInfo
+from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.scorer import FRAMES_UNDER_WAY, Scorer, ScoringStopped
-from tests.fakes import FakeDetector
+from guardian_cli.verdict.category import Limits
+from tests.fakes import FakeDetector, RoughDetector
 
 
 def picture(value: int) -> np.ndarray:
@@ -94,3 +97,60 @@ def test_stopping_frees_everyone() -> None:
     assert detector.closed
     with pytest.raises(ScoringStopped):
         scorer.submit(picture(1))
+
+
+FUSING = Fusing({"nsfw": Limits(review=0.5, block=0.8)}, FusionSection())
+
+
+def close_to(fused: float) -> np.ndarray:
+    """A picture whose exact score, by CLIP alone, makes about `fused`."""
+    return picture(round(fused / FUSING.weights.clip_only * 255))
+
+
+def test_only_what_an_error_could_decide_is_scored_exactly() -> None:
+    detector = RoughDetector()
+    pictures = [close_to(fused) for fused in (0.1, 0.48, 0.6, 0.39, 0.79, 0.2)]
+    with Scorer([detector], FUSING) as scorer:
+        tickets = [scorer.submit(one) for one in pictures]
+        for ticket in tickets:
+            ticket.wait()
+    assert [ticket.exactly for ticket in tickets] == [False, True, False, True, True, False]
+    for one, ticket in zip(pictures, tickets, strict=True):
+        off_by = 0.0 if ticket.exactly else detector.off_by
+        assert ticket.scores[0]["nsfw"] == pytest.approx(one.mean() / 255 + off_by)
+        assert ticket.image is None
+    assert sum(detector.exact_batches) == 3
+    assert 0 not in detector.exact_batches
+
+
+def test_beside_a_custom_model_an_error_counts_as_much_as_the_score() -> None:
+    """0.3 of CLIP's error: the fused score, 0.7 * 0.6 + 0.3 * clip, is off by 0.015."""
+    endpoint = FakeDetector(info=DetectorInfo("endpoint", "nsfw", None), function=lambda image: 0.6)
+    with Scorer([RoughDetector(), endpoint], FUSING) as scorer:
+        far, near = scorer.submit(picture(40)), scorer.submit(picture(62))
+        far.wait()
+        near.wait()
+    assert (far.exactly, near.exactly) == (False, True)
+    assert near.scores[0]["nsfw"] == pytest.approx(62 / 255)
+    assert near.scores[1]["nsfw"] == 0.6
+
+
+def test_what_cannot_be_scored_exactly_is_not_scored() -> None:
+    detector = RoughDetector(exact_failure="the weights are gone")
+    with Scorer([detector], FUSING) as scorer:
+        near, far = scorer.submit(close_to(0.49)), scorer.submit(close_to(0.1))
+        near.wait()
+        far.wait()
+    assert (near.scores[0], near.failures) == ({}, {0: "the weights are gone"})
+    assert far.failures == {}
+    assert far.scores[0]
+
+
+def test_frames_scored_again_are_bounded_as_all_others_are() -> None:
+    detector = RoughDetector(batch_size=4)
+    with Scorer([detector], FUSING) as scorer:
+        tickets = [scorer.submit(close_to(0.49)) for _ in range(3 * FRAMES_UNDER_WAY)]
+        for ticket in tickets:
+            ticket.wait()
+    assert sum(detector.exact_batches) == 3 * FRAMES_UNDER_WAY
+    assert all(ticket.image is None for ticket in tickets)

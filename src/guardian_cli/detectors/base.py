@@ -20,10 +20,13 @@ class Answer:
     """What a detector says of a batch: one mapping category -> score in 0..1 for each frame.
 
     A failed call has `failure` set (one line, no secret in it) and an empty mapping for each frame.
+    `errors` says, for each frame as well, how far each score may be from the one that
+    `score_exactly` gives; without it, not at all.
     """
 
     scores: Sequence[Mapping[str, float]]
     failure: str | None = None
+    errors: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,9 @@ class Detector(Protocol):
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR images (H x W x 3, uint8). Never raises for what a network can do."""
+
+    def score_exactly(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Score as `score` does, without `errors`; for the few frames where those matter."""
 
     def summary(self) -> str | None:
         """One line for stderr at the end of a run, or None when there is nothing to say."""

@@ -131,6 +131,10 @@ class NudeNetDetector:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
         return Answer([{"nsfw": score_parts(parts)} for parts in self.find_parts(images)])
 
+    def score_exactly(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """The same: no score here is an approximation."""
+        return self.score(images)
+
     def find_parts(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, float]]:
         """The surest confidence of each body part found in each BGR frame."""
         import numpy as np

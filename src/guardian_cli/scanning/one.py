@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from guardian_cli.errors import GuardianError, SourceError
 from guardian_cli.media.frames import nothing_seen
 from guardian_cli.reports.result import ScanResult, SourceFailure, Timing
+from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.samples import SampleCollector, frames_not_in
 from guardian_cli.scanning.scorer import ScoringStopped
 from guardian_cli.verdict.policy import DetectorReport, judge
@@ -45,6 +46,11 @@ class ScanTools:
     fetch: Callable[[str, Path], Path]
     keep_frames: bool = False
     offline: bool = False
+
+    @property
+    def fusing(self) -> Fusing:
+        """How scores of several detectors become one."""
+        return Fusing(self.config.categories, self.config.fusion)
 
 
 @dataclass(slots=True)
@@ -111,10 +117,7 @@ class _Scan:
         if self.source.kind == "stream" and self.tools.offline:
             raise SourceError("not opened: --offline touches no network", kind="offline")
         self.decoding = self.decoder.open(location, self.tools.decoding)
-        config = self.tools.config
-        self.collector = SampleCollector(
-            self.tools.scorer, tuple(config.categories), config.fusion, self.note_progress
-        )
+        self.collector = SampleCollector(self.tools.scorer, self.tools.fusing, self.note_progress)
         first = self.watch.collected(self.collector, self.decoding.frames())
         second = self.look_again(first)
         return self.result(first, second)

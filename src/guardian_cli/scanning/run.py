@@ -24,6 +24,7 @@ from guardian_cli.media.fetching import fetch_url
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.media.sources import expand_sources
 from guardian_cli.scanning.batch import Batch
+from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.outlet import Outlet
 from guardian_cli.scanning.progress import make_progress
@@ -174,7 +175,8 @@ class _Shift:
         stop = threading.Event()
         self._console = console
         self._panel = Panel(offline=request.offline)
-        self._scorer = Scorer()
+        config = settings.config
+        self._scorer = Scorer(fusing=Fusing(config.categories, config.fusion))
         self._progress = make_progress(len(sources), console)
         decoding = _decode_settings(request, settings, workers, side_px)
         tools = _tools(request, settings, self._panel, self._scorer, self._progress, decoding, stop)

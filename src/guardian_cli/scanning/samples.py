@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from guardian_cli.detectors.fusion import CategoryScore, FusionWeights, score_category
 from guardian_cli.verdict.timeline import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from guardian_cli.media.frames import Frame
+    from guardian_cli.scanning.fusing import Fusing
     from guardian_cli.scanning.scorer import Scorer, Ticket
 
 # Both looks give a frame the same time, to the microsecond.
@@ -49,13 +49,11 @@ class SampleCollector:
     def __init__(
         self,
         scorer: Scorer,
-        categories: Sequence[str],
-        weights: FusionWeights,
+        fusing: Fusing,
         on_sample: Callable[[float], None],
     ) -> None:
         self._scorer = scorer
-        self._categories = categories
-        self._weights = weights
+        self._fusing = fusing
         self._on_sample = on_sample
         self.answered: Counter[int] = Counter()
         self.failures: dict[int, str] = {}
@@ -85,30 +83,8 @@ class SampleCollector:
                 self.answered[index] += 1
         self.failures.update(ticket.failures)
         self._on_sample(shot.time_s)
-        return Sample(shot.time_s, self._fused(ticket.scores), shot.same_as_s)
-
-    def _fused(self, answers: Mapping[int, Mapping[str, float]]) -> dict[str, CategoryScore]:
-        by_name = [
-            (detector.info.name, answers.get(index, {}))
-            for index, detector in enumerate(self._scorer.detectors)
-        ]
-        return {
-            category: score_category(
-                **{
-                    name: next(
-                        (
-                            scores[category]
-                            for who, scores in by_name
-                            if who == name and category in scores
-                        ),
-                        None,
-                    )
-                    for name in ("clip", "endpoint", "nudenet")
-                },
-                weights=self._weights,
-            )
-            for category in self._categories
-        }
+        fused = self._fusing.fuse(self._scorer.detectors, ticket.scores)
+        return Sample(shot.time_s, fused, shot.same_as_s)
 
 
 def frames_not_in(samples: Iterable[Sample], frames: Iterable[Frame]) -> Iterator[Frame]:

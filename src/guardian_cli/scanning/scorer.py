@@ -3,6 +3,9 @@
 Every source submits its frames from its own thread; each detector has one queue and as many threads
 as it may have calls at once, and fills its batches from whatever frames wait, whichever video they
 are from. A bounded number of frames is under way, so memory does not grow with a video's length.
+
+A detector may answer fast and say how far it may be off. A frame that such an error could decide is
+scored once more, exactly; so the verdict does not depend on the numbers a machine computes in.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from guardian_cli.detectors.base import Answer, Detector
+    from guardian_cli.scanning.fusing import Fusing
 
 FRAMES_UNDER_WAY = 128
 
@@ -29,11 +33,16 @@ class ScoringStopped(Exception):  # noqa: N818 - a signal, not an error of the u
 
 @dataclass(slots=True)
 class Ticket:
-    """A frame under way: filled in by every detector, then `wait` returns."""
+    """A frame under way: filled in by every detector, then `wait` returns.
+
+    `errors` are how far scores may be off; with `exactly` it is asked for scores without.
+    """
 
     image: NDArray[np.uint8] | None
     waiting: int = 0
+    exactly: bool = False
     scores: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    errors: dict[int, Mapping[str, float]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
     crash: BaseException | None = None
@@ -48,8 +57,14 @@ class Ticket:
 class Scorer:
     """Runs detectors over submitted frames. Use as a context manager; `stop` ends it at once."""
 
-    def __init__(self, detectors: Sequence[Detector] | None = None) -> None:
-        """Run `detectors`; with None, frames wait until `start` brings them."""
+    def __init__(
+        self, detectors: Sequence[Detector] | None = None, fusing: Fusing | None = None
+    ) -> None:
+        """Run `detectors`; with None, frames wait until `start` brings them.
+
+        `fusing` says which errors matter; without it each does.
+        """
+        self._fusing = fusing
         self.detectors: tuple[Detector, ...] = ()
         self._queues: list[queue.SimpleQueue[Ticket | None]] = []
         self._room = threading.Semaphore(FRAMES_UNDER_WAY)
@@ -132,23 +147,52 @@ class Scorer:
             if self._stopped.is_set():
                 self._give_up(batch, ScoringStopped())
                 continue
-            try:
-                images = [ticket.image for ticket in batch if ticket.image is not None]
-                answer = detector.score(images)
-            except BaseException as error:  # noqa: BLE001 - handed to every source that waits
-                self._give_up(batch, error)
-                continue
-            self._answer(index, batch, answer)
+            # Told apart before any is answered: an answer may send a frame back to be asked again.
+            rough = [ticket for ticket in batch if not ticket.exactly]
+            exact = [ticket for ticket in batch if ticket.exactly]
+            if rough:
+                self._ask(index, detector.score, rough)
+            if exact:
+                self._ask(index, detector.score_exactly, exact)
 
-    def _answer(self, index: int, batch: list[Ticket], answer: Answer) -> None:
+    def _ask(
+        self,
+        index: int,
+        score: Callable[[Sequence[NDArray[np.uint8]]], Answer],
+        group: list[Ticket],
+    ) -> None:
+        try:
+            images = [ticket.image for ticket in group if ticket.image is not None]
+            self._answer(index, group, score(images))
+        except BaseException as error:  # noqa: BLE001 - handed to every source that waits
+            self._give_up(group, error)
+
+    def _answer(self, index: int, group: list[Ticket], answer: Answer) -> None:
         with self._lock:
-            for ticket, scores in zip(batch, answer.scores, strict=True):
+            errors = answer.errors or [{}] * len(group)
+            for ticket, scores, off_by in zip(group, answer.scores, errors, strict=True):
                 ticket.scores[index] = scores
+                ticket.errors[index] = off_by
                 if answer.failure is not None and not scores:
                     ticket.failures[index] = answer.failure
                 ticket.waiting -= 1
                 if ticket.waiting == 0:
-                    self._finish(ticket)
+                    self._settle(ticket)
+
+    def _settle(self, ticket: Ticket) -> None:
+        """Finish a frame; or, where an error could decide, have it scored exactly first."""
+        rough = [index for index, errors in ticket.errors.items() if any(errors.values())]
+        if not rough or self._is_decided(ticket):
+            self._finish(ticket)
+            return
+        ticket.exactly, ticket.waiting = True, len(rough)
+        for index in rough:
+            self._queues[index].put(ticket)
+
+    def _is_decided(self, ticket: Ticket) -> bool:
+        if self._fusing is None:
+            return False
+        return self._fusing.is_decided(self.detectors, ticket.scores, ticket.errors)
 
     def _give_up(self, batch: list[Ticket], error: BaseException) -> None:
         with self._lock:

@@ -17,8 +17,8 @@ import torch
 
 from guardian_cli.detectors.clip import ClipDetector, Prompts, load_clip
 from guardian_cli.detectors.clip.architecture import DEFAULT, DEFAULT_HUB_ENTRY
-from guardian_cli.detectors.clip.detector import _image_tower
 from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
+from guardian_cli.detectors.clip.tower import build_tower
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
 from guardian_cli.errors import MissingError, UsageError
 from tests.tiny_clip import LABELS, MODEL, Label, Place, TinyClip, draw_frame, draw_sample
@@ -128,6 +128,43 @@ def test_half_precision_agrees(tiny_clip: TinyClip, detector: ClipDetector, prec
     assert np.mean(difference < 0.1) >= 0.95
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_says_how_far_it_may_be_off(
+    tiny_clip: TinyClip, detector: ClipDetector, precision: str
+) -> None:
+    half = load(tiny_clip, precision=precision)
+    rng = np.random.default_rng(6)
+    frames = [draw_sample(rng, label) for label in LABELS for _ in range(24)]
+    exact, answer = scores(detector, frames), half.score(frames)
+    for rough, off_by, score in zip(answer.scores, answer.errors, exact, strict=True):
+        assert abs(rough["nsfw"] - score) <= off_by["nsfw"] + 1e-6
+    again = half.score_exactly(frames)
+    assert [frame["nsfw"] for frame in again.scores] == pytest.approx(exact, abs=1e-6)
+    assert again.errors == ()
+    assert detector.score(frames[:2]).errors == ()
+
+
+def test_weights_that_changed_are_not_mixed_with_those_in_use(
+    tiny_clip: TinyClip, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.pt"
+    mine.write_bytes(tiny_clip.checkpoint.read_bytes())
+    half = load(tiny_clip, mine, precision="bf16")
+    mine.write_bytes(tiny_clip.checkpoint.read_bytes())
+    answer = half.score_exactly([draw_frame(None)])
+    assert answer.failure is not None
+    assert "changed while it was in use" in answer.failure
+    mine.unlink()
+    assert half.score_exactly([draw_frame(None)]).scores == [{}]
+
+
+def test_auto_takes_half_precision_only_where_the_model_bears_it(tiny_clip: TinyClip) -> None:
+    """Eight channels err too much; what `auto` takes then is exact, on every processor."""
+    auto = load(tiny_clip, precision="auto", device="cpu")
+    assert auto.precision == "fp32"
+    assert auto.score([draw_frame(None)]).errors == ()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_a_vision_transformer_in_half_precision_looks_the_same_way(
     tmp_path: Path, dtype: torch.dtype
@@ -168,7 +205,7 @@ def test_several_categories_are_scored_at_once(tiny_clip: TinyClip) -> None:
 
 def test_text_features_are_kept_on_disk(tiny_clip: TinyClip, tmp_path: Path) -> None:
     first = load(tiny_clip, text_cache=tmp_path)
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.safetensors")
     written = file.stat().st_mtime_ns
     second = load(tiny_clip, text_cache=tmp_path)
     assert file.stat().st_mtime_ns == written
@@ -181,7 +218,7 @@ def test_text_features_are_kept_on_disk(tiny_clip: TinyClip, tmp_path: Path) -> 
         model_config=tiny_clip.config,
         text_cache=tmp_path,
     )
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
 def test_numbers_that_are_none_are_a_failure_not_a_score(
@@ -225,7 +262,7 @@ def test_a_hub_style_config_brings_its_own_preprocessing(
     config.write_text(json.dumps({"model_cfg": model, "preprocess_cfg": picture}))
     load(tiny_clip, model_config=config)
     clip = open_clip.create_model("tiny", load_weights=False, force_preprocess_cfg=picture)
-    tower = _image_tower(clip, "cpu", "fp32")
+    tower = build_tower(clip, "cpu", "fp32")
     assert tower.preprocessing == Preprocessing((64, 64), (0.5,) * 3, (0.25,) * 3, "bilinear")
 
 

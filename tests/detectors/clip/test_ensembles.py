@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.detectors.clip.ensembles import score_ensembles
+from guardian_cli.detectors.clip.ensembles import score_ensembles, score_error
 
 SCALE = 100.0
 
@@ -68,3 +68,20 @@ def test_one_negative_that_fits_beats_many_positives_that_half_fit() -> None:
     far = torch.tensor([[0.0, 1.0]])
     score = score_ensembles(image, near.repeat(10, 1), torch.cat([exact, far.repeat(9, 1)]), SCALE)
     assert score.item() < 0.01
+
+
+@given(st.floats(-12, 12), st.floats(0, 20), st.floats(-1, 1))
+def test_no_score_moves_further_than_its_error_says(
+    logit: float, logit_error: float, share: float
+) -> None:
+    def sigmoid(value: float) -> float:
+        return 1 / (1 + math.exp(-value))
+
+    moved = abs(sigmoid(logit + share * logit_error) - sigmoid(logit))
+    assert moved <= score_error(sigmoid(logit), logit_error) + 1e-12
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
+def test_an_error_of_unknown_size_is_the_whole_range(score: float) -> None:
+    assert score_error(score, math.inf) == 1.0
+    assert score_error(score, 0.0) == pytest.approx(0.0, abs=1e-15)

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.base import Answer, DetectorInfo
-from guardian_cli.detectors.clip.architecture import (
-    check_tokenizer,
-    find_weights,
-    name_model,
-    read_architecture,
-)
-from guardian_cli.detectors.clip.ensembles import score_ensembles
-from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
-from guardian_cli.detectors.clip.hub import Hub
-from guardian_cli.detectors.clip.lean_import import import_open_clip
-from guardian_cli.detectors.clip.loading import map_model, own_memory
-from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
-from guardian_cli.detectors.clip.plain_vit import encoder_of
-from guardian_cli.detectors.clip.text_cache import TextCache, cache_key, identify_weights
-from guardian_cli.errors import UsageError
+from guardian_cli.detectors.clip.ensembles import score_ensembles, score_error
+from guardian_cli.detectors.clip.pixels import cut_views
+from guardian_cli.detectors.clip.tower import BATCH_SIZE
+from guardian_cli.errors import GuardianError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,39 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from guardian_cli.detectors.clip.architecture import Architecture, Weights
-    from guardian_cli.detectors.prompts import Prompts
-
-BATCH_SIZE = 32
-DEFAULT_CACHE = Path("~/.cache/guardian/text-features")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageTower:
-    """The half of CLIP that looks: `encode` maps (N, 3, H, W) to features (N, D)."""
-
-    encode: Callable[[Tensor], Tensor]
-    preprocessing: Preprocessing
-    device: str
-    precision: str
-
-    def features(self, views: Tensor) -> Tensor:
-        """Unit features (N, D), float32 on the CPU, of uint8 views (N, 3, H, W).
-
-        Views go to the device as bytes, a quarter of what they are as numbers.
-        """
-        import torch
-
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        parts = []
-        for part in views.split(BATCH_SIZE):  # type: ignore[no-untyped-call]
-            pictures = normalise(part.to(self.device), self.preprocessing)
-            parts.append(self.encode(pictures.to(dtype[self.precision])).float().cpu())
-        return torch.nn.functional.normalize(torch.cat(parts), dim=1)
+    from guardian_cli.detectors.clip.tower import ImageTower
 
 
 class ClipDetector:
-    """Zero-shot scores by CLIP, the larger of a frame's views. One call of `score` at a time."""
+    """Zero-shot scores by CLIP, the larger of a frame's views. One call of `score` at a time.
+
+    In half precision a score comes with the error it may have, and `score_exactly` has none.
+    """
 
     def __init__(
         self,
@@ -71,12 +34,22 @@ class ClipDetector:
         tower: ImageTower,
         texts: Mapping[str, tuple[Tensor, Tensor]],
         scale: float,
+        *,
+        logit_errors: Mapping[str, float] | None = None,
+        load_exact: Callable[[], ImageTower] | None = None,
     ) -> None:
-        """Hold an image tower and, for each category, its unit text features (P, D) and (Q, D)."""
+        """Hold an image tower and, for each category, its unit text features (P, D) and (Q, D).
+
+        `logit_errors` says for each category how far the log of the odds may be off; where it
+        does, `load_exact` brings the tower in fp32, once it is needed.
+        """
         self._info = DetectorInfo("clip", None, label)
         self._tower: ImageTower | None = tower
+        self._exact: ImageTower | None = None
+        self._load_exact = load_exact
         self._texts = texts
         self._scale = scale
+        self._logit_errors = logit_errors or {}
         self._side_px = min(tower.preprocessing.size_px)
 
     @property
@@ -111,11 +84,41 @@ class ClipDetector:
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8): each category's largest view, in 0..1."""
+        answer = self._score(self._open_tower(), images)
+        if not self._logit_errors:
+            return answer
+        if answer.failure is not None:
+            # A number too large for half precision may be none in fp32.
+            return self.score_exactly(images)
+        return replace(answer, errors=[self._errors(scores) for scores in answer.scores])
+
+    def score_exactly(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Score as `score` does, in fp32. What can't be had any more is an answer that failed."""
+        tower = self._open_tower()
+        if self._load_exact is None:
+            return self._score(tower, images)
+        try:
+            self._exact = self._exact or self._load_exact()
+        except (GuardianError, OSError) as error:
+            return Answer([{} for _ in images], f"CLIP in fp32: {error}")
+        return self._score(self._exact, images)
+
+    def summary(self) -> str | None:
+        """Nothing: CLIP has no story of its own to tell."""
+        return None
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._tower = self._exact = None
+
+    def _open_tower(self) -> ImageTower:
+        if self._tower is None:
+            raise RuntimeError("the detector is closed")
+        return self._tower
+
+    def _score(self, tower: ImageTower, images: Sequence[NDArray[np.uint8]]) -> Answer:
         import torch
 
-        tower = self._tower
-        if tower is None:
-            raise RuntimeError("the detector is closed")
         if not images:
             return Answer(())
         with torch.inference_mode():
@@ -129,69 +132,10 @@ class ClipDetector:
         failed = not all(frames)
         return Answer(frames, "CLIP answered with something that is no number" if failed else None)
 
-    def summary(self) -> str | None:
-        """Nothing: CLIP has no story of its own to tell."""
-        return None
-
-    def close(self) -> None:
-        """Let the model go."""
-        self._tower = None
-
-
-def load_clip(
-    model: str,
-    pretrained: str,
-    categories: Mapping[str, Prompts],
-    *,
-    model_config: Path | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    offline: bool = False,
-    text_cache: Path | None = DEFAULT_CACHE,
-    hub: Hub | None = None,
-    threads: int | None = None,
-    on_download: Callable[[str], None] | None = None,
-) -> ClipDetector:
-    """Load a CLIP and encode the prompts of each category.
-
-    `pretrained` is a tag (from the hub's cache, else downloaded, with progress lines to
-    `on_download`; `offline` touches no network) or a checkpoint's path. `threads` bounds torch's.
-
-    Raises UsageError for a model, tag, path, device or precision that can't be meant, and
-    MissingError when a tag's weights can't be had; whether they can is settled within 3 seconds.
-    """
-    if model_config is not None and not model_config.is_file():
-        raise UsageError(f"{model_config}: no such file")
-    name = name_model(model, model_config)
-    weights = find_weights(
-        name,
-        pretrained,
-        hub or Hub(),
-        own_config=model_config is not None,
-        offline=offline,
-        tell=on_download or (lambda _: None),
-    )
-    architecture = read_architecture(name, pretrained, model_config)
-    check_tokenizer(architecture, offline=offline)
-    device = choose_device(device)
-    precision = choose_precision(precision, device)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    cache = TextCache(_at_home(text_cache) if text_cache else None)
-    clip = map_model(architecture, weights)
-    texts = _encode_prompts(clip, architecture, weights, categories, cache)
-    scale = float(clip.logit_scale.detach().exp())
-    return ClipDetector(weights.label, _image_tower(clip, device, precision), texts, scale)
-
-
-def _at_home(folder: Path) -> Path | None:
-    """The folder with `~` resolved; None for a user who has no home, as in many containers."""
-    try:
-        return folder.expanduser()
-    except RuntimeError:
-        return None
+    def _errors(self, scores: Mapping[str, float]) -> dict[str, float]:
+        return {
+            name: score_error(score, self._logit_errors[name]) for name, score in scores.items()
+        }
 
 
 def _largest(
@@ -205,49 +149,3 @@ def _largest(
             return {}
         largest[category] = max(scores)
     return largest
-
-
-def _encode_prompts(
-    clip: Any,
-    architecture: Architecture,
-    weights: Weights,
-    categories: Mapping[str, Prompts],
-    cache: TextCache,
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Unit text features for each category, in fp32 whatever the images are computed in."""
-    sides = [side for prompts in categories.values() for side in prompts]
-    prompts = [prompt for side in sides for prompt in side]
-    settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    width, key = int(architecture.config["embed_dim"]), ""
-    if cache.folder is not None:
-        digest = identify_weights(weights.path, cache.folder / "weights")
-        key = cache_key(digest, settings, prompts)
-    features = cache.features(
-        key, prompts, width, lambda: _encode_texts(clip, architecture.name, prompts)
-    )
-    parts = iter(features.split([len(side) for side in sides]))  # type: ignore[no-untyped-call]
-    return {name: (next(parts), next(parts)) for name in categories}
-
-
-def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
-    import torch
-
-    tokens = import_open_clip().get_tokenizer(name)(list(prompts))
-    with torch.inference_mode():
-        parts = [clip.encode_text(part).float() for part in tokens.split(BATCH_SIZE)]
-        return torch.nn.functional.normalize(torch.cat(parts), dim=1)
-
-
-def _image_tower(clip: Any, device: str, precision: str) -> ImageTower:
-    """Keep the half that looks, on its device, and let the text half go where that is possible."""
-    import torch
-
-    open_clip = import_open_clip()
-    preprocessing = Preprocessing.read(open_clip.get_model_preprocess_cfg(clip))
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    plain = type(clip) in {open_clip.CLIP, open_clip.CustomTextCLIP}
-    module = (clip.visual if plain else clip).to(device=device, dtype=dtype)
-    if device == "cpu" and dtype == torch.float32:
-        own_memory(module)
-    encode = encoder_of(module) if plain else module.encode_image
-    return ImageTower(encode, preprocessing, device, precision)

@@ -26,12 +26,23 @@ if TYPE_CHECKING:
 
 def score_ensembles(images: Tensor, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
     """Score unit image features (N, D) against unit text features (P, D) and (Q, D): (N,), 0..1."""
-    import torch
+    return compare_ensembles(images, positive, negative, scale).sigmoid()
 
-    difference = _log_mean_exp(scale * images @ positive.T) - _log_mean_exp(
-        scale * images @ negative.T
-    )
-    return torch.sigmoid(difference)
+
+def compare_ensembles(images: Tensor, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
+    """L(positive) - L(negative) of each image, (N,): the log of the score's odds."""
+    return _log_mean_exp(scale * images @ positive.T) - _log_mean_exp(scale * images @ negative.T)
+
+
+def score_error(score: float, logit_error: float) -> float:
+    """How far a score in 0..1 can be off if the log of its odds is by at most `logit_error`."""
+    if not math.isfinite(logit_error):
+        return 1.0
+    # The odds move by a factor; as a shrinking one it can't overflow.
+    shrunk = math.exp(-logit_error)
+    up = score / (score + (1 - score) * shrunk) - score if score else 0.0
+    down = score - score * shrunk / (score * shrunk + 1 - score) if score < 1 else 0.0
+    return max(up, down)
 
 
 def _log_mean_exp(logits: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
@@ -65,31 +64,32 @@ def identify_weights(
     blob = checkpoint.resolve()
     if blob.parent.name == "blobs" and len(blob.name) == 64:
         return blob.name
-    state = blob.stat()
+    state = state_of(blob)
     note = _note_of(blob, state, memory)
     remembered = _read_digest(note) if note else None
     if remembered is not None:
         return remembered
     with blob.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    age_s = (time.time() if now_s is None else now_s) - state.st_ctime
-    if note is not None and _same(state, blob.stat()) and age_s > SETTLED_S:
-        _put(note, digest.encode())
+    age_s = (time.time() if now_s is None else now_s) - blob.stat().st_ctime
+    if note is not None and state == state_of(blob) and age_s > SETTLED_S:
+        put_whole(note, digest.encode())
     return digest
 
 
-def _note_of(blob: Path, state: os.stat_result, memory: Path | None) -> Path | None:
+def state_of(file: Path) -> tuple[int, ...]:
+    """What changes when a file does: where it lies, its size, both its times in ns."""
+    state = file.stat()
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _note_of(blob: Path, state: tuple[int, ...], memory: Path | None) -> Path | None:
     """Where the digest of a file in this state is noted; None for what is read in no time."""
-    if memory is None or state.st_size < LARGE_BYTES:
+    if memory is None or state[2] < LARGE_BYTES:
         return None
-    parts = [str(blob), state.st_dev, state.st_ino, state.st_size]
-    parts += [state.st_mtime_ns, state.st_ctime_ns]
+    parts = [str(blob), *state]
     name = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()
     return memory / f"{name}.sha256"
-
-
-def _same(before: os.stat_result, after: os.stat_result) -> bool:
-    return (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
 
 
 def _read_digest(note: Path) -> str | None:
@@ -121,10 +121,10 @@ def _fits(features: Tensor, shape: tuple[int, int]) -> bool:
 def _write(path: Path, features: Tensor) -> None:
     from safetensors.torch import save
 
-    _put(path, save({_NAME: features.contiguous()}))
+    put_whole(path, save({_NAME: features.contiguous()}))
 
 
-def _put(path: Path, content: bytes) -> None:
+def put_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; a cache that can't be written is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

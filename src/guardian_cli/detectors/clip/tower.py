@@ -1,0 +1,58 @@
+"""The half of CLIP that looks: on its device, in its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.detectors.clip.lean_import import import_open_clip
+from guardian_cli.detectors.clip.loading import own_memory
+from guardian_cli.detectors.clip.pixels import Preprocessing, normalise
+from guardian_cli.detectors.clip.plain_vit import encoder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTower:
+    """The half of CLIP that looks: `encode` maps (N, 3, H, W) to features (N, D)."""
+
+    encode: Callable[[Tensor], Tensor]
+    preprocessing: Preprocessing
+    device: str
+    precision: str
+
+    def features(self, views: Tensor) -> Tensor:
+        """Unit features (N, D), float32 on the CPU, of uint8 views (N, 3, H, W).
+
+        Views go to the device as bytes, a quarter of what they are as numbers.
+        """
+        import torch
+
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        parts = []
+        for part in views.split(BATCH_SIZE):  # type: ignore[no-untyped-call]
+            pictures = normalise(part.to(self.device), self.preprocessing)
+            parts.append(self.encode(pictures.to(dtype[self.precision])).float().cpu())
+        return torch.nn.functional.normalize(torch.cat(parts), dim=1)
+
+
+def build_tower(clip: Any, device: str, precision: str) -> ImageTower:
+    """Keep the half of a model that looks, let the text half go where that is possible."""
+    import torch
+
+    open_clip = import_open_clip()
+    preprocessing = Preprocessing.read(open_clip.get_model_preprocess_cfg(clip))
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    plain = type(clip) in {open_clip.CLIP, open_clip.CustomTextCLIP}
+    module = (clip.visual if plain else clip).to(device=device, dtype=dtype)
+    if device == "cpu" and dtype == torch.float32:
+        own_memory(module)
+    with torch.inference_mode():
+        encode = encoder_of(module) if plain else module.encode_image
+    return ImageTower(encode, preprocessing, device, precision)
