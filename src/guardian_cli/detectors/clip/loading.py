@@ -43,6 +43,16 @@ def map_model(architecture: Architecture, weights: Weights) -> Any:
     return model.float().eval()
 
 
+def settle(module: Any, device: str, dtype: Any) -> Any:
+    """Bring a module to a device, as numbers of `dtype`, none of them mapped from a file."""
+    import torch
+
+    module = module.to(device=device, dtype=dtype)
+    if torch.device(device).type == "cpu" and dtype == torch.float32:
+        own_memory(module)
+    return module
+
+
 def own_memory(module: Any) -> None:
     """Copy all numbers of a module, which may be mapped from a file, into memory of its own."""
     for numbers in (*module.parameters(), *module.buffers()):

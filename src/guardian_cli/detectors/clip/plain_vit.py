@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guardian_cli.detectors.clip.lean_import import import_open_clip
 from guardian_cli.detectors.clip.linear import linear_of
+from guardian_cli.detectors.clip.loading import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,16 +21,8 @@ if TYPE_CHECKING:
     Map = Callable[[Tensor], Tensor]
 
 
-def encoder_of(visual: Any) -> Map:
-    """What maps pictures (N, 3, H, W) to features (N, D) as `visual` does, by less work if it can.
-
-    A plain vision transformer is taken over: it is of no use on its own any more. Everything else
-    is left as it is.
-    """
-    return PlainVit(visual).encode if _is_plain(visual) else visual
-
-
-def _is_plain(visual: Any) -> bool:
+def is_plain(visual: Any) -> bool:
+    """Whether a tower is a vision transformer that `PlainVit` computes as it does itself."""
     transformers = import_open_clip().transformer
     return (
         type(visual) is transformers.VisionTransformer
@@ -68,19 +61,25 @@ class _Block(NamedTuple):
     head_count: int
 
     @classmethod
-    def of(cls, block: Any) -> _Block:
+    def of(cls, block: Any, device: str, dtype: Any) -> _Block:
+        """Take a block over, one layer after the other, so that no second copy of all comes up."""
+
+        def take(weight: Tensor, bias: Tensor, *, gelu: bool = False) -> Map:
+            pair = (numbers.detach().to(device, dtype, copy=True) for numbers in (weight, bias))
+            return linear_of(*pair, gelu=gelu)
+
         attention, mlp = block.attn, block.mlp
         gelu = _is_gelu(mlp.gelu)
         return cls(
-            norm_1=block.ln_1,
-            query_key_value=linear_of(attention.in_proj_weight, attention.in_proj_bias),
-            project=linear_of(attention.out_proj.weight, attention.out_proj.bias),
-            scale_1=block.ls_1,
-            norm_2=block.ln_2,
-            widen=linear_of(mlp.c_fc.weight, mlp.c_fc.bias, gelu=gelu),
+            norm_1=settle(block.ln_1, device, dtype),
+            query_key_value=take(attention.in_proj_weight, attention.in_proj_bias),
+            project=take(attention.out_proj.weight, attention.out_proj.bias),
+            scale_1=settle(block.ls_1, device, dtype),
+            norm_2=settle(block.ln_2, device, dtype),
+            widen=take(mlp.c_fc.weight, mlp.c_fc.bias, gelu=gelu),
             activate=_same if gelu else mlp.gelu,
-            narrow=linear_of(mlp.c_proj.weight, mlp.c_proj.bias),
-            scale_2=block.ls_2,
+            narrow=take(mlp.c_proj.weight, mlp.c_proj.bias),
+            scale_2=settle(block.ls_2, device, dtype),
             head_count=attention.num_heads,
         )
 
@@ -103,12 +102,13 @@ class _Block(NamedTuple):
 
 
 class PlainVit:
-    """open_clip's VisionTransformer, taken over: its blocks' weights are held here once."""
+    """open_clip's VisionTransformer, taken over: the module is of no use on its own any more."""
 
-    def __init__(self, visual: Any) -> None:
-        self._ends = visual
-        self._blocks = [_Block.of(block) for block in visual.transformer.resblocks]
+    def __init__(self, visual: Any, device: str, dtype: Any) -> None:
+        """Copy all of it to a device, as numbers of `dtype`."""
+        self._blocks = [_Block.of(one, device, dtype) for one in visual.transformer.resblocks]
         visual.transformer = None
+        self._ends = settle(visual, device, dtype)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Features (N, D) of pictures (N, 3, H, W), both in the model's own numbers."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.clip.lean_import import import_open_clip
-from guardian_cli.detectors.clip.loading import own_memory
+from guardian_cli.detectors.clip.loading import settle
 from guardian_cli.detectors.clip.pixels import Preprocessing, normalise
-from guardian_cli.detectors.clip.plain_vit import encoder_of
+from guardian_cli.detectors.clip.plain_vit import PlainVit, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +49,12 @@ def build_tower(clip: Any, device: str, precision: str) -> ImageTower:
     open_clip = import_open_clip()
     preprocessing = Preprocessing.read(open_clip.get_model_preprocess_cfg(clip))
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    plain = type(clip) in {open_clip.CLIP, open_clip.CustomTextCLIP}
-    module = (clip.visual if plain else clip).to(device=device, dtype=dtype)
-    if device == "cpu" and dtype == torch.float32:
-        own_memory(module)
+    whole = type(clip) not in {open_clip.CLIP, open_clip.CustomTextCLIP}
     with torch.inference_mode():
-        encode = encoder_of(module) if plain else module.encode_image
+        if whole:
+            encode = settle(clip, device, dtype).encode_image
+        elif is_plain(clip.visual):
+            encode = PlainVit(clip.visual, device, dtype).encode
+        else:
+            encode = settle(clip.visual, device, dtype)
     return ImageTower(encode, preprocessing, device, precision)
