@@ -1,12 +1,13 @@
 # Two commands do all the set-up on a machine that has only Python:
 #   make scan    install, and scan a video that our own code draws
 #   make test    install, and run the whole suite
+# make bench measures guardian beside its rivals, for about half an hour on a machine left alone.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: scan test quick lint hub clean
+.PHONY: scan test quick lint hub bench clean
 
 scan: $(VENV)/.installed
 	$(BIN)/python examples/draw_video.py build/example.mp4
@@ -26,6 +27,12 @@ lint: $(VENV)/.installed-test
 
 hub: $(VENV)/.installed-test
 	GUARDIAN_HUB=1 $(BIN)/python -m pytest -m hub tests/hub
+
+BENCHMARKS := scan_cold scan_long scan_folder model_alone decoding_alone memory
+
+bench: $(VENV)/.installed-test
+	for one in $(BENCHMARKS); do $(BIN)/python benchmarks/$$one.py --json build/measured/$$one.json || exit 1; done
+	$(BIN)/python benchmarks/plot.py build/measured docs/speed.svg
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

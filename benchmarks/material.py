@@ -72,7 +72,7 @@ def write_clip(path: Path, size: tuple[int, int], seconds: float, seed: int) -> 
 
 def write_picture(path: Path) -> None:
     """A single picture of the same kind."""
-    cv2.imwrite(str(path), next(draw_frames((640, 360), 1, seed=9)))
+    cv2.imwrite(str(path), next(draw_frames((640, 360), 1, seed=5)))
 
 
 def join_to_itself(source: Path, target: Path, times: int) -> None:

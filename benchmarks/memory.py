@@ -1,4 +1,4 @@
-"""(f) Peak memory over a video's length: guardian, all its processes together.
+"""(f) Peak memory over the length of a 1080p video: guardian, all its processes together.
 
     python benchmarks/memory.py [--minutes 2 5 10 20] [--json FILE]
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, nargs="+", default=[2, 5, 10, 20])
     parser.add_argument("--every", default="1.0")
     wanted = parser.parse_args()
-    model, size, lengths_s = "ViT-B-32", (640, 360), [60 * one for one in wanted.minutes]
+    model, size, lengths_s = "ViT-B-32", (1920, 1080), [60 * one for one in wanted.minutes]
     if wanted.quick:
         model, size, lengths_s = "ViT-S-32-alt", (160, 90), [4, 8]
     weights = str(material.checkpoint(model))
@@ -33,12 +33,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         options = ["--json", "--offline", "--fail-on", "never", "--model", model]
         options += ["--pretrained", weights, "--every", wanted.every]
-        first = str(material.long_video(lengths_s[0], size, piece=min(10, lengths_s[0])))
+        first = str(material.long_video(lengths_s[0], size, piece=min(20, lengths_s[0])))
         watch(guardian("scan", first, *options), {"HOME": home})
         loop = [sys.executable, str(LOOP), weights, first, "--model", model]
         peaks[f"README loop, {lengths_s[0]} s"] = watch(loop).peak_mb
         for seconds in lengths_s:
-            video = material.long_video(seconds, size, piece=min(10, seconds))
+            video = material.long_video(seconds, size, piece=min(20, seconds))
             usage = watch(guardian("scan", video, *options), {"HOME": home})
             if usage.code:
                 raise SystemExit(f"guardian ended with {usage.code}")

@@ -1,6 +1,6 @@
 """(b) A folder of short clips: guardian against the README's loop with the model loaded once.
 
-    python benchmarks/scan_folder.py [--clips 200] [--rounds 3] [--json FILE]
+    python benchmarks/scan_folder.py [--clips 200] [--rounds 5] [--json FILE]
 
 guardian scores more of each clip than the loop does: its last frame too, and two views of a 16:9
 frame instead of its centre. The table shows views a second beside the seconds.
@@ -24,7 +24,7 @@ VIEWS = 2
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "", rounds=3)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--clips", type=int, default=200)
     wanted = parser.parse_args()
     count, model, size = wanted.clips, "ViT-B-32", (640, 360)

@@ -1,6 +1,6 @@
 """(a) One long 1080p video from a cold start: guardian against the loop of open_clip's README.
 
-    python benchmarks/scan_long.py [--seconds 120] [--rounds 3] [--json FILE]
+    python benchmarks/scan_long.py [--seconds 120] [--rounds 5] [--json FILE]
 
 In the same rounds: guardian's decoding alone, the model alone on as many views, and guardian's
 start-up (a scan of one picture). Says how busy each stage was and what the model leaves as a bound.
@@ -73,7 +73,7 @@ class LongScan:
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "", rounds=3)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--seconds", type=int, default=120)
     wanted = parser.parse_args()
     size, seconds, model = (1920, 1080), wanted.seconds, "ViT-B-32"

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from benchmarks import plot
 
 from tests.conftest import REPOSITORY
 
@@ -41,3 +42,9 @@ def test_it_runs(script: str, tmp_path: Path) -> None:
     numbers = json.loads(numbers_file.read_text(encoding="utf-8"))
     assert numbers["machine"]["cores"] >= 1
     assert all(ratio > 0 for ratio in numbers["ratios"].values())
+    if script in plot.SCRIPTS:
+        picture = tmp_path / "plot.svg"
+        panel = plot.panel_of(script, numbers)
+        assert set(panel.own) & set(panel.bars)
+        plot.draw([panel], numbers["machine"], picture)
+        assert picture.stat().st_size > 5_000
