@@ -292,8 +292,7 @@ def _rollback_target(endpoint: Endpoint, goal: RollbackGoal, old: Roles, *, live
 
 def _not_deployed(goal: RollbackGoal, version: str) -> UsageError:
     return UsageError(
-        f"version {version} of {goal.model} is not deployed any more: a rollback makes no new "
-        "deployment",
+        f"version {version} of {goal.model} is not deployed: a rollback makes no new deployment",
         hint=f"guardian deploy {goal.model} --version {version} --promote",
     )
 

@@ -43,7 +43,13 @@ def test_a_plain_transformer_sees_the_same(options: dict[str, object], dtype: to
 
 @pytest.mark.parametrize(
     "options",
-    [{"pool_type": "avg"}, {"attentional_pool": True}, {"qk_norm": True}, {"layers": [1, 1, 1, 1]}],
+    [
+        {"pool_type": "avg"},
+        {"image_size": 50},
+        {"attentional_pool": True},
+        {"qk_norm": True},
+        {"layers": [1, 1, 1, 1]},
+    ],
     ids=str,
 )
 def test_other_towers_are_left_alone(options: dict[str, object]) -> None:

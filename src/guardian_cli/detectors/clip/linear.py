@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def linear_of(weight: Tensor, bias: Tensor, *, gelu: bool = False) -> Callable[[Tensor], Tensor]:
+def linear_of(
+    weight: Tensor, bias: Tensor | None, *, gelu: bool = False
+) -> Callable[[Tensor], Tensor]:
     """What maps (..., K) to (..., N) by a weight (N, K) and a bias (N), then GELU if wanted."""
     kernels = _kernels_for(weight)
     if kernels is None:
@@ -41,7 +43,7 @@ def _kernels_for(weight: Tensor) -> Any:
     return kernels if there and all(hasattr(kernels, name) for name in needed) else None
 
 
-def _plain(rows: Tensor, weight: Tensor, bias: Tensor, *, gelu: bool) -> Tensor:
+def _plain(rows: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool) -> Tensor:
     import torch
 
     mapped = torch.nn.functional.linear(rows, weight, bias)

@@ -2,7 +2,8 @@
 
 CLIP's features are read from the first token alone: in the last block the other tokens matter as
 keys and values only; their queries, projections and MLP are 7% of a ViT-B-32's arithmetic. The
-linear layers are laid out once (see `linear`), and attention is one call.
+linear layers are laid out once (see `linear`), cutting into patches is one of them, and attention
+is one call.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ def is_plain(visual: Any) -> bool:
         and visual.pool_type == "tok"
         and not visual.output_tokens
         and visual.transformer.batch_first
+        and visual.conv1.bias is None
+        and not any(
+            side % patch for side, patch in zip(visual.image_size, visual.patch_size, strict=True)
+        )
         and all(map(_is_plain_block, visual.transformer.resblocks))
     )
 
@@ -107,18 +112,36 @@ class PlainVit:
     def __init__(self, visual: Any, device: str, dtype: Any) -> None:
         """Copy all of it to a device, as numbers of `dtype`."""
         self._blocks = [_Block.of(one, device, dtype) for one in visual.transformer.resblocks]
-        visual.transformer = None
+        width = visual.conv1.out_channels
+        filters = visual.conv1.weight.detach().to(device, dtype, copy=True)
+        self._patch_px: tuple[int, int] = visual.patch_size
+        self._embed_patches = linear_of(filters.view(width, -1), None)
+        visual.transformer = visual.conv1 = None
         self._ends = settle(visual, device, dtype)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Features (N, D) of pictures (N, 3, H, W), both in the model's own numbers."""
-        tokens = self._ends._embeds(pictures)  # noqa: SLF001 - the steps of its own `forward`
+        tokens = self._embed(pictures)
         *blocks, last = self._blocks
         for block in blocks:
             tokens = block(tokens)
+        # The step of its own `forward`.
         pooled, _ = self._ends._pool(last(tokens, only_first=True))  # noqa: SLF001
         features: Tensor = pooled if self._ends.proj is None else pooled @ self._ends.proj
         return features
+
+    def _embed(self, pictures: Tensor) -> Tensor:
+        """Tokens (N, T, C): the class token, then a token for each patch, row by row."""
+        import torch
+
+        count, channels, height, width = pictures.shape
+        high, wide = self._patch_px
+        grid = pictures.view(count, channels, height // high, high, width // wide, wide)
+        patches = grid.permute(0, 2, 4, 1, 3, 5).reshape(count, -1, channels * high * wide)
+        first = self._ends.class_embedding.expand(count, 1, -1)
+        tokens = torch.cat([first, self._embed_patches(patches)], dim=1)
+        embedded: Tensor = self._ends.ln_pre(tokens + self._ends.positional_embedding)
+        return embedded
 
 
 def _is_gelu(layer: Any) -> bool:
