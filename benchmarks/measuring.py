@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+DECODING, MAIN = "decoding", "main process"
 _DECODER = "guardian_cli.media.worker"
 
 
@@ -64,14 +65,38 @@ def _look(pid: int, usage: Usage, ended: threading.Event) -> None:
         for one in (pid, *_children(pid)):
             found = _stat(one)
             if found is not None:
-                stage = "decoding" if _DECODER in found[0] else "main process"
-                spent[one] = (stage, found[1])
+                before = spent[one][0] if one in spent else MAIN
+                spent[one] = (stage_of(found[0], before), found[1])
                 total_mb += found[2]
         usage.peak_mb = max(usage.peak_mb, total_mb)
     by_stage: dict[str, float] = defaultdict(float)
     for stage, seconds in spent.values():
         by_stage[stage] += seconds
     usage.cpu_s = dict(by_stage)
+
+
+def stage_of(command: str, before: str) -> str:
+    """The stage a process belongs to; one that has ended has no command line, and stays there.
+
+    The last command line counts, not the first: until its exec a child has its parent's.
+    """
+    if not command:
+        return before
+    return DECODING if _DECODER in command else MAIN
+
+
+def busy_cores(usage: Usage) -> dict[str, float]:
+    """How many cores each stage kept busy over the whole run."""
+    return {stage: cpu_s / usage.wall_s for stage, cpu_s in sorted(usage.cpu_s.items())}
+
+
+def busy_line(usage: Usage) -> str:
+    """The same in words, with the sum out of all cores."""
+    busy = busy_cores(usage)
+    names = {MAIN: "model and main process"}
+    stages = ", ".join(f"{names.get(stage, stage)} {cores:.2f}" for stage, cores in busy.items())
+    have = len(os.sched_getaffinity(0))
+    return f"cores busy in guardian's scan: {stages}; {sum(busy.values()):.2f} of {have}"
 
 
 def _children(pid: int) -> list[int]:

@@ -17,7 +17,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import material
-from benchmarks.measuring import Usage, arguments, guardian, in_turns, ratio, save, show, watch
+from benchmarks.measuring import (
+    Usage,
+    arguments,
+    busy_cores,
+    busy_line,
+    guardian,
+    in_turns,
+    ratio,
+    save,
+    show,
+    watch,
+)
 
 LOOP = Path(__file__).resolve().parent / "readme_loop.py"
 VIEWS = 2
@@ -69,12 +80,12 @@ def report(last: dict[str, Usage], taken: dict[str, list[float]], file: Path | N
     ]
     heads = ["", "median s", "views", "views/s", "processor s"]
     show(f"{len(scans)} clips", rows, heads)
-    busy = {stage: cpu / last["guardian"].wall_s for stage, cpu in last["guardian"].cpu_s.items()}
-    print("busy in guardian's scan, cores: " + ", ".join(f"{k} {v:.2f}" for k, v in busy.items()))
+    print(busy_line(last["guardian"]))
     by_time = ratio(taken, "README loop", "guardian")
     more = scored["guardian"] / scored["README loop"]
     ratios = {"README loop / guardian": by_time, "the same a view": by_time * more}
     show("ratios, medians over rounds", [[k, v] for k, v in ratios.items()], ["", "ratio"])
+    busy = busy_cores(last["guardian"])
     save(file, {"seconds": taken, "views": scored, "busy_cores": busy, "ratios": ratios})
 
 

@@ -20,13 +20,15 @@ from benchmarks import material
 from benchmarks.measuring import (
     Usage,
     arguments,
+    busy_cores,
+    busy_line,
     guardian,
     in_turns,
     ratio,
     save,
     show,
     watch,
-)  # fmt: skip
+)
 
 HERE = Path(__file__).resolve().parent
 
@@ -108,13 +110,13 @@ def report(scan: LongScan, taken: dict[str, list[float]], file: Path | None) -> 
         rows.append([name, seconds, by_stage, round(usage.peak_mb)])
     show(f"one video, {scan.video.name}", rows, ["", "median s", "processor s", "peak MB"])
     last = scan.usage["guardian"][-1]
-    busy = {stage: cpu / last.wall_s for stage, cpu in last.cpu_s.items()}
-    print("busy in guardian's scan, cores: " + ", ".join(f"{k} {v:.2f}" for k, v in busy.items()))
+    print(busy_line(last))
     ratios = {
         "README loop / guardian": ratio(taken, "README loop", "guardian"),
         "guardian / (max(decoding, model) + start-up)": ratio(taken, "guardian", "bound"),
     }
     show("ratios, medians over rounds", [[k, v] for k, v in ratios.items()], ["", "ratio"])
+    busy = busy_cores(last)
     save(file, {"seconds": taken, "medians": medians, "busy_cores": busy, "ratios": ratios})
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from guardian_cli.detectors.base import Answer, DetectorInfo
+from guardian_cli.media.frames import DecodeTally, MediaFacts
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from guardian_cli.media.frames import DecodeSettings, Frame, Window
 
     Image = NDArray[np.uint8]
 
@@ -81,3 +84,46 @@ class RoughDetector(FakeDetector):
         if self.exact_failure is not None:
             return Answer([{} for _ in images], self.exact_failure)
         return super().score(images)
+
+
+@dataclass
+class FakeDecoder:
+    """Every source is the same: `frames`, `again` at a second look; tells when `frames` end."""
+
+    frames: Sequence[Frame] = ()
+    again: Sequence[Frame] = ()
+    kind: Literal["video", "image"] = "video"
+    on_end: Callable[[], None] = lambda: None
+    closed: bool = False
+
+    def open(self, location: str, settings: DecodeSettings) -> FakeDecoding:
+        return FakeDecoding(self, settings)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeDecoding:
+    """One source of a FakeDecoder."""
+
+    decoder: FakeDecoder
+    settings: DecodeSettings
+    facts: MediaFacts | None = None
+    closed: bool = False
+
+    @property
+    def tally(self) -> DecodeTally:
+        count = len(self.decoder.frames)
+        return DecodeTally(float(count), "full", count, count, 1.0, True, 0, True)
+
+    def frames(self) -> Iterator[Frame]:
+        self.facts = MediaFacts(self.decoder.kind, 8, 8, self.tally.duration_s, "fake", 0)
+        yield from self.decoder.frames
+        self.decoder.on_end()
+
+    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+        yield from self.decoder.again
+
+    def close(self) -> None:
+        self.closed = True

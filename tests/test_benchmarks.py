@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from benchmarks import plot
+from benchmarks.measuring import DECODING, MAIN, Usage, busy_line, stage_of
 
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+DECODER = "python\0-P\0-m\0guardian_cli.media.worker\0"
 SCRIPTS = ("scan_long", "scan_folder", "scan_cold", "model_alone", "decoding_alone", "memory")
 
 
@@ -48,3 +50,29 @@ def test_it_runs(script: str, tmp_path: Path) -> None:
         assert set(panel.own) & set(panel.bars)
         plot.draw([panel], numbers["machine"], picture)
         assert picture.stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("command", "before", "stage"),
+    [
+        (DECODER, MAIN, DECODING),
+        ("python\0-m\0guardian_cli\0scan\0", MAIN, MAIN),
+        ("", DECODING, DECODING),
+        ("", MAIN, MAIN),
+    ],
+    ids=[
+        "a decoder, just after its exec",
+        "the scan",
+        "a decoder that has ended",
+        "a scan that has",
+    ],
+)
+def test_a_process_belongs_to_a_stage_to_its_very_end(
+    command: str, before: str, stage: str
+) -> None:
+    assert stage_of(command, before) == stage
+
+
+def test_stages_are_told_in_cores_out_of_all() -> None:
+    line = busy_line(Usage(wall_s=10.0, cpu_s={MAIN: 15.0, DECODING: 2.5}))
+    assert "decoding 0.25, model and main process 1.50; 1.75 of " in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 
 from guardian_cli.config import load_settings
 from guardian_cli.detectors.panel import Panel
-from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.media.sources import Source
+from guardian_cli.scanning.crew import Crew
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.progress import SilentProgress
 from guardian_cli.scanning.scorer import Scorer
@@ -50,10 +51,10 @@ def scan(path: Path) -> tuple[int, int]:
     before = children()
     panel = Panel([FakeDetector()])
     config = load_settings(environ={}, folder=path.parent).config
-    with Scorer(panel.detectors) as scorer, Decoder() as decoder:
+    with Scorer(panel.detectors) as scorer, closing(Crew(1)) as crew, crew.place() as place:
         settings = DecodeSettings(short_side_px=64)
         tools = ScanTools(config, panel, scorer, settings, SilentProgress(1), lambda *_: path)
-        result = scan_source(Source("file", str(path), path.name), tools, decoder)
+        result = scan_source(Source("file", str(path), path.name), tools, place)
         (worker,) = children() - before
         assert result.coverage is not None
         assert result.coverage.complete, result.reasons

@@ -92,7 +92,7 @@ def scan(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, metavar="N", help="Sources side by side. [default: cores]"
+            "--workers", min=1, metavar="N", help="Sources decoded side by side. [default: cores]"
         ),
     ] = None,
     resume: Annotated[

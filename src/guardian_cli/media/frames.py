@@ -123,3 +123,13 @@ class Decoding(Protocol):
 
     def close(self) -> None:
         """Give the worker back; idempotent."""
+
+
+class Opener(Protocol):
+    """Opens one source after another; `close` ends it, from any thread."""
+
+    def open(self, location: str, settings: DecodeSettings) -> Decoding:
+        """Return a source to be decoded; nothing happens yet."""
+
+    def close(self) -> None:
+        """Free what is held; idempotent."""

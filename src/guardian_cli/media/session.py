@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from guardian_cli.errors import SourceError
@@ -175,9 +176,8 @@ class Session:
 
     def _file_options(self, file: LocalFile) -> ReaderOptions:
         entries = [("protocol_whitelist", "file")]
-        libav = av.load()
-        if libav is not None:
-            entries.append(("format_whitelist", ",".join(libav.formats())))
+        if formats := _formats():
+            entries.append(("format_whitelist", formats))
         return ReaderOptions(f"file:{file.path}", tuple(entries), self._settings.threads)
 
     def _stream_options(self) -> ReaderOptions:
@@ -189,6 +189,13 @@ class Session:
         )
         url = self._location
         return ReaderOptions(url, entries, self._settings.threads, open_timeout_s=CONNECT_S)
+
+
+@cache
+def _formats() -> str:
+    """Names of the demuxers that are let in; empty where FFmpeg's libraries are of no use."""
+    libav = av.load()
+    return "" if libav is None else ",".join(libav.formats())
 
 
 def _still_kind(kind: Sniffed) -> Sniffed:

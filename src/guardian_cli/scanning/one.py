@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from guardian_cli.config import Config
     from guardian_cli.detectors.panel import Panel
-    from guardian_cli.media.decoder import Decoder
     from guardian_cli.media.frames import DecodeSettings, Decoding, Frame
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.crew import Place
     from guardian_cli.scanning.progress import Progress
     from guardian_cli.scanning.scorer import Scorer
     from guardian_cli.verdict.timeline import Sample
@@ -88,7 +88,7 @@ class _Scan:
 
     source: Source
     tools: ScanTools
-    decoder: Decoder
+    place: Place
     watch: _Stopwatch = field(default_factory=_Stopwatch)
     sha256: str | None = None
     decoding: Decoding | None = None
@@ -116,11 +116,16 @@ class _Scan:
     def scan(self, location: str) -> ScanResult:
         if self.source.kind == "stream" and self.tools.offline:
             raise SourceError("not opened: --offline touches no network", kind="offline")
-        self.decoding = self.decoder.open(location, self.tools.decoding)
+        self.decoding = self.place.decoder.open(location, self.tools.decoding)
         self.collector = SampleCollector(self.tools.scorer, self.tools.fusing, self.note_progress)
-        first = self.watch.collected(self.collector, self.decoding.frames())
+        first = self.watch.collected(self.collector, self.handed_in(self.decoding.frames()))
         second = self.look_again(first)
         return self.result(first, second)
+
+    def handed_in(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Let the next source be decoded once these frames have ended; a video may go on later."""
+        yield from frames
+        self.place.pause(for_good=self.kind == "image")
 
     def note_progress(self, time_s: float) -> None:
         decoding = self.decoding
@@ -137,8 +142,9 @@ class _Scan:
         if not windows:
             return []
         step_s = self.tools.decoding.every_s / LOOK_FACTOR
+        self.place.resume()
         try:
-            again = decoding.look_again(windows, step_s)
+            again = self.handed_in(decoding.look_again(windows, step_s))
             return self.watch.collected(collector, frames_not_in(first, again))
         except SourceError:
             # What could not be looked at again stays unconfirmed, which counts for review.
@@ -220,9 +226,9 @@ class _Scan:
         return tuple(sorted([*present, *absent], key=lambda one: REPORTED.index(one.name)))
 
 
-def scan_source(source: Source, tools: ScanTools, decoder: Decoder) -> ScanResult:
+def scan_source(source: Source, tools: ScanTools, place: Place) -> ScanResult:
     """Scan one source; what is wrong with it becomes a result, never an exception."""
-    scan = _Scan(source, tools, decoder)
+    scan = _Scan(source, tools, place)
     try:
         return scan.run()
     except SourceError as error:

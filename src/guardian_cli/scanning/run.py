@@ -19,11 +19,11 @@ from guardian_cli.detectors.panel import (
     expected_short_side_px,
 )
 from guardian_cli.errors import UsageError
-from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.fetching import fetch_url
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.media.sources import expand_sources
 from guardian_cli.scanning.batch import Batch
+from guardian_cli.scanning.crew import SOURCES_MORE, Crew
 from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.outlet import Outlet
@@ -180,8 +180,9 @@ class _Shift:
         self._progress = make_progress(len(sources), console)
         decoding = _decode_settings(request, settings, workers, side_px)
         tools = _tools(request, settings, self._panel, self._scorer, self._progress, decoding, stop)
-        crew = _Crew(tools)
-        self._batch = Batch(sources, crew.make_work, workers)
+        crew = Crew(workers)
+        threads = min(workers + SOURCES_MORE, len(sources))
+        self._batch = Batch(sources, lambda: _work(tools, crew), threads)
         self._stack = ExitStack()
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
         self._stack.callback(self._batch.join, LONGEST_GOODBYE_S)
@@ -252,24 +253,12 @@ def _tools(
     )
 
 
-class _Crew:
-    """One decoder for each worker thread; `close` ends them all, from any thread."""
+def _work(tools: ScanTools, crew: Crew) -> Callable[[Source], ScanResult]:
+    def work(source: Source) -> ScanResult:
+        with crew.place() as place:
+            return scan_source(source, tools, place)
 
-    def __init__(self, tools: ScanTools) -> None:
-        self._tools = tools
-        self._decoders: list[Decoder] = []
-        self._lock = threading.Lock()
-
-    def make_work(self) -> Callable[[Source], ScanResult]:
-        decoder = Decoder()
-        with self._lock:
-            self._decoders.append(decoder)
-        return lambda source: scan_source(source, self._tools, decoder)
-
-    def close(self) -> None:
-        with self._lock:
-            for decoder in self._decoders:
-                decoder.close()
+    return work
 
 
 def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Console) -> None:

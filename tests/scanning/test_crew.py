@@ -1,0 +1,175 @@
+"""Turns to decode: given on while scores are awaited, never more than there are workers."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pytest
+
+from guardian_cli.config import load_settings
+from guardian_cli.detectors.panel import Panel
+from guardian_cli.media.frames import DecodeSettings, Frame
+from guardian_cli.media.sources import Source
+from guardian_cli.scanning.crew import DECODERS_MORE, Crew
+from guardian_cli.scanning.one import ScanTools, scan_source
+from guardian_cli.scanning.progress import SilentProgress
+from guardian_cli.scanning.scorer import Scorer, ScoringStopped
+from tests.fakes import FakeDecoder, FakeDetector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from guardian_cli.reports.result import ScanResult
+
+LONG_S = 30.0
+SHORT_S = 0.1
+
+
+class Makers:
+    """Makes decoders and remembers them."""
+
+    def __init__(self, new: Callable[[], FakeDecoder] = FakeDecoder) -> None:
+        self.new = new
+        self.made: list[FakeDecoder] = []
+
+    def __call__(self) -> FakeDecoder:
+        self.made.append(self.new())
+        return self.made[-1]
+
+
+def comes(crew: Crew, stack: ExitStack) -> threading.Event:
+    """An event that is set when a thread has got a place, which it keeps until the stack's end."""
+    came, goes = threading.Event(), threading.Event()
+
+    def take() -> None:
+        with crew.place():
+            came.set()
+            goes.wait(LONG_S)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    stack.callback(thread.join, LONG_S)
+    stack.callback(goes.set)
+    return came
+
+
+def test_no_more_sources_are_decoded_than_there_are_workers() -> None:
+    crew = Crew(1, Makers())
+    with ExitStack() as stack, crew.place() as place:
+        came = comes(crew, stack)
+        assert not came.wait(SHORT_S)
+        place.pause(for_good=False)
+        assert came.wait(LONG_S)
+
+
+def test_a_second_look_waits_for_its_turn_and_has_the_same_decoder() -> None:
+    crew = Crew(1, Makers())
+    resumed = threading.Event()
+    with crew.place() as first:
+        first.pause(for_good=False)
+        with crew.place() as second:
+            assert second.decoder is not first.decoder
+
+            def resume() -> None:
+                first.resume()
+                resumed.set()
+
+            thread = threading.Thread(target=resume)
+            thread.start()
+            assert not resumed.wait(SHORT_S)
+        assert resumed.wait(LONG_S)
+        thread.join(LONG_S)
+
+
+def test_who_needs_no_second_look_leaves_the_decoder_to_the_next() -> None:
+    makers = Makers()
+    crew = Crew(1, makers)
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(crew.place()).pause(for_good=True)
+    assert len(makers.made) == 1
+
+
+def test_the_number_of_decoders_is_bounded() -> None:
+    makers = Makers()
+    crew = Crew(2, makers)
+    with ExitStack() as last, ExitStack() as stack:
+        for _ in range(2 + DECODERS_MORE):
+            stack.enter_context(crew.place()).pause(for_good=False)
+        came = comes(crew, last)
+        assert not came.wait(SHORT_S)
+        stack.close()
+        assert came.wait(LONG_S)
+    assert len(makers.made) == 2 + DECODERS_MORE
+
+
+def test_closing_ends_decoders_and_frees_who_waits() -> None:
+    makers = Makers()
+    crew = Crew(1, makers)
+
+    def take() -> None:
+        with crew.place():
+            pass
+
+    with ThreadPoolExecutor(1) as pool, crew.place() as place:
+        waiting = pool.submit(take)
+        crew.close()
+        with pytest.raises(ScoringStopped):
+            waiting.result(LONG_S)
+        place.pause(for_good=False)
+        with pytest.raises(ScoringStopped):
+            place.resume()
+    assert [decoder.closed for decoder in makers.made] == [True]
+
+
+def picture(level: int) -> np.ndarray:
+    return np.full((8, 8, 3), level, np.uint8)
+
+
+HOT_ONCE = [Frame(float(at), picture(255 if at == 2 else at)) for at in range(5)]
+
+
+class Scene:
+    """One worker, and a detector that holds back its scores until `gate` is set."""
+
+    def __init__(self, folder: Path, kind: Literal["video", "image"]) -> None:
+        self.ended, self.gate = threading.Semaphore(0), threading.Event()
+        again = [Frame(1.5, picture(0)), Frame(2.5, picture(0))]
+        self.makers = Makers(lambda: FakeDecoder(HOT_ONCE, again, kind, self.ended.release))
+        self.crew = Crew(1, self.makers)
+        self.panel = Panel([FakeDetector(gate=self.gate)])
+        self.scorer = Scorer(self.panel.detectors)
+        self.tools = ScanTools(
+            load_settings(environ={}, folder=folder).config,
+            self.panel,
+            self.scorer,
+            DecodeSettings(short_side_px=8),
+            SilentProgress(2),
+            lambda *_: folder,
+        )
+
+    def scan(self, name: str) -> ScanResult:
+        with self.crew.place() as place:
+            return scan_source(Source("file", name, name), self.tools, place)
+
+
+@pytest.mark.parametrize(("kind", "scored", "decoders"), [("video", 7, 2), ("image", 5, 1)])
+def test_the_next_source_is_decoded_while_scores_are_awaited(
+    tmp_path: Path, kind: Literal["video", "image"], scored: int, decoders: int
+) -> None:
+    scene = Scene(tmp_path, kind)
+    with scene.scorer, ThreadPoolExecutor(2) as pool:
+        scans = [pool.submit(scene.scan, name) for name in ("one", "two")]
+        assert all(scene.ended.acquire(timeout=LONG_S) for _ in scans)
+        assert not any(scan.done() for scan in scans)
+        scene.gate.set()
+        results = [scan.result(LONG_S) for scan in scans]
+    for result in results:
+        assert result.coverage is not None
+        assert result.coverage.frames_scored == scored
+    assert len(scene.makers.made) == decoders
