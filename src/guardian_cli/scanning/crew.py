@@ -67,8 +67,9 @@ class Crew:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            for decoder in self._decoders:
-                decoder.close()
+        # Not under the lock: who gives back a decoder must not wait for others to end.
+        for decoder in self._decoders:
+            decoder.close()
 
     def _begin(self) -> Opener:
         with self._changed:
