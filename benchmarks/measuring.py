@@ -38,7 +38,7 @@ class Usage:
 
 
 def watch(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Usage:
-    """Run a command to its end and look at it 50 times a second; stages are its processes."""
+    """Run a command to its end and look at it ten times a second; stages are its processes."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -60,7 +60,7 @@ def watch(command: Sequence[str], environ: Mapping[str, str] | None = None) -> U
 
 def _look(pid: int, usage: Usage, ended: threading.Event) -> None:
     spent: dict[int, tuple[str, float]] = {}
-    while not ended.wait(0.02):
+    while not ended.wait(0.1):
         total_mb = 0.0
         for one in (pid, *_children(pid)):
             found = _stat(one)
