@@ -12,7 +12,7 @@ from guardian_cli.detectors.base import DetectorInfo
 from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.scorer import FRAMES_UNDER_WAY, Scorer, ScoringStopped
 from guardian_cli.verdict.category import Limits
-from tests.fakes import FakeDetector, RoughDetector
+from tests.fakes import FakeDetector, RoughDetector, brightness
 
 
 def picture(value: int) -> np.ndarray:
@@ -144,6 +144,24 @@ def test_what_cannot_be_scored_exactly_is_not_scored() -> None:
     assert (near.scores[0], near.failures) == ({}, {0: "the weights are gone"})
     assert far.failures == {}
     assert far.scores[0]
+
+
+def test_stopping_frees_a_frame_that_was_to_be_scored_again() -> None:
+    asked, gate = threading.Event(), threading.Event()
+
+    def hold(image: np.ndarray) -> float:
+        asked.set()
+        gate.wait(timeout=30)
+        return brightness(image)
+
+    scorer = Scorer([RoughDetector(function=hold)], FUSING)
+    ticket = scorer.submit(close_to(0.49))
+    assert asked.wait(timeout=30)
+    scorer.stop()
+    gate.set()
+    assert ticket.done.wait(timeout=30)
+    with pytest.raises(ScoringStopped):
+        ticket.wait()
 
 
 def test_frames_scored_again_are_bounded_as_all_others_are() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -25,6 +24,7 @@ from guardian_cli.media.sources import expand_sources
 from guardian_cli.scanning.batch import Batch
 from guardian_cli.scanning.crew import SOURCES_MORE, Crew
 from guardian_cli.scanning.fusing import Fusing
+from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.outlet import Outlet
 from guardian_cli.scanning.progress import make_progress
@@ -32,7 +32,7 @@ from guardian_cli.scanning.scorer import Scorer
 from guardian_cli.verdict.policy import exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.config import Settings
@@ -84,9 +84,10 @@ def run_scan(request: ScanRequest, console: Console) -> int:
     _check(request, sources)
     for warning in settings.warnings:
         console.warn(warning)
-    with _terminated_like_interrupted(), Outlet(request.output, console, request.resume) as outlet:
+    interruption = Interruption()
+    with interruption.watched(), Outlet(request.output, console, request.resume) as outlet:
         waiting = outlet.not_yet_held(sources)
-        _scan_all(request, settings, waiting, outlet, console)
+        _scan_all(request, settings, waiting, outlet, console, interruption)
         return exit_code(outlet.finish(), request.fail_on)
 
 
@@ -111,6 +112,7 @@ def _scan_all(
     sources: Sequence[Source],
     outlet: Outlet,
     console: Console,
+    interruption: Interruption,
 ) -> None:
     if not sources:
         return
@@ -123,11 +125,11 @@ def _scan_all(
             # The first frames are decoded while the model loads.
             panel = panel or _panel(settings, options, console)
             if panel.short_side_px == side_px:
-                shift.run(panel, outlet)
+                shift.run(panel, outlet, interruption)
                 return
     panel = panel or _panel(settings, options, console)
     with _Shift(request, settings, sources, console, panel.short_side_px) as shift:
-        shift.run(panel, outlet)
+        shift.run(panel, outlet, interruption)
 
 
 def _no_panel_needed(request: ScanRequest, sources: Sequence[Source]) -> Panel | None:
@@ -198,8 +200,9 @@ class _Shift:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, panel: Panel, outlet: Outlet) -> None:
+    def run(self, panel: Panel, outlet: Outlet, interruption: Interruption) -> None:
         """Let the panel score what waits and what comes, and put out every result."""
+        interruption.check()
         self._panel.detectors += panel.detectors
         self._panel.absent += panel.absent
         self._scorer.start(panel.detectors)
@@ -272,20 +275,3 @@ def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Cons
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM clean up as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -185,6 +185,11 @@ class Scorer:
         if not rough or self._is_decided(ticket):
             self._finish(ticket)
             return
+        if self._stopped.is_set():
+            # The threads are told to end already: nobody would take it from a queue.
+            ticket.crash = ScoringStopped()
+            self._finish(ticket)
+            return
         ticket.exactly, ticket.waiting = True, len(rough)
         for index in rough:
             self._queues[index].put(ticket)

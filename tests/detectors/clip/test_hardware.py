@@ -8,6 +8,7 @@ import torch
 from guardian_cli.detectors.clip.hardware import (
     choose_device,
     choose_precision,
+    name_hardware,
     processor_features,
 )
 from guardian_cli.errors import UsageError
@@ -59,3 +60,11 @@ def test_features_are_read_from_the_first_processor(tmp_path: Path) -> None:
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu amx_bf16 avx\n\nflags : other\n")
     assert processor_features(cpuinfo) == {"fpu", "amx_bf16", "avx"}
     assert processor_features(tmp_path / "none") == frozenset()
+
+
+def test_machines_with_other_processors_have_other_names() -> None:
+    few, more = name_hardware("cpu", {"avx512f"}), name_hardware("cpu", {"avx512f", "amx_bf16"})
+    assert few != more
+    assert few == name_hardware("cpu", {"avx512f"})
+    assert few != name_hardware("mps", {"avx512f"})
+    assert name_hardware("cpu") == name_hardware("cpu", processor_features())

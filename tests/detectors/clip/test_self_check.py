@@ -81,19 +81,24 @@ def test_auto_asks_for_every_category_to_be_precise() -> None:
 
 def test_it_is_measured_once(tmp_path: Path) -> None:
     file, taken = tmp_path / "precision" / "one.json", iter([{"nsfw": 0.5}, {"nsfw": math.inf}])
-    assert remembered(file, lambda: next(taken)) == {"nsfw": 0.5}
-    assert remembered(file, lambda: next(taken)) == {"nsfw": 0.5}
-    assert remembered(None, lambda: next(taken)) == {"nsfw": math.inf}
+    assert remembered(file, ["nsfw"], lambda: next(taken)) == {"nsfw": 0.5}
+    assert remembered(file, ["nsfw"], lambda: next(taken)) == {"nsfw": 0.5}
+    assert remembered(None, ["nsfw"], lambda: next(taken)) == {"nsfw": math.inf}
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"nsfw": "0"}', b'{"nsfw": -1.0}', b'{"nsfw": NaN}'], ids=str
+    "content",
+    [
+        *(b"", b"{", b"[]", b"[" * 100_000, b"\xff", b"{}", b'{"nsfw": "0"}', b'{"nsfw": -1.0}'),
+        *(b'{"nsfw": NaN}', b'{"gore": 0.5}', b'{"nsfw": 0.5, "gore": 0.5}', b'{"nsfw": [0.5]}'),
+    ],
+    ids=lambda content: repr(content[:30]),
 )
 def test_a_damaged_note_is_measured_again(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "one.json"
     file.write_bytes(content)
-    assert remembered(file, lambda: {"nsfw": 0.25}) == {"nsfw": 0.25}
-    assert remembered(file, lambda: {"nsfw": 0.75}) == {"nsfw": 0.25}
+    assert remembered(file, ["nsfw"], lambda: {"nsfw": 0.25}) == {"nsfw": 0.25}
+    assert remembered(file, ["nsfw"], lambda: {"nsfw": 0.75}) == {"nsfw": 0.25}
 
 
 def test_other_prompts_devices_and_numbers_are_measured_anew() -> None:

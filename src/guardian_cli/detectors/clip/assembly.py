@@ -97,7 +97,8 @@ def load_clip(
     if tower.precision == "fp32":
         return ClipDetector(weights.label, tower, texts, scale)
     note = _note(cache, check_key(key, texts, device, tower.precision))
-    errors = allowed_errors(remembered(note, lambda: measure(load_exact(), tower, texts, scale)))
+    measured = remembered(note, texts, lambda: measure(load_exact(), tower, texts, scale))
+    errors = allowed_errors(measured)
     if precision == "auto" and not is_precise(errors):
         return ClipDetector(weights.label, load_exact(), texts, scale)
     return ClipDetector(
@@ -164,7 +165,13 @@ def _load_exact(
     architecture: Architecture, weights: Weights, device: str, state: tuple[int, ...]
 ) -> ImageTower:
     """The image tower in fp32, once more from the file, which must be the one it was."""
+    # Before, so that it costs nothing to find out again for every batch; after, to be sure.
+    _check_unchanged(weights, state)
     tower = build_tower(map_model(architecture, weights), device, "fp32")
+    _check_unchanged(weights, state)
+    return tower
+
+
+def _check_unchanged(weights: Weights, state: tuple[int, ...]) -> None:
     if state_of(weights.path) != state:
         raise MissingError(f"{weights.path} changed while it was in use", hint="run again")
-    return tower

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+# The smallest numbers, and steps down from 1, that a float32 of full precision has.
+LEAST, LEAST_FROM_1 = 2.0**-126, 2.0**-24
+
+
 def score_ensembles(images: Tensor, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
     """Score unit image features (N, D) against unit text features (P, D) and (Q, D): (N,), 0..1."""
     return compare_ensembles(images, positive, negative, scale).sigmoid()
@@ -35,13 +39,17 @@ def compare_ensembles(images: Tensor, positive: Tensor, negative: Tensor, scale:
 
 
 def score_error(score: float, logit_error: float) -> float:
-    """How far a score in 0..1 can be off if the log of its odds is by at most `logit_error`."""
+    """How far a score in 0..1 can be off if the log of its odds is by at most `logit_error`.
+
+    The score is a float32: what reads 0 or 1 was rounded to it, and has odds.
+    """
     if not math.isfinite(logit_error):
         return 1.0
+    some, rest = max(score, LEAST), max(1 - score, LEAST_FROM_1)
     # The odds move by a factor; as a shrinking one it can't overflow.
     shrunk = math.exp(-logit_error)
-    up = score / (score + (1 - score) * shrunk) - score if score else 0.0
-    down = score - score * shrunk / (score * shrunk + 1 - score) if score < 1 else 0.0
+    up = some / (some + rest * shrunk) - score
+    down = score - some * shrunk / (some * shrunk + rest)
     return max(up, down)
 
 

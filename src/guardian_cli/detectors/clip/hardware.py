@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,19 @@ def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
         return frozenset()
     flags = next((line for line in lines if line.startswith("flags")), "")
     return frozenset(flags.partition(":")[2].split())
+
+
+def name_hardware(device: str, features: AbstractSet[str] | None = None) -> list[str]:
+    """What computes on a device: which processor, or which GPU; `features` as above."""
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        return [device, torch.cuda.get_device_name()]
+    return [
+        device,
+        platform.machine(),
+        *sorted(processor_features() if features is None else features),
+    ]
 
 
 def _has_mps() -> bool:

@@ -4,8 +4,8 @@ Numbers with fewer digits err by what the weights, the prompts and the processor
 nobody can say it beforehand. A model is asked for eight drawn pictures in both precisions when it
 is first used, and the largest difference of the log of the odds is remembered. Real pictures were
 seen to err up to 2.7 times as much (111 pictures and frames, two models), so ALLOWANCE times as
-much is allowed for. `auto` takes half precision only where that is MOST_LOGITS at most, 0.05 of a
-score.
+much is allowed for: an estimate, no bound, and a poor one for models that err much. `auto` takes
+half precision only where that is MOST_LOGITS at most, 0.05 of a score.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import math
 from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.clip.ensembles import compare_ensembles
+from guardian_cli.detectors.clip.hardware import name_hardware
 from guardian_cli.detectors.clip.text_cache import put_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -78,9 +79,14 @@ def draw_views(size_px: tuple[int, int]) -> Tensor:
     return pictures.clamp(0, 255).byte()
 
 
-def remembered(file: Path | None, take: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What was measured before, from `file`; else what `take` measures now, kept there."""
-    known = _read(file) if file is not None else None
+def remembered(
+    file: Path | None, categories: Iterable[str], take: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """What was measured before, from `file`; else what `take` measures now, kept there.
+
+    A file that says nothing of one of the `categories`, or of others, is damaged.
+    """
+    known = _read(file, set(categories)) if file is not None else None
     if known is not None:
         return known
     measured = take()
@@ -92,19 +98,23 @@ def remembered(file: Path | None, take: Callable[[], dict[str, float]]) -> dict[
 def check_key(
     model_key: str, texts: Mapping[str, tuple[Tensor, Tensor]], device: str, precision: str
 ) -> str:
-    """A digest of all that the differences depend on; `model_key` has weights and prompts in it."""
+    """A digest of all that the differences depend on; `model_key` has weights and prompts in it.
+
+    The processor counts as well: a home can be shared by machines, and each computes its own way.
+    """
     import torch
 
     categories = [(name, *map(len, sides)) for name, sides in texts.items()]
-    parts = [model_key, categories, device, precision, torch.__version__, PICTURES]
+    parts = [model_key, categories, name_hardware(device), precision, torch.__version__, PICTURES]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _read(file: Path) -> dict[str, float] | None:
+def _read(file: Path, categories: set[str]) -> dict[str, float] | None:
     try:
         known = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    numbers = known.values() if isinstance(known, dict) else [None]
-    sound = all(isinstance(number, float) and number >= 0 for number in numbers)
+    if not isinstance(known, dict) or known.keys() != categories:
+        return None
+    sound = all(isinstance(number, float) and number >= 0 for number in known.values())
     return known if sound else None

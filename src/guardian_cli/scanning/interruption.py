@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM, for a run that neither of them may miss.
+
+Both raise KeyboardInterrupt in the main thread. While PyTorch is imported and a model is loaded,
+some of those are lost: code in there drops whatever error it meets. So it is noted as well, and
+raised again.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Interruption:
+    """Whether somebody wants this to end."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if one came, whatever has become of it."""
+        if self._came:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note what comes meanwhile; at the end nothing that came is lost, nor hidden by an error.
+
+        An interrupt that is ignored, as in a shell's background, stays ignored.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            numbers.append(signal.SIGINT)
+        before = {number: signal.signal(number, self._note) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.check()
+
+    def _note(self, *_: object) -> None:
+        self._came = True
+        raise KeyboardInterrupt
