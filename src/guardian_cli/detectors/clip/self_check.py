@@ -4,8 +4,8 @@ Numbers with fewer digits err by what the weights, the prompts and the processor
 nobody can say it beforehand. A model is asked for eight drawn pictures in both precisions when it
 is first used, and the largest difference of the log of the odds is remembered. Real pictures were
 seen to err up to 2.7 times as much (111 pictures and frames, two models), so ALLOWANCE times as
-much is allowed for: an estimate, no bound, and a poor one for models that err much. `auto` takes half precision only where that is MOST_LOGITS at most, 0.05 of a
-score.
+much is allowed for: an estimate, no bound, and a poor one for models that err much. `auto` takes
+half precision only where that is MOST_LOGITS at most, 0.05 of a score.
 """
 
 from __future__ import annotations
