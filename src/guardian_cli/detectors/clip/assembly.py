@@ -91,18 +91,23 @@ def load_clip(
     key = _model_key(architecture, weights, _all_of(categories), cache)
     texts = _encode_prompts(clip, architecture, categories, cache, key)
     scale = float(clip.logit_scale.detach().exp())
-    load_exact = functools.partial(_load_exact, architecture, weights, device, state)
-
-    tower = build_tower(clip, device, choose_precision(precision, device))
-    if tower.precision == "fp32":
-        return ClipDetector(weights.label, tower, texts, scale)
-    note = _note(cache, check_key(key, texts, device, tower.precision))
-    measured = remembered(note, texts, lambda: measure(load_exact(), tower, texts, scale))
-    errors = allowed_errors(measured)
-    if precision == "auto" and not is_precise(errors):
-        return ClipDetector(weights.label, load_exact(), texts, scale)
+    load = functools.partial(_load_tower, architecture, weights, device, state)
+    chosen, errors = choose_precision(precision, device), {}
+    if chosen != "fp32":
+        note = _note(cache, check_key(key, texts, device, chosen))
+        measured = remembered(
+            note, texts, lambda: measure(load("fp32"), load(chosen), texts, scale)
+        )
+        errors = allowed_errors(measured)
+        if precision == "auto" and not is_precise(errors):
+            chosen, errors = "fp32", {}
     return ClipDetector(
-        weights.label, tower, texts, scale, logit_errors=errors, load_exact=load_exact
+        weights.label,
+        build_tower(clip, device, chosen),
+        texts,
+        scale,
+        logit_errors=errors,
+        load_exact=functools.partial(load, "fp32"),
     )
 
 
@@ -161,13 +166,17 @@ def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
 
 
-def _load_exact(
-    architecture: Architecture, weights: Weights, device: str, state: tuple[int, ...]
+def _load_tower(
+    architecture: Architecture,
+    weights: Weights,
+    device: str,
+    state: tuple[int, ...],
+    precision: str,
 ) -> ImageTower:
-    """The image tower in fp32, once more from the file, which must be the one it was."""
+    """The image tower once more from the file, which must be the one it was."""
     # Before, so that it costs nothing to find out again for every batch; after, to be sure.
     _check_unchanged(weights, state)
-    tower = build_tower(map_model(architecture, weights), device, "fp32")
+    tower = build_tower(map_model(architecture, weights), device, precision)
     _check_unchanged(weights, state)
     return tower
 

@@ -35,13 +35,13 @@ class ClipDetector:
         texts: Mapping[str, tuple[Tensor, Tensor]],
         scale: float,
         *,
-        logit_errors: Mapping[str, float] | None = None,
-        load_exact: Callable[[], ImageTower] | None = None,
+        logit_errors: Mapping[str, float],
+        load_exact: Callable[[], ImageTower],
     ) -> None:
         """Hold an image tower and, for each category, its unit text features (P, D) and (Q, D).
 
-        `logit_errors` says for each category how far the log of the odds may be off; where it
-        does, `load_exact` brings the tower in fp32, once it is needed.
+        `logit_errors` says for each category how far the log of the odds may be off, and is empty
+        where it is not; else `load_exact` brings the tower in fp32, once it is needed.
         """
         self._info = DetectorInfo("clip", None, label)
         self._tower: ImageTower | None = tower
@@ -49,7 +49,7 @@ class ClipDetector:
         self._load_exact = load_exact
         self._texts = texts
         self._scale = scale
-        self._logit_errors = logit_errors or {}
+        self._logit_errors = logit_errors
         self._side_px = min(tower.preprocessing.size_px)
 
     @property
@@ -95,7 +95,7 @@ class ClipDetector:
     def score_exactly(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, in fp32. What can't be had any more is an answer that failed."""
         tower = self._open_tower()
-        if self._load_exact is None:
+        if not self._logit_errors:
             return self._score(tower, images)
         try:
             self._exact = self._exact or self._load_exact()

@@ -34,11 +34,10 @@ class ImageTower:
         """
         import torch
 
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        parts = []
+        dtype, parts = _numbers_of(self.precision), []
         for part in views.split(BATCH_SIZE):  # type: ignore[no-untyped-call]
             pictures = normalise(part.to(self.device), self.preprocessing)
-            parts.append(self.encode(pictures.to(dtype[self.precision])).float().cpu())
+            parts.append(self.encode(pictures.to(dtype)).float().cpu())
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
 
 
@@ -48,7 +47,7 @@ def build_tower(clip: Any, device: str, precision: str) -> ImageTower:
 
     open_clip = import_open_clip()
     preprocessing = Preprocessing.read(open_clip.get_model_preprocess_cfg(clip))
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    dtype = _numbers_of(precision)
     whole = type(clip) not in {open_clip.CLIP, open_clip.CustomTextCLIP}
     with torch.inference_mode():
         if whole:
@@ -58,3 +57,10 @@ def build_tower(clip: Any, device: str, precision: str) -> ImageTower:
         else:
             encode = settle(clip.visual, device, dtype)
     return ImageTower(encode, preprocessing, device, precision)
+
+
+def _numbers_of(precision: str) -> Any:
+    """PyTorch's dtype for fp32, bf16 or fp16."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
