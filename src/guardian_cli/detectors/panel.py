@@ -97,7 +97,7 @@ def _check_deployment(panel: Panel, deployment: str | None) -> None:
     if deployment is None:
         return
     if not is_deployment_name(deployment):
-        raise UsageError(f"--deployment {deployment!r}: no deployment has such a name")
+        raise UsageError(f"--deployment {deployment}: no deployment has such a name")
     if not any(detector.info.name == "endpoint" for detector in panel.detectors):
         raise UsageError(
             f"--deployment {deployment}: no endpoint is in use",

@@ -109,11 +109,12 @@ class EndpointDetector:
         Where the frames need several requests and some fail, `failure` is set and just the frames
         of those have an empty mapping.
         """
-        return self.score_by(self._deployment, images)
+        return self.score_by(None, images)
 
     def score_by(self, deployment: str | None, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, by one deployment; with None by whichever answers first."""
         jpegs = [encode_jpeg(image, SHORT_SIDE_PX) for image in images]
+        deployment = deployment or self._deployment
         answer = Answer(())
         for group in pack(jpegs, self._frames_per_request, MAX_REQUEST_BYTES):
             with self._slots:
