@@ -39,6 +39,7 @@ fusion: {custom: 0.7, clip: 0.3, clip_only: 0.85}
 policy:
   incomplete: review            # ... when not all of it could be seen
   unscored: review              # ... when a category could not be scored
+  misconfigured: review         # ... when an endpoint refused the key, the address or the request
   degraded: allow               # ... when a detector failed and others stood in
 
 # Custom models and what they run on. endpoint_name is by default <model>-endpoint.

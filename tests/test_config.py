@@ -33,6 +33,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert config.policy.model_dump() == {
         "incomplete": "review",
         "unscored": "review",
+        "misconfigured": "review",
         "degraded": "allow",
     }
     assert set(config.models) == {"nsfw-detector", "violence-detector"}

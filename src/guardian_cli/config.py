@@ -105,6 +105,7 @@ class PolicySection(_Section):
 
     incomplete: Verdict = "review"
     unscored: Verdict = "review"
+    misconfigured: Verdict = "review"
     degraded: Verdict = "allow"
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Session
 
+# Picks one of an endpoint's deployments, and in the answer names the one that gave it; Azure's.
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+
 
 @dataclass
 class OpenSockets:

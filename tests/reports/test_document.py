@@ -17,7 +17,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import document, dumps, to_dict, to_line
 from guardian_cli.reports.schemas import load_schema, schema_names, schema_text
 from guardian_cli.verdict.timeline import Sample
-from tests.reports.samples import TALLY, failed, image, video
+from tests.reports.samples import DOWN, TALLY, failed, image, video
 
 if TYPE_CHECKING:
     from guardian_cli.reports.result import ScanResult
@@ -77,6 +77,23 @@ def test_frames_are_there_where_they_were_kept_and_in_time_order() -> None:
     samples = tuple(Sample(t, {"nsfw": CategoryScore(0.1)}) for t in (1.0, 0.0, 0.5, 1.0))
     frames = to_dict(replace(video(), samples=samples))["frames"]
     assert [frame["time_s"] for frame in frames] == [0.0, 0.5, 1.0]
+
+
+def test_an_offline_detector_stands_under_its_own_name() -> None:
+    score = CategoryScore(0.78, 0.5, 0.9, {"nudenet": 0.9, "opennsfw": 0.25})
+    line = to_line(replace(video(), samples=(Sample(0.0, {"nsfw": score}),)))
+    expected = {"fused": 0.78, "clip": 0.5, "custom": 0.9, "nudenet": 0.9, "opennsfw": 0.25}
+    assert line["frames"][0]["scores"]["nsfw"] == expected
+    VALIDATOR.validate(line)
+
+
+def test_frames_are_counted_by_who_scored_them_and_older_documents_stay_valid() -> None:
+    endpoint = replace(DOWN, deployments={"version-3": 12})
+    line = json.loads(dumps(to_line(replace(video(), detectors=(endpoint,)))))
+    assert line["detectors"][0]["deployments"] == {"version-3": 12}
+    VALIDATOR.validate(line)
+    del line["detectors"][0]["deployments"]
+    VALIDATOR.validate(line)
 
 
 def test_what_could_not_be_scanned_has_its_error() -> None:

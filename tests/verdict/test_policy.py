@@ -108,6 +108,27 @@ def test_unscored_categories_name_who_should_have_scored_them() -> None:
     assert judged([None]).reasons == ("x unscored: no detector scored it",)
 
 
+@pytest.mark.parametrize(
+    ("degraded", "misconfigured", "verdict"),
+    [
+        ("allow", "review", "review"),
+        ("allow", "block", "block"),
+        ("allow", "allow", "allow"),
+        ("block", "review", "block"),
+    ],
+)
+def test_a_wrong_key_is_no_outage(degraded: Any, misconfigured: Any, verdict: str) -> None:
+    wrong = DetectorReport(
+        "endpoint", "x", None, "degraded", "401 Unauthorized: set X_KEY", 0, misconfigured=True
+    )
+    policy = Policy(degraded=degraded, misconfigured=misconfigured)
+    outcome = judged([0.1, 0.1], policy=policy, detectors=[CLIP, wrong])
+    assert (outcome.verdict, outcome.degraded) == (verdict, True)
+    assert outcome.reasons == ("misconfigured: x endpoint: 401 Unauthorized: set X_KEY",)
+    down = replace(wrong, misconfigured=False)
+    assert judged([0.1, 0.1], policy=policy, detectors=[CLIP, down]).verdict == degraded
+
+
 def test_offline_and_switched_off_detectors_do_not_degrade() -> None:
     gone = DetectorReport("clip", None, "m", "unavailable", "no weights", 0)
     off = DetectorReport("endpoint", "x", None, "off", "--offline", 0)

@@ -86,6 +86,14 @@ def scan(
     ] = Precision.auto,
     no_endpoints: Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Touch no network at all.")] = False,
+    deployment: Annotated[
+        str | None,
+        typer.Option(
+            "--deployment",
+            metavar="NAME",
+            help="The endpoint's deployment that scores. [default: the one that answers first]",
+        ),
+    ] = None,
     fail_on: Annotated[
         FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
     ] = FailOn.review,
@@ -140,6 +148,7 @@ def scan(
         precision=precision.value,
         no_endpoints=no_endpoints,
         offline=offline,
+        deployment=deployment,
         fail_on=fail_on.value,
         workers=workers,
         resume=resume,

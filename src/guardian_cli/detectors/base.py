@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,9 @@ Status = Literal["ok", "degraded", "unavailable", "off"]
 class Answer:
     """What a detector says of a batch: one mapping category -> score in 0..1 for each frame.
 
-    A failed call has `failure` set (one line, no secret in it) and an empty mapping for each frame.
+    A failed call has `failure` set (one line, no secret in it) and an empty mapping for each frame;
+    `misconfigured` says that it is the user's to mend, no outage that will pass. `deployment` is
+    who answered, where there are several who could.
     `errors` says, for each frame as well, how far each score may be from the one that
     `score_exactly` gives; without it, not at all.
     """
@@ -27,6 +29,8 @@ class Answer:
     scores: Sequence[Mapping[str, float]]
     failure: str | None = None
     errors: Sequence[Mapping[str, float]] = ()
+    misconfigured: bool = False
+    deployment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,18 @@ class Detector(Protocol):
 
     def close(self) -> None:
         """Free what is held; idempotent."""
+
+
+@runtime_checkable
+class RoutedDetector(Detector, Protocol):
+    """A detector that several deployments stand behind, each with a model of its own."""
+
+    @property
+    def deployment(self) -> str | None:
+        """The one that all sources are to be scored by, or None: whoever answers a source first."""
+
+    def score_by(self, deployment: str | None, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Score as `score` does, by this deployment and no other; None: by whoever answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def _detector(one: DetectorReport) -> Json:
         "status": one.status,
         "reason": None if one.reason is None else _encodable(one.reason),
         "frames": one.frames,
+        "deployments": dict(one.deployments),
     }
 
 
@@ -125,6 +126,7 @@ def _frame(sample: Sample) -> Json:
             "fused": _number(score.fused),
             "clip": _number(score.clip),
             "custom": _number(score.custom),
+            **{detector: _number(one) for detector, one in score.offline.items()},
         }
         for name, score in sample.scores.items()
     }

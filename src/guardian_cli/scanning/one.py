@@ -215,7 +215,16 @@ class _Scan:
             frames = collector.answered[index] if collector else 0
             status: Literal["ok", "degraded"] = "degraded" if reason else "ok"
             present.append(
-                DetectorReport(info.name, info.category, info.model, status, reason, frames)
+                DetectorReport(
+                    info.name,
+                    info.category,
+                    info.model,
+                    status,
+                    reason,
+                    frames,
+                    dict(collector.deployments[index]) if collector else {},
+                    misconfigured=collector is not None and index in collector.misconfigured,
+                )
             )
         absent = [
             DetectorReport(

@@ -63,6 +63,7 @@ class ScanRequest:
     precision: str = "auto"
     no_endpoints: bool = False
     offline: bool = False
+    deployment: str | None = None
     fail_on: FailOn = "review"
     workers: int | None = None
     resume: Path | None = None
@@ -143,6 +144,7 @@ def _panel_options(request: ScanRequest, console: Console) -> PanelOptions:
     return PanelOptions(
         no_endpoints=request.no_endpoints,
         offline=request.offline,
+        deployment=request.deployment,
         device=request.device,
         precision=request.precision,
         model_config=request.model_config,
@@ -267,10 +269,9 @@ def _work(tools: ScanTools, crew: Crew) -> Callable[[Source], ScanResult]:
 def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Console) -> None:
     for detector in panel.detectors:
         summary = detector.summary()
-        if summary and console.quiet and (detector.info.name, detector.info.category) in failing:
-            console.warn(summary)
-        elif summary:
-            console.note(summary)
+        if summary is not None:
+            is_failing = (detector.info.name, detector.info.category) in failing
+            (console.warn if is_failing else console.note)(summary)
 
 
 def _cores() -> int:

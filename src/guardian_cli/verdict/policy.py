@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from guardian_cli.errors import SourceError
@@ -38,6 +38,10 @@ class PolicyRules(Protocol):
     def degraded(self) -> Verdict:
         """When a detector failed or is missing."""
 
+    @property
+    def misconfigured(self) -> Verdict:
+        """When it failed for a wrong key, address or request, which no waiting mends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -46,11 +50,16 @@ class Policy:
     incomplete: Verdict = "review"
     unscored: Verdict = "review"
     degraded: Verdict = "allow"
+    misconfigured: Verdict = "review"
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorReport:
-    """What became of a detector on one source; `frames` counts those it scored there."""
+    """What became of a detector on one source; `frames` counts those it scored there.
+
+    `deployments` counts them by who answered. `misconfigured` says why it is degraded: a wrong key,
+    address or request.
+    """
 
     name: DetectorName
     category: str | None
@@ -58,6 +67,8 @@ class DetectorReport:
     status: Status
     reason: str | None = None
     frames: int = 0
+    deployments: Mapping[str, int] = field(default_factory=dict)
+    misconfigured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,7 @@ def judge(
         *_found(categories, kind),
         *(_Reason(policy.incomplete, f"incomplete: {why}") for why in _missed(tally)),
         *_not_scored(categories, detectors, policy.unscored),
-        *(_Reason(policy.degraded, _degraded(one)) for one in lost),
+        *(_lost(one, policy) for one in lost),
         *_flashes(categories),
     ]
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
@@ -211,8 +222,12 @@ def _not_scored(
     return reasons
 
 
-def _degraded(one: DetectorReport) -> str:
-    return f"degraded: {_who(one)}: {one.reason or one.status}"
+def _lost(one: DetectorReport, policy: PolicyRules) -> _Reason:
+    text = f"{_who(one)}: {one.reason or one.status}"
+    if not one.misconfigured:
+        return _Reason(policy.degraded, f"degraded: {text}")
+    level = max(policy.degraded, policy.misconfigured, key=_SEVERITY.__getitem__)
+    return _Reason(level, f"misconfigured: {text}")
 
 
 def _who(one: DetectorReport) -> str:

@@ -40,6 +40,8 @@ class Failure:
     retry_after_s: float | None = None
     too_large: bool = False
     not_asked: bool = False
+    misconfigured: bool = False
+    status: int | None = None
 
 
 # Two of these open the circuit: a dead endpoint costs two time-outs, not one for each frame.
@@ -58,14 +60,19 @@ def status_failure(
     """Return what a response other than 2xx means; `wall_s` is the time of day, POSIX seconds."""
     if 300 <= status < 400:
         where = _origin(headers.get("Location", ""))
-        return Failure(f"{_title(status)}, a redirect to {where}: the key is not sent there")
+        reason = f"{_title(status)}, a redirect to {where}: the key is not sent there"
+        return Failure(reason, misconfigured=True, status=status)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return Failure(_title(status), call_strikes=0, too_large=True)
+        return Failure(
+            _title(status), call_strikes=0, too_large=True, misconfigured=True, status=status
+        )
     reason = _title(status) + _explanation(status, has_key=has_key)
     if status in _TIMED_OUT:
         return timed_out(reason)
     wait_s = retry_after_s(headers.get("Retry-After"), wall_s) if status in _TELLS_WHEN else None
-    return Failure(reason, retry=status in _WORTH_RETRYING, retry_after_s=wait_s)
+    passes = status in _WORTH_RETRYING
+    wrong = 400 <= status < 500 and not passes
+    return Failure(reason, passes, retry_after_s=wait_s, misconfigured=wrong, status=status)
 
 
 def retry_after_s(value: str | None, wall_s: float) -> float | None:

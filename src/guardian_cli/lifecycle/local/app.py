@@ -11,6 +11,7 @@ from starlette.applications import Starlette  # noqa: TID253 - a leaf: only the 
 from starlette.responses import JSONResponse  # noqa: TID253 - as above
 from starlette.routing import Route  # noqa: TID253 - as above
 
+from guardian_cli.http_sessions import DEPLOYMENT_HEADER
 from guardian_cli.serving.images import BadFrameError
 from guardian_cli.serving.protocol import BadRequestError, parse_request
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.local.fleet import Routing, Served
 
 
-DEPLOYMENT_HEADER = "azureml-model-deployment"
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_WAITING = 256
 SCORE_TIMEOUT_S = 120.0
