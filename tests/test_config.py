@@ -60,8 +60,48 @@ def test_a_file_is_laid_over_the_defaults(tmp_path: Path) -> None:
     assert "violence" in config.categories
 
 
-def test_a_category_named_with_nothing_in_it_is_dropped(tmp_path: Path) -> None:
-    assert set(load(tmp_path, "categories: {violence: }\n").config.categories) == {"nsfw"}
+@pytest.mark.parametrize(
+    "text",
+    [
+        "categories:\n  nsfw:\n    # block: 0.9\n",
+        "categories:\n  nsfw:\n    block:\n    prompts:\n",
+        "categories:\n  nsfw:\n    prompts:\n      positive:\n      # - a photo\n",
+        "models:\n  nsfw-detector:\n    # instance_count: 2\n",
+        "models:\n  nsfw-detector:\n    category:\n",
+        "scan:\n  every:\n  detectors:\ntarget:\n",
+        "categories:\n",
+    ],
+)
+def test_a_key_with_nothing_behind_it_keeps_its_default(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, text).config == load_settings(environ={}, folder=tmp_path / "x").config
+
+
+def test_only_off_drops_a_category_a_model_or_prompts(tmp_path: Path) -> None:
+    text = "categories: {violence: off, nsfw: {prompts: no}}\nmodels: {violence-detector: off}\n"
+    config = load(tmp_path, text).config
+    assert set(config.categories) == {"nsfw"}
+    assert config.categories["nsfw"].prompts is None
+    assert set(config.models) == {"nsfw-detector"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["categories: {nsfw: on}\n", "categories: off\n", "scan: off\n", "polcy:\n",
+     "categories: {nsfw: {revew: }}\n", "models: {mine: }\n", "categories: {nsfw: 'off'}\n"],
+)  # fmt: skip
+def test_nothing_else_drops_anything(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"guardian\.yaml:1: "):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("weapons", ["", "{}", "{block: 0.9}", "{endpoint: ''}"])
+def test_a_category_that_nothing_can_score_is_said(tmp_path: Path, weapons: str) -> None:
+    settings = load(tmp_path, f"categories: {{weapons: {weapons}}}\n")
+    assert "weapons" in settings.config.categories
+    said = "category weapons has neither prompts nor an endpoint: nothing can score it"
+    assert settings.warnings == (said,)
+    address = "http://127.0.0.1:1/score"
+    assert not load(tmp_path, WEAPONS_MODEL_ENDPOINT=address).warnings
 
 
 @pytest.mark.parametrize(

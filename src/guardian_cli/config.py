@@ -183,7 +183,7 @@ def load_settings(
     process = os.environ if environ is None else environ
     names = {**_dotenv(folder / ".env"), **process}
     file = _find_file(config_file, names, folder)
-    merged = _merge(DEFAULTS, _filled(file.data) if file else {})
+    merged = _without_switched_off(_merge(DEFAULTS, _filled(file.data) if file else {}))
     if file:
         # By itself first: what a flag or the environment lays over it is still wrong in the file.
         _validate(merged, file, {})
@@ -195,7 +195,7 @@ def load_settings(
         for name, category in config.categories.items()
         if (setting := _endpoint(name, category, names)) is not None
     }
-    warnings = _unknown_categories(names, config)
+    warnings = _warnings(names, config, endpoints)
     hub_offline = names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
     tracking_uri = names.get("MLFLOW_TRACKING_URI", "").strip() or None
     path = file.path if file else folder / CONFIG_NAME
@@ -252,27 +252,48 @@ def _azure_layer(names: Mapping[str, str]) -> dict[str, Any]:
     return {"azure": azure} if azure else {}
 
 
-def _filled(data: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Leave sections out that are named with nothing in them: they keep their defaults."""
-    return {key: value for key, value in data.items() if value is not None or not _is_section(key)}
+def _filled(value: Any, annotation: Any = Config) -> Any:
+    """What a file really says: a known key with nothing behind it keeps its default.
 
-
-def _is_section(key: object) -> bool:
-    field = Config.model_fields.get(str(key))
-    return field is not None and key != "target"
+    A section whose keys are all commented out says nothing. Only `off` drops something.
+    """
+    model = _section_in(annotation)
+    if model is None or not isinstance(value, Mapping):
+        return value
+    if get_origin(annotation) is dict:
+        return {key: _filled({} if one is None else one, model) for key, one in value.items()}
+    fields = model.model_fields
+    return {
+        key: _filled(one, fields[key].annotation) if key in fields else one
+        for key, one in value.items()
+        if one is not None or key not in fields
+    }
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `over` on `base`; a mapping that is named with nothing in it (`violence:`) is dropped."""
+    """Lay `over` on `base`, mappings key by key."""
     merged = dict(base)
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(merged[key], value)
-        elif value is None and isinstance(merged.get(key), Mapping):
-            del merged[key]
-        else:
-            merged[key] = value
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _merge(below, value) if both else value
     return merged
+
+
+def _without_switched_off(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the categories and models that are `off`, and the prompts of a category."""
+    kept = dict(merged)
+    for room in ("categories", "models"):
+        named = kept.get(room)
+        if isinstance(named, Mapping):
+            kept[room] = {
+                name: {**one, "prompts": None}
+                if isinstance(one, Mapping) and one.get("prompts") is False
+                else one
+                for name, one in named.items()
+                if one is not False
+            }
+    return kept
 
 
 def _endpoint(
@@ -287,13 +308,24 @@ def _endpoint(
     return EndpointSetting(uri.strip() or None, SecretStr(key) if key else None, named_by)
 
 
-def _unknown_categories(names: Mapping[str, str], config: Config) -> tuple[str, ...]:
+def _warnings(
+    names: Mapping[str, str], config: Config, endpoints: Mapping[str, EndpointSetting]
+) -> tuple[str, ...]:
     known = {environment_name(name) for name in config.categories}
-    return tuple(
+    unknown = [
         f"{name} is set, but guardian.yaml has no category of that name: it is not used"
         for name in sorted(names)
         if name.endswith("_MODEL_ENDPOINT") and name not in known and names[name]
-    )
+    ]
+    # The offline detectors know nsfw without prompts.
+    unscored = [
+        f"category {name} has neither prompts nor an endpoint: nothing can score it"
+        for name, category in config.categories.items()
+        if category.prompts is None
+        and (name not in endpoints or endpoints[name].uri is None)
+        and not (name == "nsfw" and "nudenet" in config.scan.detectors)
+    ]
+    return (*unknown, *unscored)
 
 
 def _validate(
