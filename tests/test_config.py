@@ -251,3 +251,27 @@ def test_a_wrong_flag_is_named_and_not_the_file(tmp_path: Path) -> None:
 def test_shared_parts_of_a_file_are_fine(tmp_path: Path) -> None:
     text = "categories: {nsfw: &a {review: 0.3}, violence: *a}\n"
     assert load(tmp_path, text).config.categories["violence"].review == 0.3
+
+
+@pytest.mark.parametrize("text", ["A=1\nfoo bar\nB=2\n", "A=1\n=3\nB=2\n", 'A=1\nC="x\nB=2\n'])
+def test_a_malformed_line_of_dotenv_is_named_with_its_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(text + "NSFW_MODEL_ENDPOINT=http://127.0.0.1:1/score\n")
+    settings = load(tmp_path)
+    assert settings.warnings == (f"{path}:2: not NAME=VALUE: the line is not used",)
+    assert settings.endpoints["nsfw"].uri == "http://127.0.0.1:1/score"
+
+
+@pytest.mark.parametrize(
+    "line", ["MODEL_ENDPOINT_KEY S3CRET", 'NSFW_MODEL_ENDPOINT_KEY="S3CRET', "AZURE_ML_WORKSPACE x"]
+)
+def test_a_malformed_line_with_a_name_of_ours_is_an_error(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"A=1\n\n{line}\n")
+    with pytest.raises(ConfigError, match=r"\.env:3: not NAME=VALUE") as caught:
+        load(tmp_path)
+    assert "S3CRET" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_dotenv_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\ufeffAZURE_ML_WORKSPACE=here\n", encoding="utf-8")
+    assert load(tmp_path).config.azure.workspace == "here"

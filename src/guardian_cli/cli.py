@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from typing import Annotated, Any
 
@@ -103,22 +104,61 @@ def run(args: list[str]) -> int:
         return _fail(console, args, error, error.hint, error.exit_code)
     except typer.TyperException as error:
         return _fail(console, args, error, None, error.exit_code)
-    except (PipeClosed, BrokenPipeError, SystemExit):
-        # Typer itself leaves with SystemExit(1) where the reader of a help text has gone.
+    except PipeClosed:
         silence_streams(sys.stdout)
         return EXIT_PIPE_CLOSED
+    except SystemExit as error:
+        return _leave(console, args, error)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
-            return _fail(console, args, error, BUG_HINT, EXIT_BUG)
-        message = f"the result could not be written: {error.strerror}"
-        return _fail(console, args, UsageError(message), None, UsageError.exit_code)
     except Exception as error:  # noqa: BLE001 - a bug must end as one line and exit code 1
+        known = _limit_of_this_machine(error)
+        if known is not None:
+            return _fail(console, args, known, known.hint, known.exit_code)
         return _fail(console, args, error, BUG_HINT, EXIT_BUG)
     if code == EXIT_INTERRUPTED:
         console.note("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _leave(console: Console, args: list[str], error: SystemExit) -> int:
+    """The exit code of a SystemExit: Typer raises some, and so may a library."""
+    broken = error.__context__
+    if isinstance(broken, BrokenPipeError):
+        # Typer makes SystemExit(1) of any broken pipe, its own help text's or one far below.
+        if not _in_typer(broken):
+            return _fail(console, args, broken, BUG_HINT, EXIT_BUG)
+        silence_streams(sys.stdout)
+        return EXIT_PIPE_CLOSED
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    return _fail(console, args, RuntimeError(error.code), BUG_HINT, EXIT_BUG)
+
+
+def _in_typer(error: BaseException) -> bool:
+    """Whether Typer itself met the error, which writes help texts and completions."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("typer")
+
+
+def _limit_of_this_machine(error: Exception) -> UsageError | None:
+    """What is wrong with the disk or the limits that guardian runs under; None for all else."""
+    number = error.errno if isinstance(error, OSError) else None
+    reason = getattr(error, "strerror", None) or str(error)
+    if number in {errno.ENOSPC, errno.EIO, errno.EBADF} and _in_typer(error):
+        return UsageError(f"the result could not be written: {reason}", hint="guardian … > FILE")
+    if number in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}:
+        place = getattr(error, "filename", None) or tempfile.gettempdir()
+        hint = "df -h; TMPDIR=FOLDER guardian … puts temporary files elsewhere"
+        return UsageError(f"nothing could be written to {place}: {reason}", hint=hint)
+    if number in {errno.EMFILE, errno.ENFILE}:
+        return UsageError(f"no more files may be open: {reason}", hint="ulimit -n 4096")
+    # Python, ONNX Runtime and OpenMP each have words of their own for a thread that was refused.
+    refused = ("can't start new thread", "pthread_create failed", os.strerror(errno.EAGAIN))
+    if number == errno.EAGAIN or any(words in str(error) for words in refused):
+        message = "no more processes or threads may be started (ulimit -u says how many)"
+        return UsageError(message, hint="ulimit -u 4096; in a container, a higher --pids-limit")
+    return None
 
 
 def _fail(console: Console, args: list[str], error: Exception, hint: str | None, code: int) -> int:

@@ -6,6 +6,7 @@ The only file that reads the environment. Every model is frozen and knows every 
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
@@ -161,6 +162,7 @@ DEFAULTS: dict[str, Any] = {
         "violence-detector": {"category": "violence"},
     },
 }
+_OUR_NAMES = re.compile(r"MODEL_ENDPOINT|AZURE_|MLFLOW_TRACKING_URI|GUARDIAN_CONFIG|HF_HUB_OFFLINE")
 _AZURE_NAMES = {
     "AZURE_SUBSCRIPTION_ID": "subscription_id",
     "AZURE_RESOURCE_GROUP": "resource_group",
@@ -181,7 +183,8 @@ def load_settings(
     """
     folder = folder or Path()
     process = os.environ if environ is None else environ
-    names = {**_dotenv(folder / ".env"), **process}
+    from_file, malformed = _dotenv(folder / ".env")
+    names = {**from_file, **process}
     file = _find_file(config_file, names, folder)
     merged = _without_switched_off(_merge(DEFAULTS, _filled(file.data) if file else {}))
     if file:
@@ -195,7 +198,7 @@ def load_settings(
         for name, category in config.categories.items()
         if (setting := _endpoint(name, category, names)) is not None
     }
-    warnings = _warnings(names, config, endpoints)
+    warnings = (*malformed, *_warnings(names, config, endpoints))
     hub_offline = names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
     tracking_uri = names.get("MLFLOW_TRACKING_URI", "").strip() or None
     path = file.path if file else folder / CONFIG_NAME
@@ -203,8 +206,7 @@ def load_settings(
 
 
 def calm_mlflow() -> None:
-    """Before MLflow is imported: no reports to its makers, no links, no bars, no word on git."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    """Before MLflow is imported: no links, no bars, no word on git."""
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -237,14 +239,29 @@ def _find_file(named: Path | None, names: Mapping[str, str], folder: Path) -> Se
     return read_settings(path)
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def _dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
+    """What .env sets, and a word on each line that is none.
+
+    The file may serve other programs too, so only a broken line with a name of ours is an error.
+    """
     if not path.is_file():
-        return {}
+        return {}, []
     try:
-        found = dotenv_values(path, interpolate=False, encoding="utf-8")
+        lines = list(parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    return {name: value for name, value in found.items() if value is not None}
+    malformed = []
+    for line in lines:
+        if line.error:
+            text = line.original.string
+            number = line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+            # What stands in the line may be a key: it is not shown.
+            said = f"{path}:{number}: not NAME=VALUE"
+            if _OUR_NAMES.search(text):
+                raise ConfigError(said, hint=f"mend that line of {path}, or put # before it")
+            malformed.append(f"{said}: the line is not used")
+    values = {line.key: line.value for line in lines if line.key and line.value is not None}
+    return values, malformed
 
 
 def _azure_layer(names: Mapping[str, str]) -> dict[str, Any]:
@@ -275,8 +292,10 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        merged[key] = _merge(below, value) if both else value
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -99,7 +99,7 @@ class _Scan:
             return self.scan(self.source.location)
         if self.source.kind == "url":
             with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
-                return self.scan_file(self.fetch(Path(folder)))
+                return self.scan_file(self.place.fetched(lambda: self.fetch(Path(folder))))
         if self.source.kind == "file":
             return self.scan_file(Path(self.source.location))
         raise _not_scannable(self.source)
@@ -110,13 +110,14 @@ class _Scan:
         return self.tools.fetch(self.source.location, folder)
 
     def scan_file(self, path: Path) -> ScanResult:
+        self.place.begin()
         self.sha256 = digest_of(path)
         return self.scan(str(path))
 
     def scan(self, location: str) -> ScanResult:
         if self.source.kind == "stream" and self.tools.offline:
             raise SourceError("not opened: --offline touches no network", kind="offline")
-        self.decoding = self.place.decoder.open(location, self.tools.decoding)
+        self.decoding = self.place.begin().open(location, self.tools.decoding)
         self.collector = SampleCollector(self.tools.scorer, self.tools.fusing, self.note_progress)
         first = self.watch.collected(self.collector, self.handed_in(self.decoding.frames()))
         second = self.look_again(first)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.errors import MissingError
+from guardian_cli.http_sessions import name_trouble, network_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,24 +169,10 @@ def _probe(urls: Sequence[str], answers: list[int | str]) -> None:
         try:
             with requests.Session() as session:
                 answers.append(session.head(url, timeout=ANSWER_S, stream=True).status_code)
-        except requests.RequestException as error:
-            answers.append(_reason(error))
+        except network_errors() as error:
+            answers.append(name_trouble(error))
         if answers[-1] != 404:
             return
-
-
-def _reason(error: Exception) -> str:
-    import requests
-
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy refused"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS failed"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if "Failed to resolve" in str(error):
-        return "its name does not resolve"
-    return "no connection"
 
 
 def _switched_off() -> bool:

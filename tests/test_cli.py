@@ -1,0 +1,128 @@
+"""How a run ends where the reader, the disk or the machine's limits are to blame."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guardian_cli.cli import _leave, _limit_of_this_machine
+from guardian_cli.console import Console
+from tests.guardian_process import COMMAND, environment, guardian
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STRANGER = 54321
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown_and_installed_with_exit_0(tmp_path: Path, shell: str) -> None:
+    shown = guardian("--show-completion", shell, folder=tmp_path)
+    assert (shown.code, "guardian" in shown.out) == (0, True)
+    assert guardian("--install-completion", shell, folder=tmp_path).code == 0
+
+
+def test_a_word_is_completed_with_exit_0(tmp_path: Path) -> None:
+    asked = {"_GUARDIAN_COMPLETE": "complete_bash", "COMP_WORDS": "guardian sc", "COMP_CWORD": "1"}
+    run = guardian(folder=tmp_path, **asked)
+    assert (run.code, run.out.strip()) == (0, "scan")
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (3, 3), ("sorry", 1)])
+def test_a_system_exit_keeps_its_code(code: str | int | None, expected: int) -> None:
+    assert _leave(Console(), [], SystemExit(code)) == expected
+
+
+def test_a_broken_pipe_that_is_not_the_readers_is_no_quiet_end() -> None:
+    def break_as_typer_does() -> None:
+        try:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        except OSError:
+            sys.exit(1)
+
+    with pytest.raises(SystemExit) as left:
+        break_as_typer_does()
+    assert _leave(Console(), [], left.value) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "/data/x.part"), "written to /data/x.part: No"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), "written to /"),
+        (OSError(errno.EMFILE, "Too many open files"), "no more files may be open"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "processes or threads"),
+        (RuntimeError("can't start new thread"), "processes or threads"),
+        (RuntimeError("env.cc:327 pthread_create failed, error code: 11"), "processes or threads"),
+    ],
+)
+def test_a_limit_of_the_machine_is_named_and_no_bug(error: Exception, said: str) -> None:
+    try:
+        raise error
+    except (OSError, RuntimeError) as caught:
+        known = _limit_of_this_machine(caught)
+    assert known is not None
+    assert said in str(known)
+    assert known.hint
+    assert "the result" not in str(known)
+
+
+def test_any_other_error_is_a_bug() -> None:
+    assert _limit_of_this_machine(RuntimeError("no idea")) is None
+    assert _limit_of_this_machine(PermissionError(errno.EACCES, "denied", "/x")) is None
+
+
+def as_stranger(folder: Path, script: str, *, processes: int | None = None) -> tuple[int, str]:
+    """Run a shell's script as a user whom nobody knows; the exit code, and stderr."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become another user, by setpriv")
+    folder.chmod(0o777)
+    for parent in folder.parents[:2]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    # Python itself may lie in a folder of root's: reading is allowed, and nothing else.
+    user = [f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    may_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    home = environment(folder)
+    del home["HOME"], home["XDG_CACHE_HOME"]
+
+    def limit() -> None:
+        if processes is not None:
+            resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+
+    done = subprocess.run(
+        ["setpriv", *user, *may_read, *COMMAND, *script.split()],
+        cwd=folder,
+        env=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=limit,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.slow
+def test_an_unknown_user_without_a_home_gets_a_workspace(tmp_path: Path) -> None:
+    code, said = as_stranger(tmp_path, "setup")
+    assert (code, "unexpected" in said) == (0, False), said
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_low_limit_of_processes_is_named_and_no_interrupt(tmp_path: Path, processes: int) -> None:
+    pytest.importorskip("nudenet", reason="the extra `offline` is not installed")
+    (tmp_path / "guardian.yaml").write_text("scan: {detectors: [nudenet]}\n", encoding="utf-8")
+    (tmp_path / "x.mp4").write_bytes(b"no video")
+    code, said = as_stranger(tmp_path, "scan x.mp4", processes=processes)
+    assert "error: no more processes or threads may be started (ulimit -u" in said
+    assert "interrupted" not in said
+    assert code == 2
