@@ -23,7 +23,7 @@ LAYERS = [
     {"scanning"},
     {"reports"},
     {"training"},
-    {"lifecycle"},
+    {"lifecycle", "doctor"},
     {"detectors", "media", "console", "config", "settings_file"},
     {"http_sessions"},
     {"verdict"},

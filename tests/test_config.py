@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
@@ -216,6 +217,7 @@ def test_the_example_shows_every_key_at_its_default(tmp_path: Path) -> None:
         == load(tmp_path).config
     )
     assert shown.config.scan.max_gap_s == load(tmp_path).config.scan.max_gap_s
+    assert (files("guardian_cli") / example.name).read_text("utf-8") == example_text()
     written = read_settings(example).lines
     assert all(path in written for path in every_key()), "a key is missing from the example"
     assert example.read_text(encoding="utf-8") == example_text()

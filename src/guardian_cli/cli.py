@@ -12,10 +12,12 @@ import traceback
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from guardian_cli import __version__
 from guardian_cli.commands._options import CONFIG, DEBUG, QUIET, Common
 from guardian_cli.commands.deploy import deploy
+from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
 from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
@@ -30,15 +32,34 @@ EXIT_INTERRUPTED = 130
 # 128 + SIGPIPE, as of any tool whose reader went away: no verdict is claimed.
 EXIT_PIPE_CLOSED = 141
 
+
+class GroupedHelp(TyperGroup):
+    """Help that lists the verbs in groups, as the panels of Typer's rich help do in colour."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group, in the order in which they were added."""
+        groups: dict[str, list[Any]] = {}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            groups.setdefault(command.rich_help_panel, []).append(command)
+        for title, commands in groups.items():
+            with formatter.section(title):
+                formatter.write_dl([(one.name, one.get_short_help_str(60)) for one in commands])
+
+
 app = typer.Typer(
     name="guardian",
+    cls=GroupedHelp,
     help="Decide about videos that other people upload: allow, review or block, with evidence.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+MAIN_JOB = "The main job"
+SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
-    app.command()(verb)
+    app.command(rich_help_panel=MAIN_JOB)(verb)
+app.command(rich_help_panel=SUPPORT)(doctor)
 
 
 def _print_version(value: bool) -> None:
@@ -52,6 +73,15 @@ def _print_schema(name: str | None) -> None:
         from guardian_cli.reports.schemas import schema_text
 
         Console().result(schema_text(name))
+        raise typer.Exit
+
+
+def _print_example(value: bool) -> None:
+    if value:
+        from importlib.resources import files
+
+        text = (files("guardian_cli") / "guardian.yaml.example").read_text(encoding="utf-8")
+        Console().result(text)
         raise typer.Exit
 
 
@@ -74,6 +104,15 @@ def _root(
             callback=_print_schema,
         ),
     ] = None,
+    example: Annotated[
+        bool,
+        typer.Option(
+            "--example-config",
+            help="Print a guardian.yaml with every key at its default.",
+            is_eager=True,
+            callback=_print_example,
+        ),
+    ] = False,
     config: CONFIG = None,
     quiet: QUIET = False,
     debug: DEBUG = False,

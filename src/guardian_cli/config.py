@@ -235,7 +235,7 @@ def _find_file(named: Path | None, names: Mapping[str, str], folder: Path) -> Se
         if named is None:
             return None
         what = "a folder, not a file" if path.is_dir() else "no such file"
-        raise ConfigError(f"{path}: {what}", hint="see guardian.yaml.example for every key")
+        raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
     return read_settings(path)
 
 
@@ -388,7 +388,7 @@ def _hint(error: Mapping[str, Any], keys: KeyPath) -> str:
     if error["type"] == "extra_forbidden" and "key" in str(keys[-1]).lower():
         name = str(keys[1]) if len(keys) > 2 and keys[0] == "categories" else "nsfw"
         return f"keys never stand in the file: set {environment_name(name)}_KEY in the environment"
-    return "see guardian.yaml.example for every key"
+    return "guardian --example-config shows every key"
 
 
 def _known_keys(above: KeyPath) -> list[str]:

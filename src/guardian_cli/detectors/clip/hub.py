@@ -63,10 +63,25 @@ class Hub:
         if cached is not None:
             return cached
         if offline or _switched_off():
-            raise MissingError(f"the weights of {what} are not in the cache, and this is offline")
+            message = f"the weights of {what} are not in the cache, and this is offline"
+            raise MissingError(message, hint=self._fetch_hint)
         name = self._settle(file, what, deadline)
         tell(f"downloading {what} from {self._address}")
         return self._download(file.repository, name, what, tell)
+
+    @property
+    def folder(self) -> Path:
+        """Where the cache is."""
+        from huggingface_hub import constants
+
+        return self.cache_dir or Path(constants.HF_HUB_CACHE)
+
+    @property
+    def _fetch_hint(self) -> str:
+        return (
+            f"guardian doctor --fetch-weights, where there is a network, fills {self.folder} "
+            "(HF_HOME names another place); that folder may be copied"
+        )
 
     @property
     def _address(self) -> str:
@@ -98,7 +113,8 @@ class Hub:
             reason = last if isinstance(last, str) else f"HTTP {last}"
             raise MissingError(
                 f"the weights of {what} are not in the cache, and the model hub "
-                f"{self._address} can't be reached ({reason})"
+                f"{self._address} can't be reached ({reason})",
+                hint=self._fetch_hint,
             )
         if last == 404:
             raise MissingError(f"the model hub {self._address} has no weights of {what}")
