@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -11,15 +13,19 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from guardian_cli.cli import _leave, _limit_of_this_machine
+from guardian_cli.cli import _leave, _limit_of_this_machine, app
 from guardian_cli.console import Console
+from tests.conftest import REPOSITORY
 from tests.guardian_process import COMMAND, environment, guardian
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 STRANGER = 54321
+PACKAGE = REPOSITORY / "src" / "guardian_cli"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -79,8 +85,10 @@ def test_any_other_error_is_a_bug() -> None:
     assert _limit_of_this_machine(PermissionError(errno.EACCES, "denied", "/x")) is None
 
 
-def as_stranger(folder: Path, script: str, *, processes: int | None = None) -> tuple[int, str]:
-    """Run a shell's script as a user whom nobody knows; the exit code, and stderr."""
+def as_stranger(
+    folder: Path, *command: str, processes: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user whom nobody knows."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root can become another user, by setpriv")
     folder.chmod(0o777)
@@ -96,8 +104,8 @@ def as_stranger(folder: Path, script: str, *, processes: int | None = None) -> t
         if processes is not None:
             resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
-    done = subprocess.run(
-        ["setpriv", *user, *may_read, *COMMAND, *script.split()],
+    return subprocess.run(
+        ["setpriv", *user, *may_read, *command],
         cwd=folder,
         env=home,
         capture_output=True,
@@ -106,14 +114,17 @@ def as_stranger(folder: Path, script: str, *, processes: int | None = None) -> t
         check=False,
         preexec_fn=limit,
     )
-    return done.returncode, done.stderr
 
 
-@pytest.mark.slow
-def test_an_unknown_user_without_a_home_gets_a_workspace(tmp_path: Path) -> None:
-    code, said = as_stranger(tmp_path, "setup")
-    assert (code, "unexpected" in said) == (0, False), said
-    assert not (tmp_path / "~").exists()
+def test_an_unknown_user_without_a_home_gets_the_one_that_docker_gives(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from guardian_cli.__main__ import prepare_environment\n"
+        "prepare_environment()\n"
+        "print(Path.home())\n"  # MLflow asks this while it is imported
+    )
+    done = as_stranger(tmp_path, sys.executable, "-c", code)
+    assert (done.returncode, done.stdout.strip()) == (0, "/"), done.stderr
 
 
 @pytest.mark.slow
@@ -122,7 +133,39 @@ def test_a_low_limit_of_processes_is_named_and_no_interrupt(tmp_path: Path, proc
     pytest.importorskip("nudenet", reason="the extra `offline` is not installed")
     (tmp_path / "guardian.yaml").write_text("scan: {detectors: [nudenet]}\n", encoding="utf-8")
     (tmp_path / "x.mp4").write_bytes(b"no video")
-    code, said = as_stranger(tmp_path, "scan x.mp4", processes=processes)
-    assert "error: no more processes or threads may be started (ulimit -u" in said
-    assert "interrupted" not in said
-    assert code == 2
+    done = as_stranger(tmp_path, *COMMAND, "scan", "x.mp4", processes=processes)
+    assert "error: no more processes or threads may be started (ulimit -u" in done.stderr
+    assert "interrupted" not in done.stderr
+    assert done.returncode == 2
+
+
+def hints() -> list[str]:
+    """All that the source gives as a hint, with … for what is filled in when it runs."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                parts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+                found.append("…".join(str(part) for part in parts))
+    return found
+
+
+def test_hints_name_verbs_and_options_that_there_are() -> None:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    commands = {name: root.commands[name] for name in root.commands}
+    options = {
+        name: {option for one in command.params for option in one.opts}
+        for name, command in [*commands.items(), ("", root)]
+    }
+    typed = [one for hint in hints() for one in re.findall(r"guardian ([a-z-][^,;]*)", hint)]
+    assert len(typed) > 30
+    for words in (one.split() for one in typed):
+        verb = words[0] if words[0] in commands else ""
+        if not verb and not words[0].startswith("-"):
+            continue  # a sentence about guardian
+        used = re.findall(r"--[a-z][a-z-]*", " ".join(words))
+        known = options[verb] | options[""] | {"--help"}
+        # What is filled in may be the end of an option's name.
+        assert all(any(one.startswith(word) for one in known) for word in used), words
+    assert not [hint for hint in hints() if re.search(r"guardian\.yaml\.example|README", hint)]

@@ -226,6 +226,10 @@ def test_without_weights_and_network_it_is_settled_soon(folder: Path) -> None:
     assert run.scan["categories"]["violence"]["score"] is None
     assert run.scan["categories"]["nsfw"]["score"] is not None
     assert run.code == 10
+    warning, hint = run.err.splitlines()[:2]
+    assert warning.startswith("warning: clip is not available: ")
+    assert hint.startswith("hint: guardian doctor --fetch-weights")
+    assert str(folder / ".cache" / "huggingface") in hint or str(folder / "huggingface") in hint
     assert len([line for line in run.err.splitlines() if "clip" in line]) == 1
 
 

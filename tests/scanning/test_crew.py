@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -225,3 +227,25 @@ def test_the_number_of_files_fetched_and_waiting_is_bounded(tmp_path: Path) -> N
             assert not begun.acquire(timeout=SHORT_S)
         for one in visits:
             one.result(LONG_S)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (errno.ENOSPC, "unwritable", "no room for temporary files"),
+        (errno.EACCES, "unreadable", "cannot be read"),
+    ],
+)
+def test_a_full_disk_is_not_taken_for_a_source_that_cannot_be_read(
+    tmp_path: Path, number: int, kind: str, said: str
+) -> None:
+    def fetch(url: str, folder: Path) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    scene = Scene(tmp_path, "image")
+    scene.tools = replace(scene.tools, fetch=fetch)
+    with scene.scorer:
+        error = scene.scan("http://127.0.0.1/x", "url").error
+    assert error is not None
+    assert error.kind == kind
+    assert said in error.message

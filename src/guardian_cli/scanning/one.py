@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import tempfile
 import time
@@ -235,8 +236,11 @@ def scan_source(source: Source, tools: ScanTools, place: Place) -> ScanResult:
     except SourceError as error:
         return scan.failure(error)
     except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
-        return scan.failure(SourceError(message, kind="unreadable"))
+        reason = error.strerror or str(error)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+            message = f"no room for temporary files in {tempfile.gettempdir()}: {reason}"
+            return scan.failure(SourceError(message, kind="unwritable"))
+        return scan.failure(SourceError(f"cannot be read: {reason}", kind="unreadable"))
     except (GuardianError, ScoringStopped):
         raise
     except Exception as error:  # noqa: BLE001 - a bug met in one file must not stop the rest
