@@ -58,7 +58,7 @@ models:
 azure: {subscription_id: null, resource_group: null, workspace: null, location: null}
 
 # A category has thresholds, prompts for CLIP, and the URI of a custom model. Add your own by
-# adding prompts; drop one by leaving it empty, as in `violence: `.
+# adding prompts; switch one off by `violence: off`, and by nothing else.
 """
 
 

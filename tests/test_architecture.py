@@ -23,7 +23,7 @@ LAYERS = [
     {"scanning"},
     {"reports"},
     {"training"},
-    {"lifecycle"},
+    {"lifecycle", "doctor"},
     {"detectors", "media", "console", "config", "settings_file"},
     {"http_sessions", "endpoint_keys"},
     {"verdict"},
@@ -142,7 +142,8 @@ def test_only_the_console_prints_and_only_the_config_reads_the_environment(path:
     ]
     assert not prints or name_of(path) == "console.py"
     worker = name_of(path).startswith("media/") or name_of(path) == "serving/score.py"
-    assert "os.environ" not in text or name_of(path) == "config.py" or worker
+    start = name_of(path) in {"__init__.py", "__main__.py"}
+    assert "os.environ" not in text or name_of(path) == "config.py" or worker or start
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -69,9 +69,11 @@ class Console:
         if not self.quiet:
             self._say(text)
 
-    def warn(self, text: str) -> None:
-        """Say what the user should know even with --quiet."""
+    def warn(self, text: str, hint: str | None = None) -> None:
+        """Say what the user should know even with --quiet, and what to type next."""
         self._say(f"warning: {text}")
+        if hint:
+            self.note(f"hint: {hint}")
 
     def error(self, text: str, hint: str | None = None) -> None:
         """Say what is wrong in one line, and what to type next."""

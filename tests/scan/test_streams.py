@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 # The offline detector alone: it knows one category, needs no training and starts fast.
-NUDENET = "scan: {detectors: [nudenet]}\ncategories: {violence: }\n"
+NUDENET = "scan: {detectors: [nudenet]}\ncategories: {violence: off}\n"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_json_is_one_document_and_jsonl_a_line_each(folder: Path) -> None:
 )
 def test_wrong_usage_is_exit_2_with_nothing_on_stdout(folder: Path, arguments: list[str]) -> None:
     (folder / "empty-folder").mkdir()
-    (folder / "no-category.yaml").write_text("categories: {nsfw: , violence: }\n")
+    (folder / "no-category.yaml").write_text("categories: {nsfw: off, violence: off}\n")
     if "--pretrained" in arguments:
         (folder / "guardian.yaml").unlink()
     run = scan(folder, *arguments)
@@ -226,6 +226,10 @@ def test_without_weights_and_network_it_is_settled_soon(folder: Path) -> None:
     assert run.scan["categories"]["violence"]["score"] is None
     assert run.scan["categories"]["nsfw"]["score"] is not None
     assert run.code == 10
+    warning, hint = run.err.splitlines()[:2]
+    assert warning.startswith("warning: clip is not available: ")
+    assert hint.startswith("hint: guardian doctor --fetch-weights")
+    assert str(folder / ".cache" / "huggingface") in hint or str(folder / "huggingface") in hint
     assert len([line for line in run.err.splitlines() if "clip" in line]) == 1
 
 

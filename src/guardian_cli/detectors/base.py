@@ -98,3 +98,4 @@ class Absent:
     status: Literal["unavailable", "off"]
     reason: str
     categories: Sequence[str] = field(default=())
+    hint: str | None = None

@@ -71,7 +71,8 @@ def build_panel(settings: Settings, options: PanelOptions) -> Panel:
     missing = [gone for gone in panel.absent if gone.status == "unavailable"]
     if missing and not panel.detectors:
         reasons = "; ".join(f"{gone.info.name}: {gone.reason}" for gone in missing)
-        raise MissingError(f"nothing can score a frame ({reasons})", hint=OFFLINE_HINT)
+        hints = [*filter(None, [gone.hint for gone in missing]), OFFLINE_HINT]
+        raise MissingError(f"nothing can score a frame ({reasons})", hint="; or ".join(hints))
     return panel
 
 
@@ -134,7 +135,8 @@ def _add_clip(panel: Panel, settings: Settings, options: PanelOptions) -> None:
         )
     except MissingError as error:
         info = DetectorInfo("clip", None, model)
-        panel.absent.append(Absent(info, "unavailable", str(error), tuple(prompts)))
+        absent = Absent(info, "unavailable", str(error), tuple(prompts), error.hint)
+        panel.absent.append(absent)
 
 
 def _add_nudenet(panel: Panel, settings: Settings, *, named: bool) -> None:

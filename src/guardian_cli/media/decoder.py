@@ -12,6 +12,7 @@ no-frames, crashed, timeout, memory, stopped (closed from another thread).
 
 from __future__ import annotations
 
+import errno
 import itertools
 import threading
 from dataclasses import replace
@@ -65,11 +66,17 @@ class Decoder:
     def worker(self) -> WorkerProcess:
         """Return the running worker, started if need be; raise SourceError if it won't run."""
         if self._worker is None:
-            worker = WorkerProcess(self._command)
+            try:
+                worker = WorkerProcess(self._command)
+            except OSError as error:
+                # As it is, it would read as if the source could not be opened.
+                limit = " (see ulimit -u)" if error.errno == errno.EAGAIN else ""
+                message = f"no decoder process can be started: {error.strerror or error}{limit}"
+                raise SourceError(message, kind="crashed") from error
             try:
                 worker.receive(Budget(START_S))
-            except (WorkerDiedError, WorkerLateError):
-                why = worker.last_words() or "no reason given"
+            except (WorkerDiedError, WorkerLateError) as error:
+                why = worker.last_words() or str(error)
                 worker.dispose()
                 message = f"the decoder process does not start ({why})"
                 raise SourceError(message, kind="crashed") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import tempfile
 import time
@@ -99,7 +100,7 @@ class _Scan:
             return self.scan(self.source.location)
         if self.source.kind == "url":
             with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
-                return self.scan_file(self.fetch(Path(folder)))
+                return self.scan_file(self.place.fetched(lambda: self.fetch(Path(folder))))
         if self.source.kind == "file":
             return self.scan_file(Path(self.source.location))
         raise _not_scannable(self.source)
@@ -110,13 +111,14 @@ class _Scan:
         return self.tools.fetch(self.source.location, folder)
 
     def scan_file(self, path: Path) -> ScanResult:
+        self.place.begin()
         self.sha256 = digest_of(path)
         return self.scan(str(path))
 
     def scan(self, location: str) -> ScanResult:
         if self.source.kind == "stream" and self.tools.offline:
             raise SourceError("not opened: --offline touches no network", kind="offline")
-        self.decoding = self.place.decoder.open(location, self.tools.decoding)
+        self.decoding = self.place.begin().open(location, self.tools.decoding)
         self.collector = SampleCollector(self.tools.scorer, self.tools.fusing, self.note_progress)
         first = self.watch.collected(self.collector, self.handed_in(self.decoding.frames()))
         second = self.look_again(first)
@@ -243,8 +245,11 @@ def scan_source(source: Source, tools: ScanTools, place: Place) -> ScanResult:
     except SourceError as error:
         return scan.failure(error)
     except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
-        return scan.failure(SourceError(message, kind="unreadable"))
+        reason = error.strerror or str(error)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+            message = f"no room for temporary files in {tempfile.gettempdir()}: {reason}"
+            return scan.failure(SourceError(message, kind="unwritable"))
+        return scan.failure(SourceError(f"cannot be read: {reason}", kind="unreadable"))
     except (GuardianError, ScoringStopped):
         raise
     except Exception as error:  # noqa: BLE001 - a bug met in one file must not stop the rest

@@ -78,8 +78,8 @@ def run_scan(request: ScanRequest, console: Console) -> int:
     settings = load_settings(request.config_file, flags=request.flags)
     if not settings.config.categories:
         raise UsageError(
-            "no category is left to score: guardian.yaml drops them all",
-            hint="see guardian.yaml.example for every key",
+            "no category is left to score: guardian.yaml switches them all off",
+            hint="guardian --example-config shows every key",
         )
     sources = expand_sources(request.sources, sys.stdin or ())
     _check(request, sources)
@@ -156,7 +156,7 @@ def _panel(settings: Settings, options: PanelOptions, console: Console) -> Panel
     panel = build_panel(settings, options)
     for gone in panel.absent:
         if gone.status == "unavailable":
-            console.warn(f"{gone.info.name} is not available: {gone.reason}")
+            console.warn(f"{gone.info.name} is not available: {gone.reason}", gone.hint)
     return panel
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from guardian_cli.http_sessions import retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,23 +72,6 @@ def status_failure(
     passes = status in _WORTH_RETRYING
     wrong = 400 <= status < 500 and not passes
     return Failure(reason, passes, retry_after_s=wait_s, misconfigured=wrong, status=status)
-
-
-def retry_after_s(value: str | None, wall_s: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for, or None where it makes no sense."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.replace(".", "", 1).isdigit():
-        seconds = float(text)
-        return seconds if math.isfinite(seconds) else None
-    try:
-        moment = parsedate_to_datetime(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return max(0.0, moment.timestamp() - wall_s)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)
