@@ -90,6 +90,14 @@ def test_a_category_named_with_nothing_in_it_is_dropped(tmp_path: Path) -> None:
             "guardian.yaml:1: scan.detectors: Input should be a valid list",
         ),
         ("target: local\n7: 1\n", "guardian.yaml:2: 7: "),
+        (
+            "models:\n a: {category: x, endpoint_name: E1}\n b: {category: y, endpoint_name: e1}\n",
+            "guardian.yaml:1: models: a and b share the endpoint e1: give one of them",
+        ),
+        (
+            "models: {mine: {category: nsfw, endpoint_name: nsfw-detector-endpoint}}\n",
+            "guardian.yaml:1: models: nsfw-detector and mine share the endpoint",
+        ),
     ],
 )
 def test_wrong_files_say_where_and_what(tmp_path: Path, text: str, said: str) -> None:

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
 from guardian_cli.errors import ConfigError
@@ -107,6 +115,10 @@ class ModelSection(_Section):
     instance_count: Annotated[int, Field(ge=1)] = 1
     endpoint_name: str | None = None
 
+    def endpoint(self, model: str) -> str:
+        """The name of this model's endpoint."""
+        return self.endpoint_name or f"{model}-endpoint"
+
 
 class AzureSection(_Section):
     """Where in Azure the workspace is."""
@@ -128,6 +140,23 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
     azure: AzureSection = AzureSection()
+
+    @field_validator("models")
+    @classmethod
+    def _no_two_models_share_an_endpoint(
+        cls, models: dict[str, ModelSection]
+    ) -> dict[str, ModelSection]:
+        owners: dict[str, str] = {}
+        for name, section in models.items():
+            endpoint = section.endpoint(name)
+            # Azure and some file systems know no capitals.
+            other = owners.setdefault(endpoint.lower(), name)
+            if other != name:
+                raise ValueError(
+                    f"{other} and {name} share the endpoint {endpoint}: "
+                    "give one of them an endpoint_name of its own"
+                )
+        return models
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import GuardianError, UsageError
-from guardian_cli.lifecycle.planning import DeployGoal
+from guardian_cli.lifecycle.history import read_history
+from guardian_cli.lifecycle.ownership import own_endpoint
+from guardian_cli.lifecycle.planning import DeployGoal, roles_on
 from guardian_cli.lifecycle.platform import REQUEST_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import ModelVersion, Registry
+    from guardian_cli.lifecycle.platform import Endpoint, ModelVersion, Registry
     from guardian_cli.lifecycle.releases import Release, Releases
 
 
@@ -35,9 +38,12 @@ class DeployRequest:
 def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Release:
     """Deploy a version of a model, the newest where none is named.
 
-    Raises UsageError for a version that is not there, and what `Releases.deploy` raises.
+    Raises UsageError for a version that is not there, and for a newest one that somebody has to
+    name; and what `Releases.deploy` raises.
     """
     version = find_version(releases.platform.registry, model.name, request.version)
+    if request.version is None:
+        _check_choice(releases, model, version)
     if version.tags.get("data") == "simulated":
         releases.reporter.warn(
             f"version {version.version} of {model.name} was trained on simulated data: "
@@ -65,6 +71,12 @@ def deploy_all(
 
     One model that fails does not keep the others from being deployed.
     """
+    if request.promote and request.traffic_percent is not None:
+        raise UsageError(
+            "--promote gives a version everything: --traffic does not go with it",
+            hint="guardian deploy MODEL --promote, or: guardian deploy MODEL "
+            f"--traffic {request.traffic_percent}",
+        )
     if not named:
         models = _with_versions(releases, models, request)
     done: list[Release] = []
@@ -94,6 +106,58 @@ def find_version(registry: Registry, model: str, wanted: str | None) -> ModelVer
         f"{model} has no version {wanted!r}: there is {_listed(known)}",
         hint=f"guardian deploy {model} --version {known[-1].version}",
     )
+
+
+def _check_choice(releases: Releases, model: Model, newest: ModelVersion) -> None:
+    """Raise UsageError where the newest version is nothing to deploy unless somebody names it."""
+    endpoint = own_endpoint(releases.platform, model.name, model.endpoint)
+    champion = roles_on(endpoint).champion if endpoint else None
+    if endpoint is None or champion == newest.version:
+        return
+    problem = None
+    if was_rolled_back(endpoint, newest.version):
+        problem = "was rolled back"
+    elif champion is not None:
+        problem = _why_worse(newest, releases.platform.registry.get(model.name, champion))
+    if problem is None:
+        return
+    hint = f"guardian deploy {model.name} --version {newest.version} deploys it all the same"
+    if endpoint.state == "stopped":
+        hint = f"guardian endpoints {model.name} --start brings back what was stopped; {hint}"
+    raise UsageError(
+        f"the newest version of {model.name}, {newest.version}, {problem}: name the version",
+        hint=hint,
+    )
+
+
+def was_rolled_back(endpoint: Endpoint, version: str) -> bool:
+    """Whether the last that happened to a version was that a rollback took it off."""
+    for change in read_history(endpoint.tags):
+        if change.target == version:
+            return False
+        if change.action == "rollback" and change.source == version:
+            return True
+    return False
+
+
+def _why_worse(newest: ModelVersion, champion: ModelVersion | None) -> str | None:
+    """Say that a version has the lower AUC; None where it has not, or they cannot be compared."""
+    if champion is None:
+        return None
+    simulated = [one.tags.get("data") == "simulated" for one in (newest, champion)]
+    ours, theirs = _auc(newest), _auc(champion)
+    # An AUC on simulated data says nothing beside one on real data.
+    if simulated[0] != simulated[1] or not ours < theirs:
+        return None
+    return f"has an AUC of {ours:.3f}, the champion, {champion.version}, one of {theirs:.3f}"
+
+
+def _auc(version: ModelVersion) -> float:
+    """The AUC that training found, NaN where there is none: it is neither lower nor higher."""
+    try:
+        return float(version.tags.get("auc", "nan"))
+    except ValueError:
+        return math.nan
 
 
 def _with_versions(

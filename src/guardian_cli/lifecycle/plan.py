@@ -58,11 +58,11 @@ class CreateDeployment:
 
     def describe(self) -> str:
         """Say it in a line."""
-        size = f"{self.spec.instance_count} × {self.spec.instance_type}"
+        spec = self.spec
+        # Where nothing bills there is no instance type.
+        size = f", {spec.instance_count} × {spec.instance_type}" if spec.instance_type else ""
         again = "replace failed" if self.anew else "create"
-        return (
-            f"{again} deployment {self.spec.name} ({self.spec.model} {self.spec.version}, {size})"
-        )
+        return f"{again} deployment {spec.name} ({spec.model} {spec.version}{size})"
 
 
 @dataclass(frozen=True, slots=True)
