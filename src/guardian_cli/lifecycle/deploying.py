@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import GuardianError, UsageError
+from guardian_cli.lifecycle.figures import read_figures
 from guardian_cli.lifecycle.history import read_history
 from guardian_cli.lifecycle.ownership import own_endpoint
 from guardian_cli.lifecycle.planning import DeployGoal, roles_on
@@ -33,6 +34,7 @@ class DeployRequest:
     instance_type: str | None = None
     instance_count: int | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
+    allow_simulated: bool = False
 
 
 def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Release:
@@ -41,10 +43,11 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
     Raises UsageError for a version that is not there, and for a newest one that somebody has to
     name; and what `Releases.deploy` raises.
     """
-    version = find_version(releases.platform.registry, model.name, request.version)
+    registry = releases.platform.registry
+    version = find_version(registry, model.name, request.version)
     if request.version is None:
         _check_choice(releases, model, version)
-    if version.tags.get("data") == "simulated":
+    if version.simulated:
         releases.reporter.warn(
             f"version {version.version} of {model.name} was trained on simulated data: "
             "its scores mean nothing on real videos"
@@ -60,6 +63,8 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
         prune=request.prune,
         why=request.why,
         request_timeout_s=request.request_timeout_s,
+        figures={one.version: read_figures(one) for one in registry.versions(model.name)},
+        allow_simulated=request.allow_simulated,
     )
     return releases.deploy(goal, dry_run=request.dry_run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _release(release: Release) -> Json:
         "after": [_row(row) for row in release.after],
         "steps": list(release.steps),
         "dry_run": release.dry_run,
+        "warnings": list(release.warnings),
+        "figures": [asdict(one) for one in release.figures],
     }
 
 
