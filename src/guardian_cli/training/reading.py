@@ -40,7 +40,7 @@ class FileReader:
 
     def __init__(self, new_decoder: Callable[[], Opener], settings: DecodeSettings) -> None:
         self._new_decoder = new_decoder
-        self._settings = settings
+        self.settings = settings
         self._own = threading.local()
         self._decoders: list[Opener] = []
         self._lock = threading.Lock()
@@ -87,7 +87,7 @@ class FileReader:
             with self._lock:
                 self._decoders.append(self._own.decoder)
         decoder: Opener = self._own.decoder
-        settings = replace(self._settings, every_s=every_s, max_gap_s=2 * every_s)
+        settings = replace(self.settings, every_s=every_s, max_gap_s=2 * every_s)
         return decoder.open(str(path), settings)
 
     def close(self) -> None:
