@@ -193,8 +193,8 @@ def test_numbers_stand_beside_the_champions_and_worse_ones_are_warned_of(
         assert [one.version for one in second.figures] == ["2", "1"]
         assert second.warnings == (said(releases).warnings[-1],)
         assert said(releases).warnings[-1] == (
-            "version 2 is worse than the champion, version 1: AUC 0.799 against 0.800, measured on"
-            " other data"
+            "nsfw-detector: version 2 is worse than the champion, version 1: AUC 0.799 against"
+            " 0.800, measured on other data"
         )
         document = release_document(second)
         jsonschema.validate(document, load_schema("release"))

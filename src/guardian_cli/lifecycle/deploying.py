@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -149,20 +148,13 @@ def _why_worse(newest: ModelVersion, champion: ModelVersion | None) -> str | Non
     """Say that a version has the lower AUC; None where it has not, or they cannot be compared."""
     if champion is None:
         return None
-    simulated = [one.tags.get("data") == "simulated" for one in (newest, champion)]
-    ours, theirs = _auc(newest), _auc(champion)
+    ours, theirs = read_figures(newest), read_figures(champion)
     # An AUC on simulated data says nothing beside one on real data.
-    if simulated[0] != simulated[1] or not ours < theirs:
+    if ours.auc is None or theirs.auc is None or ours.simulated != theirs.simulated:
         return None
-    return f"has an AUC of {ours:.3f}, the champion, {champion.version}, one of {theirs:.3f}"
-
-
-def _auc(version: ModelVersion) -> float:
-    """The AUC that training found, NaN where there is none: it is neither lower nor higher."""
-    try:
-        return float(version.tags.get("auc", "nan"))
-    except ValueError:
-        return math.nan
+    if ours.auc >= theirs.auc:
+        return None
+    return f"has an AUC of {ours.auc:.3f}, the champion, {theirs.version}, one of {theirs.auc:.3f}"
 
 
 def _with_versions(

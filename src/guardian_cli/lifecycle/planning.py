@@ -130,7 +130,7 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     return replace(
         plan,
         notes=(*plan.notes, *_traffic_note(goal, before)),
-        warnings=find_faults(ours, theirs) if ours else (),
+        warnings=tuple(f"{goal.model}: {one}" for one in find_faults(ours, theirs)) if ours else (),
         figures=tuple(one for one in (ours, theirs) if one and ours),
     )
 

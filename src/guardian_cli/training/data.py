@@ -179,4 +179,8 @@ def check_classes(items: Sequence[Item], left_out: Sequence[LeftOut], positive: 
     counts = Counter(item.label == positive for item in items)
     for wanted, name in ((True, f"class {positive!r}"), (False, "the other classes")):
         if not counts[wanted]:
-            raise UsageError(f"no file of {name} can be used{sum_up(left_out)}")
+            what = f"no file of {name}" if items else "none of the files"
+            raise UsageError(
+                f"{what} can be used{sum_up(left_out)}",
+                hint=f"guardian scan {left_out[0].path}" if left_out else None,
+            )
