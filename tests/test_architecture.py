@@ -25,7 +25,7 @@ LAYERS = [
     {"training"},
     {"lifecycle"},
     {"detectors", "media", "console", "config", "settings_file"},
-    {"http_sessions"},
+    {"http_sessions", "endpoint_keys"},
     {"verdict"},
     {"serving"},
     {"errors", "__init__"},

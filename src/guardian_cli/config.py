@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
+from guardian_cli.endpoint_keys import choose_key, why_withheld
 from guardian_cli.errors import ConfigError
 from guardian_cli.settings_file import KeyPath, SettingsFile, read_settings
 
@@ -210,7 +211,10 @@ def load_settings(
     """
     folder = folder or Path()
     process = os.environ if environ is None else environ
-    names = {**_dotenv(folder / ".env"), **process}
+    dotenv = _dotenv(folder / ".env")
+    # What a file says of its own key does not hold for one from the environment.
+    stale = {f"{name}_FOR" for name in process}
+    names = {name: value for name, value in dotenv.items() if name not in stale} | dict(process)
     file = _find_file(config_file, names, folder)
     merged = _merge(DEFAULTS, _filled(file.data) if file else {})
     if file:
@@ -225,6 +229,11 @@ def load_settings(
         if (setting := _endpoint(name, category, names)) is not None
     }
     warnings = _unknown_categories(names, config)
+    warnings += tuple(
+        warning
+        for name, setting in endpoints.items()
+        if setting.uri and (warning := why_withheld(environment_name(name), setting.uri, names))
+    )
     hub_offline = names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
     tracking_uri = names.get("MLFLOW_TRACKING_URI", "").strip() or None
     path = file.path if file else folder / CONFIG_NAME
@@ -316,7 +325,7 @@ def _endpoint(
     uri = names.get(variable, category.endpoint)
     if uri is None:
         return None
-    key = names.get(f"{variable}_KEY") or names.get("MODEL_ENDPOINT_KEY")
+    key = choose_key(variable, uri, names)
     named_by = variable if variable in names else f"categories.{name}.endpoint"
     return EndpointSetting(uri.strip() or None, SecretStr(key) if key else None, named_by)
 

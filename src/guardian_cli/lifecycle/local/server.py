@@ -31,6 +31,7 @@ from guardian_cli.lifecycle.local.state import (
     SERVER_NAME,
     STATE_NAME,
     EndpointState,
+    own_port,
     read_key,
     read_state,
 )
@@ -180,8 +181,9 @@ class Tell:
 
 def open_port(folder: Path, state: EndpointState) -> socket.socket:
     """Bind the endpoint's port, or for a new endpoint a free one. Raises PlatformError."""
-    if state.port:
-        return _bind(state.port)
+    port = own_port(folder, state)
+    if port:
+        return _bind(port)
     for port in candidate_ports(folder):
         try:
             return _bind(port)
