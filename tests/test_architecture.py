@@ -34,8 +34,8 @@ LAYERS = [
 PURE = {
     "verdict", "detectors/fusion.py", "media/sampling.py", "media/frames.py", "media/urls.py",
     "lifecycle/roles.py", "lifecycle/history.py", "lifecycle/traffic.py", "lifecycle/plan.py",
-    "lifecycle/planning.py", "lifecycle/models.py", "lifecycle/manifests.py",
-    "lifecycle/environment_file.py",
+    "lifecycle/planning.py", "lifecycle/figures.py", "lifecycle/models.py",
+    "lifecycle/manifests.py", "lifecycle/environment_file.py",
 }  # fmt: skip
 
 

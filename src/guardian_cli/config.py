@@ -260,6 +260,11 @@ def calm_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def count_cores() -> int:
+    """The cores that this process may use, which are fewer than the machine's under `taskset`."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment_name(category: str) -> str:
     """The name that a category's endpoint has in the environment: `NSFW_MODEL_ENDPOINT`."""
     return re.sub(r"\W", "_", category).upper() + "_MODEL_ENDPOINT"

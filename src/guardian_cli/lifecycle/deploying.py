@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import GuardianError, UsageError
+from guardian_cli.lifecycle.figures import read_figures
 from guardian_cli.lifecycle.history import read_history
 from guardian_cli.lifecycle.ownership import own_endpoint
 from guardian_cli.lifecycle.planning import DeployGoal, roles_on
@@ -33,6 +33,7 @@ class DeployRequest:
     instance_type: str | None = None
     instance_count: int | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
+    allow_simulated: bool = False
 
 
 def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Release:
@@ -41,10 +42,11 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
     Raises UsageError for a version that is not there, and for a newest one that somebody has to
     name; and what `Releases.deploy` raises.
     """
-    version = find_version(releases.platform.registry, model.name, request.version)
+    registry = releases.platform.registry
+    version = find_version(registry, model.name, request.version)
     if request.version is None:
         _check_choice(releases, model, version)
-    if version.tags.get("data") == "simulated":
+    if version.simulated:
         releases.reporter.warn(
             f"version {version.version} of {model.name} was trained on simulated data: "
             "its scores mean nothing on real videos"
@@ -60,6 +62,8 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
         prune=request.prune,
         why=request.why,
         request_timeout_s=request.request_timeout_s,
+        figures={one.version: read_figures(one) for one in registry.versions(model.name)},
+        allow_simulated=request.allow_simulated,
     )
     return releases.deploy(goal, dry_run=request.dry_run)
 
@@ -144,20 +148,13 @@ def _why_worse(newest: ModelVersion, champion: ModelVersion | None) -> str | Non
     """Say that a version has the lower AUC; None where it has not, or they cannot be compared."""
     if champion is None:
         return None
-    simulated = [one.tags.get("data") == "simulated" for one in (newest, champion)]
-    ours, theirs = _auc(newest), _auc(champion)
+    ours, theirs = read_figures(newest), read_figures(champion)
     # An AUC on simulated data says nothing beside one on real data.
-    if simulated[0] != simulated[1] or not ours < theirs:
+    if ours.auc is None or theirs.auc is None or ours.simulated != theirs.simulated:
         return None
-    return f"has an AUC of {ours:.3f}, the champion, {champion.version}, one of {theirs:.3f}"
-
-
-def _auc(version: ModelVersion) -> float:
-    """The AUC that training found, NaN where there is none: it is neither lower nor higher."""
-    try:
-        return float(version.tags.get("auc", "nan"))
-    except ValueError:
-        return math.nan
+    if ours.auc >= theirs.auc:
+        return None
+    return f"has an AUC of {ours.auc:.3f}, the champion, {theirs.version}, one of {theirs.auc:.3f}"
 
 
 def _with_versions(

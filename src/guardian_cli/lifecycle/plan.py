@@ -25,6 +25,8 @@ from guardian_cli.lifecycle.roles import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from guardian_cli.lifecycle.figures import Figures
+
 
 @dataclass(frozen=True, slots=True)
 class CreateEndpoint:
@@ -149,7 +151,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done to one endpoint; no steps means that all is as it should be."""
+    """What would be done to one endpoint; no steps means that all is as it should be.
+
+    `figures` are those of the version that is deployed, and of the champion beside it.
+    """
 
     model: str
     endpoint: str
@@ -159,6 +164,8 @@ class Plan:
     after: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    figures: tuple[Figures, ...] = ()
 
     @property
     def settles(self) -> bool:

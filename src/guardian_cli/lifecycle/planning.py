@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.lifecycle.figures import find_faults
 from guardian_cli.lifecycle.models import check_deployment_name
 from guardian_cli.lifecycle.plan import (
     CreateDeployment,
@@ -33,6 +34,9 @@ from guardian_cli.lifecycle.roles import (
 from guardian_cli.lifecycle.traffic import foreign_share, percent_of, share_out
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardian_cli.lifecycle.figures import Figures
     from guardian_cli.lifecycle.platform import Deployment, Endpoint
 
 DEFAULT_TRAFFIC_PERCENT = 10
@@ -42,7 +46,8 @@ DEFAULT_TRAFFIC_PERCENT = 10
 class DeployGoal:
     """What a deploy is for. `traffic_percent` None: as it is, or 10 for a new challenger.
 
-    `bills` is for platforms on which a deployment costs money and runs on an instance type.
+    `bills` is for platforms on which a deployment costs money and runs on an instance type;
+    `figures` are what the registry knows, by version.
     """
 
     model: str
@@ -56,6 +61,8 @@ class DeployGoal:
     why: str | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
     bills: bool = False
+    figures: Mapping[str, Figures] = field(default_factory=dict)
+    allow_simulated: bool = False
 
     def spec(self, version: str) -> DeploymentSpec:
         """The deployment of a version of this model."""
@@ -96,7 +103,8 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     """Plan so that `goal.version` is deployed, and champion or challenger.
 
     Raises PlatformError for a foreign deployment that has its name, UsageError for a share of the
-    traffic that foreign deployments do not leave.
+    traffic that foreign deployments do not leave, or that a simulated version would take from a
+    real one.
     """
     check_deployment_name(deployment_name(goal.version), goal.version)
     _check_room(endpoint, goal)
@@ -111,12 +119,20 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     _provide(draft, goal.spec(goal.version))
     shift = _deploy_shift(draft.endpoint or ready, goal, before)
     if shift is not None:
+        _check_simulated(ready, goal, shift)
         draft.add(ProbeDeployment(deployment_name(goal.version)))
         draft.add(shift)
     for found in idle_deployments(draft.endpoint) if goal.prune else ():
         draft.add(DeleteDeployment(found.name))
     plan = _finished(endpoint, draft, goal, "promote" if goal.promote else "deploy")
-    return replace(plan, notes=(*plan.notes, *_traffic_note(goal, before)))
+    champion = before.champion if before.champion != goal.version else None
+    ours, theirs = goal.figures.get(goal.version), goal.figures.get(champion or "")
+    return replace(
+        plan,
+        notes=(*plan.notes, *_traffic_note(goal, before)),
+        warnings=tuple(f"{goal.model}: {one}" for one in find_faults(ours, theirs)) if ours else (),
+        figures=tuple(one for one in (ours, theirs) if one and ours),
+    )
 
 
 def plan_rollback(endpoint: Endpoint | None, goal: RollbackGoal) -> Plan:
@@ -180,6 +196,24 @@ def _check_room(endpoint: Endpoint | None, goal: DeployGoal) -> None:
             hint=f"remove or rename {found.name}, then: guardian deploy {goal.model} "
             f"--version {goal.version}",
         )
+
+
+def _check_simulated(endpoint: Endpoint, goal: DeployGoal, shift: Shift) -> None:
+    """Let a version from simulated data take traffic from a real one only where that is meant."""
+    name, ours = deployment_name(goal.version), goal.figures.get(goal.version)
+    gains = shift.traffic.get(name, 0) > endpoint.traffic.get(name, 0)
+    if ours is None or not ours.simulated or goal.allow_simulated or not gains:
+        return
+    for found in endpoint.deployments:
+        version = version_of(found)
+        known = goal.figures.get(version or "")
+        if version and found.traffic and not (known and known.simulated):
+            raise UsageError(
+                f"version {goal.version} of {goal.model} was trained on simulated data: it takes no"
+                f" traffic from version {version}, which was not",
+                hint=f"guardian train {goal.model} --data PATH, or if that is meant: guardian"
+                f" deploy {goal.model} --version {goal.version} --allow-simulated",
+            )
 
 
 def _wake(draft: Draft, name: str, model: str) -> None:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guardian_cli.lifecycle.clock import Clock
+    from guardian_cli.lifecycle.figures import Figures
     from guardian_cli.lifecycle.plan import Step
     from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
     from guardian_cli.lifecycle.platform import DeploymentSpec, Endpoint, Platform
@@ -90,6 +91,8 @@ class Release:
     steps: tuple[str, ...]
     dry_run: bool
     hints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    figures: tuple[Figures, ...] = ()
 
 
 @dataclass
@@ -372,6 +375,8 @@ class Releases:
     def _tell(self, plan: Plan) -> None:
         for note in plan.notes:
             self.reporter.note(note)
+        for warning in plan.warnings:
+            self.reporter.warn(warning)
         if not plan.steps:
             self.reporter.note(f"{plan.endpoint}: nothing to do, all is as asked for")
 
@@ -388,4 +393,6 @@ def _report(
         steps=tuple(step.describe() for step in plan.steps),
         dry_run=dry_run,
         hints=plan.hints if hints is None else hints,
+        warnings=plan.warnings,
+        figures=plan.figures,
     )

@@ -36,6 +36,7 @@ class MediaFacts:
     duration_s: float | None
     codec: str | None
     rotation: int
+    frames_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

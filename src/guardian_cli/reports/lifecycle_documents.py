@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.lifecycle.endpoints import verdict_on
@@ -94,6 +95,8 @@ def _release(release: Release) -> Json:
         "after": [_row(row) for row in release.after],
         "steps": list(release.steps),
         "dry_run": release.dry_run,
+        "warnings": list(release.warnings),
+        "figures": [asdict(one) for one in release.figures],
     }
 
 

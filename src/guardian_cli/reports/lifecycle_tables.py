@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from guardian_cli.lifecycle.endpoints import Sight
+    from guardian_cli.lifecycle.figures import Figures
     from guardian_cli.lifecycle.history import Change
     from guardian_cli.lifecycle.platform import Probe, Workspace
     from guardian_cli.lifecycle.releases import Release
@@ -76,7 +77,31 @@ def release_table(release: Release) -> RenderableType:
     steps = [Text(f"  would {step}") for step in release.steps] if release.dry_run else []
     if release.dry_run and not steps:
         steps = [Text("  would change nothing")]
-    return Group(title, *steps, table)
+    return Group(title, *steps, table, *_figures_table(release.figures))
+
+
+def _figures_table(figures: Sequence[Figures]) -> list[RenderableType]:
+    """Return a column for the version that is deployed, and one for the champion beside it."""
+    from rich.text import Text
+
+    if all(one.auc is None for one in figures):
+        return []
+    roles = ("this version", "champion")
+    names = [f"{role} ({one.version})" for role, one in zip(roles, figures, strict=False)]
+    table = _table("by its training", *names)
+
+    def show(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    rows = {
+        "AUC": [f"{show(one.auc)} ({show(one.auc_low)}-{show(one.auc_high)})" for one in figures],
+        "metadata alone": [show(one.metadata_auc) for one in figures],
+        "recall": [show(one.recall) for one in figures],
+        "data": [_plain(one.data or "-").rpartition("/")[2] for one in figures],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *(Text(cell) for cell in cells))
+    return ["", table]
 
 
 def history_table(changes: Sequence[Change]) -> RenderableType:

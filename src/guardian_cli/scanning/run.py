@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from guardian_cli.config import calm_threads, load_settings
+from guardian_cli.config import calm_threads, count_cores, load_settings
 from guardian_cli.detectors.panel import (
     Panel,
     PanelOptions,
@@ -175,7 +175,7 @@ class _Shift:
         side_px: int,
     ) -> None:
         """`side_px` is the shorter side, in pixels, that frames are to have."""
-        workers = min(request.workers or _cores(), len(sources))
+        workers = min(request.workers or count_cores(), len(sources))
         stop = threading.Event()
         self._console = console
         self._panel = Panel(offline=request.offline)
@@ -230,7 +230,7 @@ def _decode_settings(
         timeout_s=scan.timeout_s,
         memory_mb=scan.memory_mb,
         for_s=request.for_s,
-        threads=max(1, _cores() // workers),
+        threads=max(1, count_cores() // workers),
     )
 
 
@@ -272,7 +272,3 @@ def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Cons
         if summary is not None:
             is_failing = (detector.info.name, detector.info.category) in failing
             (console.warn if is_failing else console.note)(summary)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
