@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -61,6 +62,14 @@ class Batch(Generic[Item, Result]):
                 raise done
             else:
                 yield done
+
+    def ended(self) -> Iterator[Result]:
+        """Yield the results that are there already; never waits."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                done = self._done.get_nowait()
+                if done is not None and not isinstance(done, BaseException):
+                    yield done
 
     def stop(self) -> None:
         """Start nothing more; what runs is for `work` itself to end."""

@@ -33,7 +33,7 @@ _LEAST_EVERY_S = 0.04
 class FileReader:
     """Reads one file at a time in each thread; every thread has a decoder process of its own."""
 
-    def __init__(self, new_decoder: Callable[[], Decoder], timeout_s: float) -> None:
+    def __init__(self, new_decoder: Callable[[], Decoder], timeout_s: float | None) -> None:
         self._new_decoder = new_decoder
         self._timeout_s = timeout_s
         self._own = threading.local()
@@ -87,7 +87,7 @@ class FileReader:
 
 
 @contextmanager
-def open_reader(timeout_s: float) -> Iterator[FileReader]:
+def open_reader(timeout_s: float | None) -> Iterator[FileReader]:
     """Give a reader whose decoder processes end with the block."""
     from guardian_cli.media.decoder import Decoder  # noqa: PLC0415 - only real files need it
 

@@ -16,7 +16,7 @@ from guardian_cli.lifecycle.platform import Clustered, TrainingJob, WorkspaceOpt
 from guardian_cli.training.data import check_classes, choose_positive
 from guardian_cli.training.listings import load_listing
 from guardian_cli.training.parcel import pack_listing
-from guardian_cli.training.progress import make_training_progress
+from guardian_cli.training.progress import ShownTraining
 from guardian_cli.training.reading import open_reader
 from guardian_cli.training.report import TrainReport
 from guardian_cli.training.train import Tools, TrainRequest, train_model
@@ -99,7 +99,7 @@ def _train_here(
 @contextmanager
 def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Tools]:
     """What a training needs of the outside, on this machine."""
-    with make_training_progress(model, console) as progress:
+    with ShownTraining(model, console) as progress:
         yield Tools(
             open_reader=lambda: open_reader(settings.config.scan.timeout_s),
             load_tower=lambda: _load_tower(settings, console),
