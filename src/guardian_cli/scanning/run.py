@@ -260,15 +260,13 @@ class _Shift:
         try:
             for result in self._batch.results():
                 with interruption.held():
-                    if result is not None:
-                        self._outlet.put(result)
-                        failing |= {
-                            (d.name, d.category) for d in result.detectors if d.status == "degraded"
-                        }
+                    self._outlet.put(result)
+                    failing |= {
+                        (d.name, d.category) for d in result.detectors if d.status == "degraded"
+                    }
         except KeyboardInterrupt:
             for result in self._batch.ended():
-                if result is not None:
-                    self._outlet.put(result)
+                self._outlet.put(result)
             raise
         _summarise(panel, failing, self._console)
 
