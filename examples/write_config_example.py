@@ -24,7 +24,7 @@ scan:
   every: 1.0                    # seconds between two samples, on the video's own clock
   detectors: [clip, endpoint]   # of clip, endpoint, nudenet
   max_gap: 2.0                  # widest gap in seconds between two samples; default 2 x every
-  timeout_s: 600.0              # decoding time allowed to one source
+  timeout_s: null               # decoding time for one source; default max(600, 2 x its length)
   memory_mb: 4096               # memory allowed to its decoder
 
 clip:

@@ -49,7 +49,7 @@ class ScanSection(_Section):
         tuple[Literal["clip", "endpoint", "nudenet"], ...], Field(strict=False, min_length=1)
     ] = ("clip", "endpoint")
     max_gap: Seconds | None = None
-    timeout_s: Seconds = 600.0
+    timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
 
     @property
@@ -400,7 +400,7 @@ def _validate(
         keys = tuple(first["loc"])
         more = f" (and {len(rest)} more)" if rest else ""
         if _is_flag(keys, flags):
-            message = f"--{keys[-1]}: {_say(first, keys)}"
+            message = f"--{str(keys[-1]).removesuffix('_s')}: {_say(first, keys)}"
             raise ConfigError(message, hint="guardian scan --help") from None
         where = file.where(keys) if file else "configuration"
         message = f"{where}: {'.'.join(map(str, keys))}: {_say(first, keys)}{more}"

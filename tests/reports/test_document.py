@@ -43,7 +43,8 @@ def test_the_schema_is_itself_valid() -> None:
 
 def test_a_document_is_as_promised() -> None:
     value = document([to_line(video()), to_line(failed()), to_dict(image())], version="1.2.3")
-    assert list(value) == ["schema", "guardian", "verdict", "scans"]
+    assert list(value) == ["schema", "guardian", "verdict", "scans", "skipped", "interrupted"]
+    assert (value["skipped"], value["interrupted"]) == ({}, False)
     assert (value["schema"], value["guardian"], value["verdict"]) == (
         "guardian.scan/1",
         "1.2.3",
@@ -156,3 +157,33 @@ def test_schemas_are_found_by_name() -> None:
     assert json.loads(schema_text("scan")) == load_schema("scan")
     with pytest.raises(UsageError, match="scan"):
         schema_text("../scan")
+
+
+def test_a_score_in_the_json_is_never_rounded_onto_a_threshold() -> None:
+    result = image(score=0.79999996)
+    assert result.verdict == "review"
+    element = to_dict(result)
+    assert element["categories"]["nsfw"]["score"] < 0.8
+    assert element["frames"][0]["scores"]["nsfw"]["fused"] < 0.8
+
+
+def test_what_made_a_result_and_what_was_left_out_validates() -> None:
+    digest = f"sha256:{'0' * 64}"
+    made = {
+        "when": "2026-11-27T09:00:00Z",
+        "guardian": "0.2.0",
+        "every": 1.0,
+        "decode": "fast",
+        "thresholds": {"nsfw": {"review": 0.5, "block": 0.8}},
+        "policy": {"incomplete": "review"},
+        "fusion": {"custom": 0.7},
+        "prompts": {"nsfw": digest},
+        "weights": {"clip": digest},
+        "fingerprint": digest,
+    }
+    line = to_line(replace(video(), made=made))
+    assert line["made"] == made
+    VALIDATOR.validate(line)
+    whole = document([line], skipped={"no video or image": 2}, interrupted=True)
+    VALIDATOR.validate(whole)
+    assert not is_valid({**line, "made": {**made, "fingerprint": "0"}})

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from guardian_cli.config import load_settings
+from guardian_cli.console import Console
 from guardian_cli.detectors.panel import Panel
 from guardian_cli.media.frames import DecodeSettings, Frame
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.crew import DECODERS_MORE, DOWNLOADS_MORE, Crew
 from guardian_cli.scanning.one import ScanTools, scan_source
-from guardian_cli.scanning.progress import SilentProgress
+from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from tests.fakes import FakeDecoder, FakeDetector
 
@@ -161,13 +162,15 @@ class Scene:
             self.panel,
             self.scorer,
             DecodeSettings(short_side_px=8),
-            SilentProgress(2),
+            Progress(2, Console(quiet=True)),
             lambda *_: folder,
         )
 
     def scan(self, name: str, kind: Literal["file", "url"] = "file") -> ScanResult:
         with self.crew.place() as place:
-            return scan_source(Source(kind, name, name), self.tools, place)
+            result = scan_source(Source(kind, name, name), self.tools, place)
+            assert result is not None
+            return result
 
 
 @pytest.mark.parametrize(("kind", "scored", "decoders"), [("video", 7, 2), ("image", 5, 1)])

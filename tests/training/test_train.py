@@ -20,7 +20,6 @@ from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.reports.training import training_part, training_table
 from guardian_cli.serving.model import load_model
 from guardian_cli.training.frames import UnreadableError
-from guardian_cli.training.progress import SilentTraining
 from guardian_cli.training.simulate import Simulation
 from guardian_cli.training.train import Tools, TrainRequest, train_model
 from tests.training.test_backbones import small_tower
@@ -73,7 +72,7 @@ class Fuse:
             raise Killed
 
 
-class FusedProgress(SilentTraining):
+class FusedProgress:
     """Reports each step to a fuse."""
 
     def __init__(self, fuse: Fuse) -> None:

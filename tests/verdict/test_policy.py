@@ -55,8 +55,16 @@ def test_the_worst_category_decides_and_comes_first() -> None:
 
 
 def test_a_reason_never_rounds_up_to_a_threshold() -> None:
-    assert judged([0.7999, 0.7999]).reasons == ("x 0.79 at 0.0 s",)
+    assert judged([0.7999, 0.7999]).reasons == ("x 0.7999 at 0.0 s",)
+    assert judged([0.5295, 0.5295]).reasons == ("x 0.53 at 0.0 s",)
     assert judged([0.58, 0.58]).reasons == ("x 0.58 at 0.0 s",)
+
+
+def test_a_reason_has_the_time_of_its_segments_peak() -> None:
+    outcome = judged([0.1, 0.6, 0.6, 0.75, 0.6, 0.1])
+    (segment,) = outcome.categories["x"].segments
+    assert segment.peak_s == 3.0
+    assert outcome.reasons == ("x 0.60 at 3.0 s",)
 
 
 def test_a_still_picture_has_no_time() -> None:

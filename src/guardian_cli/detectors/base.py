@@ -35,11 +35,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class DetectorInfo:
-    """Who a detector is, for reports: `category` is None where it scores several."""
+    """Who a detector is, for reports: `category` is None where it scores several.
+
+    `weights` is the SHA-256 of the file its weights are from, in hex, where there is one.
+    """
 
     name: DetectorName
     category: str | None
     model: str | None
+    weights: str | None = None
 
 
 class Detector(Protocol):

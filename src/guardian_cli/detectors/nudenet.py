@@ -10,6 +10,7 @@ block). What is covered counts nothing, nor do faces, feet, bellies, armpits and
 
 from __future__ import annotations
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,11 +102,12 @@ class NudeNetDetector:
             str(model), sess_options=options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
+        self._digest = hashlib.sha256(model.read_bytes()).hexdigest()
 
     @property
     def info(self) -> DetectorInfo:
-        """Name, category and model."""
-        return DetectorInfo("nudenet", "nsfw", "nudenet-320n")
+        """Name, category, model and the digest of its weights."""
+        return DetectorInfo("nudenet", "nsfw", "nudenet-320n", self._digest)
 
     @property
     def categories(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media import messages
-from guardian_cli.media.frames import DecodeTally, Frame, nothing_seen
+from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeTally, Frame, nothing_seen
 from guardian_cli.media.worker_process import (
     COMMAND,
     START_S,
@@ -132,7 +133,8 @@ class SourceDecoding:
         self._decoder = decoder
         self._location = location
         self._settings = settings
-        self._budget = Budget(settings.timeout_s)
+        self._allowed_s = settings.timeout_s or _allowance_s(settings.for_s)
+        self._budget = Budget(self._allowed_s)
         self._facts: MediaFacts | None = None
         self._tally = nothing_seen(settings.mode)
         self._order: int | None = None
@@ -188,7 +190,7 @@ class SourceDecoding:
                 raise self._lost("given up before its end", "stopped") from None
             raise self._lost(f"the decoder crashed on it ({death})", "crashed") from None
         except WorkerLateError:
-            message_text = f"not decoded within {self._settings.timeout_s:g} s"
+            message_text = f"not decoded within {self._allowed_s:g} s"
             raise self._lost(message_text, "timeout") from None
         finally:
             if self._order is not None:
@@ -196,8 +198,16 @@ class SourceDecoding:
 
     def _receive(self, worker: WorkerProcess, order: int) -> Message:
         while True:
-            with self._reading:
-                message = worker.receive(self._budget)
+            # A length can be claimed that nothing has: however much time it is given, a worker that
+            # says nothing for as long as any source is given hangs. It speaks every second.
+            quiet_s = self._settings.timeout_s or DEFAULT_TIMEOUT_S
+            wait = Budget(min(self._budget.left_s, quiet_s))
+            self._budget.left_s -= wait.left_s
+            try:
+                with self._reading:
+                    message = worker.receive(wait)
+            finally:
+                self._budget.left_s += wait.left_s
             if message.header.get("order") != order:
                 continue
             self._note(message)
@@ -210,6 +220,10 @@ class SourceDecoding:
             self._decoder.note_tired()
         if message.header["type"] == "facts":
             self._facts = messages.facts_from(message.header["facts"])
+            if self._settings.timeout_s is None:
+                allowed_s = max(self._allowed_s, _allowance_s(self._facts.duration_s))
+                self._budget.left_s += allowed_s - self._allowed_s
+                self._allowed_s = allowed_s
 
     def _lost(self, message: str, kind: str) -> SourceError:
         """Give the worker up; what was seen until then stays known, and is never complete."""
@@ -245,3 +259,9 @@ class SourceDecoding:
         self._reading.release()
         worker = self._decoder.worker()
         self._stop(worker)
+
+
+def _allowance_s(length_s: float | None) -> float:
+    """Return how long a source of this length may take to decode when nobody says so."""
+    known = length_s is not None and math.isfinite(length_s)
+    return max(DEFAULT_TIMEOUT_S, 2 * length_s) if known and length_s else DEFAULT_TIMEOUT_S

@@ -16,7 +16,7 @@ from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.training.data import choose_positive
 from guardian_cli.training.listings import load_listing
 from guardian_cli.training.parcel import pack_listing
-from guardian_cli.training.progress import make_training_progress
+from guardian_cli.training.progress import ShownTraining
 from guardian_cli.training.reading import SHORT_SIDE_PX, open_reader
 from guardian_cli.training.report import TrainReport
 from guardian_cli.training.train import Tools, TrainRequest, tell_left_out, train_model
@@ -122,7 +122,7 @@ def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Too
         memory_mb=scan.memory_mb,
         threads=1,
     )
-    with make_training_progress(model, console) as progress:
+    with ShownTraining(model, console) as progress:
         yield Tools(
             open_reader=lambda: open_reader(limits),
             load_tower=lambda: _load_tower(settings, console),
