@@ -32,6 +32,19 @@ _XML_LIST = re.compile(
 _TEXT_BYTES = frozenset(b"\t\n\r\f\x1b") | frozenset(range(0x20, 0x7F))
 _HEIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc")
 _JPEG_STREAM_ENDINGS = (".mjpeg", ".mjpg")
+_VIDEO_STARTS = (
+    b"GIF87a", b"GIF89a", b"FLV\x01", b"DKIF", b"YUV4MPEG2 ", b".RMF", b"nut/multimedia", b"FWS",
+    b"CWS", b"\x1f\x07\x00", b"\x06\x0e\x2b\x34\x02\x05\x01\x01",
+    *(b"\x00\x00\x01" + code for code in (b"\xb0", b"\xb3", b"\xb5", b"\xba")),
+    *(b"\x00\x00\x00\x01" + nal for nal in (b"\x09", b"\x27", b"\x47", b"\x67", b"\x40", b"\x46")),
+)  # fmt: skip
+_EBML, _EBML_VIDEO, _EBML_AUDIO = b"\x1a\x45\xdf\xa3", b"\x83\x81\x01", b"\x83\x81\x02"
+_ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+_ASF_VIDEO = b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11"
+_OGG_VIDEO = re.compile(rb"\x80theora|\x01video|OVP80|BBCD|fishead")
+_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"jP  ", b"JXL ", b"sidx", b"skip")
+_AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+_TRANSPORT_PACKETS = ((0, 188), (4, 192), (0, 204))
 
 
 def sniff(head: bytes, name: str = "") -> Sniffed:
@@ -47,6 +60,31 @@ def sniff(head: bytes, name: str = "") -> Sniffed:
     if not _is_text(head):
         return "media"
     return "playlist" if _XML_LIST.search(head) or _ADDRESS_LINE.search(head) else "text"
+
+
+def shows_media(head: bytes) -> bool:
+    """Say whether first bytes are those of a video or an image, whatever the file is called.
+
+    Unlike `sniff`, which takes all that it does not know for a video, and leaves it to the decoder.
+    """
+    if _is_text(head):
+        return False
+    if _picture(head) is not None or head.startswith(_VIDEO_STARTS):
+        return True
+    if head[4:8] in _BOXES:
+        return head[8:12] not in _AUDIO_BRANDS
+    if head.startswith(_EBML):
+        return _EBML_VIDEO in head or _EBML_AUDIO not in head
+    if head.startswith(_ASF):
+        return _ASF_VIDEO in head
+    if head.startswith(b"OggS"):
+        return _OGG_VIDEO.search(head) is not None
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    return any(
+        len(head) > first + 4 * length and head[first : first + 5 * length : length] == b"G" * 5
+        for first, length in _TRANSPORT_PACKETS
+    )
 
 
 def _picture(head: bytes) -> Sniffed | None:
