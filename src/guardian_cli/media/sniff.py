@@ -5,17 +5,13 @@ Pure. The name is looked at only where bytes can't tell (a stream of JPEGs start
 
 from __future__ import annotations
 
-import math
 import re
-import struct
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    Buffer = bytes | memoryview
+from typing import Literal
 
 Sniffed = Literal[
-    "jpeg", "png", "webp", "avif", "heif", "bmp", "tiff", "jpeg2000", "playlist", "text", "media"
-]
+    "jpeg", "png", "webp", "avif", "heif", "bmp", "ico", "tiff", "jpeg2000",
+    "playlist", "text", "media",
+]  # fmt: skip
 HEAD_BYTES = 65536
 
 _PLAYLIST = re.compile(
@@ -91,7 +87,7 @@ def _picture(head: bytes) -> Sniffed | None:
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "media" if may_be_animated_png(head) else "png"
+        return "png"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
@@ -100,7 +96,21 @@ def _picture(head: bytes) -> Sniffed | None:
         return "tiff"
     if head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
         return "jpeg2000"
+    if _is_icon(head):
+        return "ico"
     return "bmp" if _is_bmp(head) else None
+
+
+def _is_icon(head: bytes) -> bool:
+    """Tell icons and cursors from MPEG-4's start codes by their first entry."""
+    count, reserved, size = head[4:6], head[9:10], head[14:18]
+    return (
+        head[:4] in (b"\0\0\1\0", b"\0\0\2\0")
+        and count not in (b"", b"\0\0")
+        and reserved == b"\0"
+        and size > b"\0\0\0\0"
+        and int.from_bytes(head[18:22], "little") >= 6 + 16 * int.from_bytes(count, "little")
+    )
 
 
 def _heif(head: bytes) -> Sniffed:
@@ -127,40 +137,15 @@ def _is_bmp(head: bytes) -> bool:
     )
 
 
-def may_be_animated_png(head: bytes) -> bool:
-    """Say whether an acTL chunk (an animation) comes, or may come, before the first image data."""
-    at = 8
-    while at + 8 <= len(head):
-        (size,), kind = struct.unpack(">I", head[at : at + 4]), head[at + 4 : at + 8]
-        if kind == b"acTL":
-            return True
-        if kind == b"IDAT":
-            return False
-        at += 12 + size
-    return True
-
-
 def is_animated_webp(head: bytes) -> bool:
     """Say whether the extended header of a WebP file has the animation bit."""
     return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
 
 
-def webp_pixels(head: bytes) -> int:
-    """Return the canvas of an extended WebP file in pixels, at least 1."""
-    if len(head) < 30:
-        return 1
-    sides = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
-    return math.prod(sides)
-
-
-def webp_frames(data: Buffer) -> int:
-    """Count the animation frames (ANMF chunks) that a WebP file has."""
-    view, at, frames = memoryview(data), 12, 0
-    while at + 8 <= len(view):
-        frames += bytes(view[at : at + 4]) == b"ANMF"
-        size = int.from_bytes(view[at + 4 : at + 8], "little")
-        at += 8 + size + (size & 1)
-    return frames
+def is_image_sequence(head: bytes) -> bool:
+    """Say whether a HEIF file (AVIF, HEIC) has a track of pictures beside the one that counts."""
+    brands = head[8 : min(len(head), max(16, int.from_bytes(head[:4], "big")))]
+    return head[4:8] == b"ftyp" and any(one in brands for one in (b"avis", b"msf1", b"hevc"))
 
 
 def _is_text(head: bytes) -> bool:
