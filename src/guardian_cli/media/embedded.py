@@ -30,6 +30,19 @@ def png_chunks(data: Buffer) -> Sequence[bytes]:
     return found
 
 
+def has_box(data: Buffer, name: bytes) -> bool:
+    """Say whether a file of ISO base media boxes has one of this name among the outermost."""
+    at = 0
+    while at + 8 <= len(data) and data[at + 4 : at + 8] != name:
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:
+            return False
+        at += size
+    return at + 8 <= len(data)
+
+
 def jpeg_parts(data: Buffer) -> tuple[Sequence[slice], int | None]:
     """Return where each JPEG of a file lies, and where a video behind them begins, if any.
 

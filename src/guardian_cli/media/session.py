@@ -21,7 +21,7 @@ from guardian_cli.media.opencv_reader import OpenCvReader, describe_capture
 from guardian_cli.media.picture import fit, to_sdr
 from guardian_cli.media.readers import ReaderOptions
 from guardian_cli.media.sampling import DEFAULT_INTERVAL_S
-from guardian_cli.media.sniff import is_image_sequence, sniff
+from guardian_cli.media.sniff import is_heif, sniff
 from guardian_cli.media.still_decoding import StillDecoding
 from guardian_cli.media.stills import video_in
 from guardian_cli.media.stream import CONNECT_S, PROTOCOLS, StreamDecoding
@@ -96,7 +96,7 @@ class Session:
         kind = sniff(file.head(), os.path.basename(self._location))  # noqa: PTH119 - any bytes
         if kind == "media":
             self._run_video(file)
-            if is_image_sequence(file.head()):
+            if is_heif(file.head()):
                 self._starts_s = self.tally().duration_s or 0.0
                 self._run_companion("the picture beside the video", self._run_stills, file, "avif")
             return

@@ -90,7 +90,7 @@ def _picture(head: bytes) -> Sniffed | None:
         return "png"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+    if is_heif(head):
         return _heif(head)
     if head[:4] in (b"II*\0", b"MM\0*"):
         return "tiff"
@@ -114,7 +114,7 @@ def _is_icon(head: bytes) -> bool:
 
 
 def _heif(head: bytes) -> Sniffed:
-    """Tell AVIF pictures from sequences, which are videos, and from HEIC, which none can read."""
+    """Tell AVIF pictures from sequences, which are videos, and from HEIC."""
     brands = head[8 : min(len(head), max(16, int.from_bytes(head[:4], "big")))]
     if b"avis" in brands:
         return "media"
@@ -137,15 +137,14 @@ def _is_bmp(head: bytes) -> bool:
     )
 
 
+def is_heif(head: bytes) -> bool:
+    """Say whether a file is of the family of HEIC and AVIF, sequences included."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
 def is_animated_webp(head: bytes) -> bool:
     """Say whether the extended header of a WebP file has the animation bit."""
     return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
-
-
-def is_image_sequence(head: bytes) -> bool:
-    """Say whether a HEIF file (AVIF, HEIC) has a track of pictures beside the one that counts."""
-    brands = head[8 : min(len(head), max(16, int.from_bytes(head[:4], "big")))]
-    return head[4:8] == b"ftyp" and any(one in brands for one in (b"avis", b"msf1", b"hevc"))
 
 
 def _is_text(head: bytes) -> bool:

@@ -15,15 +15,16 @@ import cv2  # noqa: TID253 - only the worker process imports this module
 import numpy as np  # noqa: TID253 - as above
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.embedded import jpeg_parts, png_chunks, video_behind
+from guardian_cli.media.embedded import has_box, jpeg_parts, png_chunks, video_behind
 from guardian_cli.media.picture import eight_bit, flatten, turn
-from guardian_cli.media.sniff import HEAD_BYTES, is_animated_webp, is_image_sequence
+from guardian_cli.media.sniff import is_animated_webp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
     from guardian_cli.media.local_file import LocalFile
     from guardian_cli.media.sniff import Sniffed
@@ -55,7 +56,7 @@ class Still:
 def video_in(file: LocalFile, kind: Sniffed) -> int | None:
     """Return where in a picture file a video begins (0: the file is one too), None without one."""
     data = mmap.mmap(file.fd, 0, prot=mmap.PROT_READ)
-    if is_image_sequence(data[:HEAD_BYTES]):
+    if kind in ("heif", "avif") and has_box(data, b"moov"):
         return 0
     if kind == "jpeg":
         return jpeg_parts(data)[1]
@@ -101,12 +102,11 @@ def _each(stills: Iterator[Still | None], *, beside: bool) -> Iterator[Still]:
 
 def _still(data: bytes, *, has_exif: bool) -> Still | None:
     """Decode a picture once, so that what is wrong with it is told once."""
-    flags = cv2.IMREAD_UNCHANGED
     if data[4:12] == b"ftypavis":
         # The picture that stands for an image sequence, instead of the sequence's first frame.
         data = data[:8] + b"avif" + data[12:]
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         _raise_no_memory(error)
         return None
@@ -141,12 +141,10 @@ def _shown(image: NDArray[Any], orientation: int, shown_s: float | None = None) 
 
 def _animation(data: mmap.mmap, promised: int) -> Iterator[Still]:
     """Yield an animation's frames, then the picture that stands beside it, if there is one."""
-    from PIL import Image
-
     shown = 0
     default: Still | None = None
     try:
-        image = Image.open(io.BytesIO(data))
+        image = _open(data)
         frames = int(getattr(image, "n_frames", 1))
         orientation, promised = _tag(image), max(promised, frames)
         for number in range(frames):
@@ -168,6 +166,13 @@ def _animation(data: mmap.mmap, promised: int) -> Iterator[Still]:
         shown += 1
     if shown < promised:
         raise IncompleteError(promised - shown)
+
+
+def _open(data: bytes | mmap.mmap) -> ImageFile:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # memory is limited for the whole process
+    return Image.open(io.BytesIO(data))
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
@@ -218,10 +223,8 @@ def _heif(data: mmap.mmap, *, beside: bool) -> Iterator[Still]:
 
 
 def _orientation(data: bytes) -> int:
-    from PIL import Image
-
     try:
-        return _tag(Image.open(io.BytesIO(data)))
+        return _tag(_open(data))
     except Exception:  # noqa: BLE001 - a header that Pillow can't read turns nothing
         return 1
 
