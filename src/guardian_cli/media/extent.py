@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _MEDIA_BOXES = frozenset({b"mdat", b"moov", b"moof", b"mfra", b"meta", b"sidx", b"ftyp", b"styp"})
 _MOST_BOXES = 1_000_000
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def is_cut_off(read_at: ReadAt, size: int) -> bool | None:
@@ -25,8 +24,6 @@ def is_cut_off(read_at: ReadAt, size: int) -> bool | None:
     `read_at(at, count)` gives bytes of the file, `size` is its length.
     """
     head = read_at(0, 12)
-    if head[:8] == _PNG:
-        return _png_cut_off(read_at, size)
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return _gif_cut_off(read_at, size)
     if head[:4] == _EBML:
@@ -34,17 +31,6 @@ def is_cut_off(read_at: ReadAt, size: int) -> bool | None:
     if head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         return _boxes_cut_off(read_at, size)
     return None
-
-
-def _png_cut_off(read_at: ReadAt, size: int) -> bool:
-    """Walk a PNG's chunks to the one that ends it; an animation may break off at any of them."""
-    at = len(_PNG)
-    while at + 12 <= size:
-        head = read_at(at, 8)
-        at += 12 + int.from_bytes(head[:4], "big")
-        if head[4:] == b"IEND":
-            return at > size
-    return True
 
 
 def _gif_cut_off(read_at: ReadAt, size: int) -> bool:

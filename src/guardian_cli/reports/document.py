@@ -69,7 +69,7 @@ def document(
 ) -> Json:
     """Return the whole document; `scans` are elements or lines, in the order to show.
 
-    `skipped` counts the files that were not scanned, by reason.
+    `skipped` counts, by reason, what folders hold and was not scanned.
     """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
     verdict = worst(element["verdict"] for element in elements)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
 from guardian_cli.reports.table import WORST_FIRST, render_many, render_one
 from guardian_cli.reports.text import count
@@ -30,11 +31,18 @@ class Outlet:
     """
 
     def __init__(
-        self, output: OutputFormat, console: Console, resume: Path | None, *, frames: bool = False
+        self,
+        output: OutputFormat,
+        console: Console,
+        resume: Path | None,
+        *,
+        skipped: Mapping[str, int] | None = None,
+        frames: bool = False,
     ) -> None:
-        """`frames` says that every scored frame is wanted in the JSON."""
+        """`skipped` counts what folders left out, `frames` asks for every scored frame."""
         self._output = output
         self._console = console
+        self._skipped = skipped or {}
         self._file = ResultsFile(resume) if resume is not None else None
         self._frames = frames
         self._started_s = time.perf_counter()
@@ -83,10 +91,14 @@ class Outlet:
             self._ended |= dict.fromkeys(self._done)
             self._verdicts += [self._file.held[key].verdict for key in self._done]
         if self._output == "json":
-            whole = document.document(self._elements(sources), interrupted=interrupted)
+            whole = document.document(
+                self._elements(sources), skipped=self._skipped, interrupted=interrupted
+            )
             self._console.result(document.dumps(whole, indent=2))
         elif self._output == "table" and self._ended:
             self._show_table(sources)
+        if self._skipped:
+            self._console.note(skipped_line(self._skipped))
         if self._file is not None:
             self._say_what_is_held(self._file)
         return self._verdicts

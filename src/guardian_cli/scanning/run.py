@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -81,14 +82,17 @@ def run_scan(request: ScanRequest, console: Console) -> int:
             "no category is left to score: guardian.yaml switches them all off",
             hint="guardian --example-config shows every key",
         )
-    sources = expand_sources(request.sources, sys.stdin or ())
+    skipped: Counter[str] = Counter()
+    sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
     _check(request, sources)
     for warning in (*settings.warnings, *_without_effect(request, settings, sources)):
         console.warn(warning)
     interruption = Interruption()
     with (
         interruption.watched(),
-        Outlet(request.output, console, request.resume, frames=request.frames) as outlet,
+        Outlet(
+            request.output, console, request.resume, skipped=skipped, frames=request.frames
+        ) as outlet,
     ):
         try:
             _scan_all(request, settings, sources, outlet, console, interruption)
@@ -162,7 +166,7 @@ def _scan_all(
 
 def _no_panel_needed(request: ScanRequest, sources: Sequence[Source]) -> Panel | None:
     """An empty panel where there is nothing that could be scored."""
-    if all(source.kind in {"missing", "unsupported", "closed"} for source in sources):
+    if all(source.kind not in {"file", "url", "stream"} for source in sources):
         return Panel(offline=request.offline)
     return None
 
