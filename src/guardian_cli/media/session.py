@@ -31,12 +31,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.media.frames import DecodeSettings, Window
+    from guardian_cli.media.frames import DecodeSettings, Frame, Window
     from guardian_cli.media.logs import Log
     from guardian_cli.media.sniff import Sniffed
     from guardian_cli.media.survey import Survey
-
-    Shot = tuple[float, NDArray[np.uint8]]
 
 RTSP_SCHEMES = ("rtsp://", "rtsps://")
 
@@ -47,15 +45,15 @@ class Outlet(Protocol):
     def facts(self, facts: MediaFacts) -> None:
         """Tell what the source is."""
 
-    def frame(self, time_s: float, image: NDArray[np.uint8], tally: DecodeTally) -> None:
-        """Pass on a picture, H x W x 3, BGR, at its final size."""
+    def frame(self, frame: Frame, tally: DecodeTally) -> None:
+        """Pass on a picture at its final size."""
 
     def go_on(self, tally: Callable[[], DecodeTally]) -> None:
         """Called now and then during long work."""
 
 
 class _Decoding(Protocol):
-    def frames(self) -> Iterator[Shot]: ...
+    def frames(self) -> Iterator[Frame]: ...
     def tally(self) -> DecodeTally: ...
 
 
@@ -114,16 +112,17 @@ class Session:
         finally:
             reader.close()
 
-    def _pass_on(self, shots: Iterator[Shot]) -> None:
+    def _pass_on(self, frames: Iterator[Frame]) -> None:
         told = False
-        for time_s, picture in shots:
+        for frame in frames:
             survey = self._survey
             assert survey is not None  # noqa: S101 - set before any frame
             if not told:
-                size = (picture.shape[1], picture.shape[0])
+                size = (frame.image.shape[1], frame.image.shape[0])
                 self._outlet.facts(self._facts(survey, size))
                 told = True
-            self._outlet.frame(time_s, self._shown(picture, survey), self.tally())
+            shown = replace(frame, image=self._shown(frame.image, survey))
+            self._outlet.frame(shown, self.tally())
 
     def _shown(self, picture: NDArray[np.uint8], survey: Survey) -> NDArray[np.uint8]:
         aspect = 1 / survey.aspect if survey.rotation % 180 else survey.aspect
@@ -141,12 +140,11 @@ class Session:
     def _run_stills(self, file: LocalFile, kind: Sniffed) -> None:
         stills = StillDecoding(file, kind, self._settings, self._log, self._go_on)
         self._decoding = stills
-        for time_s, picture in stills.frames():
+        for frame in stills.frames():
             if stills.seen.scored == 1:
                 self._outlet.facts(stills.facts())
-            self._outlet.frame(
-                time_s, fit(picture, 1.0, self._settings.short_side_px), self.tally()
-            )
+            small = fit(frame.image, 1.0, self._settings.short_side_px)
+            self._outlet.frame(replace(frame, image=small), self.tally())
         self._outlet.facts(stills.facts())
 
     def redirect(self, outlet: Outlet) -> None:
@@ -162,8 +160,9 @@ class Session:
         self, decoding: VideoDecoding, windows: Sequence[Window], step_s: float
     ) -> None:
         tally = decoding.tally()
-        for time_s, picture in decoding.look_again(windows, step_s):
-            self._outlet.frame(time_s, self._shown(picture, decoding.survey), tally)
+        for frame in decoding.look_again(windows, step_s):
+            shown = replace(frame, image=self._shown(frame.image, decoding.survey))
+            self._outlet.frame(shown, tally)
 
     def close(self) -> None:
         """Close the file; idempotent."""

@@ -9,22 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli.media.coverage import Promise, Seen, judge
-from guardian_cli.media.frames import DecodeTally, MediaFacts
+from guardian_cli.media.frames import DecodeTally, Frame, MediaFacts
 from guardian_cli.media.sampling import DEFAULT_INTERVAL_S, Clock, Grid
 from guardian_cli.media.stills import IncompleteError, Still, extra_pages, read_stills
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from guardian_cli.media.frames import DecodeSettings
     from guardian_cli.media.local_file import LocalFile
     from guardian_cli.media.logs import Log
     from guardian_cli.media.sniff import Sniffed
-
-    Shot = tuple[float, NDArray[np.uint8]]
 
 
 class StillDecoding:
@@ -59,26 +54,28 @@ class StillDecoding:
         duration_s = None if self.seen.still else round(self._duration_s, 6)
         return MediaFacts(kind, self._first.width, self._first.height, duration_s, self._kind, 0)
 
-    def frames(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[Frame]:
         """Yield the samples, then the last frame; raise SourceError if there is none."""
         clock, begins_s = Clock(DEFAULT_INTERVAL_S), 0.0
         self._pages = extra_pages(self._file.path, self._kind)
-        held: Shot | None = None
+        held: Frame | None = None
         try:
             for still in read_stills(self._file.rewind(), self._kind, self._log):
                 time_s = clock.tell(begins_s)
-                begins_s += still.shown_s
+                begins_s = round(begins_s + still.shown_s, 6)
                 self._note(still, time_s, begins_s)
-                held = (time_s, still.image)
-                if self._grid.wants(time_s):
-                    held = None
+                held = frame = Frame(time_s, still.image, begins_s if still.shown_s else None)
+                due = self._grid.wants(time_s)
+                if due:
                     self._grid.take(time_s)
-                    self.seen.note_scored(time_s)
-                    yield time_s, still.image
+                if due or self._grid.would_miss(time_s, begins_s):
+                    held = None
+                    self.seen.note_scored(time_s, begins_s)
+                    yield frame
         except IncompleteError as missing:
             self.seen.errors += int(missing.args[0])
         if held is not None:
-            self.seen.note_scored(held[0])
+            self.seen.note_scored(held.time_s, held.shown_until_s)
             yield held
         self._log.read()
         self.seen.errors += self._log.image_errors
@@ -88,6 +85,6 @@ class StillDecoding:
         self._first = self._first or still
         self.seen.decoded += 1
         self.seen.still = self.seen.decoded == 1
-        self.seen.before_last_s, self.seen.last_s = self.seen.last_s, time_s
+        self.seen.last_s = time_s
         self._duration_s = ends_s
         self._go_on()
