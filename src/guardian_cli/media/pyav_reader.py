@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import av  # noqa: TID253 - only the worker process imports this module
+import av.logging  # noqa: TID253 - as above
 import numpy as np  # noqa: TID253 - as above
 from av.video.reformatter import Interpolation, VideoReformatter  # noqa: TID253 - as above
 
@@ -91,21 +92,16 @@ class PyAvReader:
 
     def grab(self) -> bool:
         """Decode the next frame, past packets that the decoder refuses; False at the end."""
-        while True:
-            while not self._frames:
-                if self._packets is None:
-                    return False
-                self._feed()
-            frame = self._frames.popleft()
-            stamp = frame.dts if frame.pts is None else frame.pts
-            if self._drop_until is not None and stamp is not None and stamp <= self._drop_until:
-                continue
-            self._frame = frame
-            if self.rotation is None:
-                self.rotation = _clockwise(frame)
-            self.failed += bool(frame.is_corrupt)
-            self.stamp_s = stamp_s(self._stream, stamp)
-            return True
+        while not self._frames:
+            if self._packets is None:
+                return False
+            self._feed()
+        self._frame = frame = self._frames.popleft()
+        if self.rotation is None:
+            self.rotation = _clockwise(frame)
+        self.failed += bool(frame.is_corrupt)
+        self.stamp_s = stamp_s(self._stream, frame.dts if frame.pts is None else frame.pts)
+        return True
 
     def _feed(self) -> None:
         """Give the decoder its next packet; empty ones mean "as before" and would end it."""
@@ -126,28 +122,33 @@ class PyAvReader:
             self.failed += not self._again
             return False
         for frame in frames:
-            if frame.pts is not None and (self._got is None or frame.pts > self._got):
-                self._got = frame.pts
-        self._frames.extend(frames)
+            stamp = frame.pts
+            if stamp is not None and self._drop_until is not None and stamp <= self._drop_until:
+                continue
+            if stamp is not None and (self._got is None or stamp > self._got):
+                self._got = stamp
+            self._frames.append(frame)
         return True
 
     def _drain(self) -> None:
         """Take what the decoder still holds.
 
         PyAV gives nothing of what comes after an error here, and in several threads an error in the
-        last packets comes here. They are then decoded again in one thread, from a key frame on.
+        last packets comes here. They are then decoded again in one thread, from a key frame on,
+        without telling of the same errors again.
         """
         whole = self._decode(None)
         got, sent = self._got, self._sent
-        if self._again or self._threads == 1 or got is None or sent is None:
-            return
-        if whole and (got >= sent or self._skip):
+        missing = sent is not None and (got is None or got < sent)
+        if self._again or self._threads == 1 or (whole and (self._skip or not missing)):
             return
         self._again = True
+        av.logging.set_libav_level(av.logging.PANIC)
         self._file.close()
         self._open(threads=1)
-        self._file.seek(self._track.index, got)
-        self._drop_until = got
+        if got is not None:
+            self._file.seek(self._track.index, got)
+            self._drop_until = got
 
     def retrieve(self) -> NDArray[np.uint8]:
         """Convert the grabbed frame; fields are blended, transparency is flattened."""
@@ -187,6 +188,7 @@ class PyAvReader:
 
     def close(self) -> None:
         """Free decoder and file; idempotent."""
+        av.logging.set_libav_level(av.logging.ERROR)
         self._frames.clear()
         self._frame = None
         self._file.close()
@@ -194,6 +196,6 @@ class PyAvReader:
 
 def _clockwise(frame: av.VideoFrame) -> int:
     """Degrees to turn a frame by; PyAV cuts off what is behind the decimal point."""
-    turned = -frame.rotation % 360
+    turned = -frame.rotation % 360 if abs(frame.rotation) <= 180 else 0
     quarters = round(turned / 90)
     return quarters % 4 * 90 if abs(turned - quarters * 90) <= _SLANT_DEGREES else turned
