@@ -6,6 +6,7 @@ Only the worker process imports this module.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ class Track:
     """One stream as the demuxer sees it; pixels are as coded."""
 
     index: int
+    number: int
     type: str
     codec: str
     decodable: bool
@@ -102,13 +104,17 @@ class MediaFile:
         self.container.flags &= ~av.container.Flags.gen_pts.value
         self.format = str(self.container.format.name)
         self.tracks = [_track(stream) for stream in self.container.streams]
+        self.end_s: float | None = None
+        """Where the file says that it ends; only what says it once for all tracks: WebM, FLV."""
+        if all(track.duration_s is None for track in self.tracks) and self.container.duration:
+            self.end_s = self.container.duration / av.time_base
 
-    def packets(self, index: int) -> Iterator[av.Packet]:
-        """Yield the packets of a stream from where the file is, past errors of reading."""
-        stream = self.container.streams[index]
+    def packets(self, *indices: int) -> Iterator[av.Packet]:
+        """Yield the packets of streams from where the file is, past errors of reading."""
+        streams = [self.container.streams[index] for index in indices]
         for _ in range(MAX_READ_ERRORS):
             try:
-                for packet in self.container.demux(stream):
+                for packet in self.container.demux(streams):
                     if packet.size or packet.pts is not None or packet.dts is not None:
                         yield packet  # the others only tell a decoder of the end
             except (av.FFmpegError, OSError):
@@ -122,6 +128,11 @@ class MediaFile:
         except (av.FFmpegError, OSError):
             return False
         return True
+
+    def start_s(self, track: Track) -> float:
+        """Where a track starts on the file's clock."""
+        stream = self.container.streams[track.index]
+        return (stream.start_time or 0) * float(stream.time_base)
 
     def close(self) -> None:
         """Free everything; idempotent."""
@@ -173,11 +184,20 @@ def stamp_s(stream: av.VideoStream, stamp: int | None) -> float | None:
 def outline(
     file: MediaFile, track: Track, every_s: float, go_on: Callable[[], None] = lambda: None
 ) -> Outline:
-    """Read all packets of a track without decoding; `go_on` is called every so often."""
+    """Read all packets of a track without decoding; `go_on` is called every so often.
+
+    Where only the whole file says how long it is, the other tracks' packets tell whether it is the
+    track's length.
+    """
     found = Outline(every_s=every_s)
     stream = file.container.streams[track.index]
     scale, start = float(stream.time_base), stream.start_time or 0
-    for packet in file.packets(track.index):
+    others = [other.index for other in file.tracks if other.index != track.index]
+    for packet in file.packets(track.index, *(others if file.end_s is not None else ())):
+        if packet.stream_index != track.index:
+            until = (packet.pts or 0) + (packet.duration or 0)
+            found.others_end_s = max(found.others_end_s, until * float(packet.time_base))
+            continue
         if packet.is_discard:
             found.discarded += 1
             continue
@@ -206,11 +226,11 @@ def has_alpha(pixel_format: str | None) -> bool:
 def _track(stream: av.stream.Stream) -> Track:
     decoder, scale = stream.codec_context, float(stream.time_base or 0)
     pictures = decoder if stream.type == "video" else None
-    known = (stream.duration or 0) > 0 and scale > 0
     rate = stream.average_rate if stream.type == "video" else 0
     aspect = stream.sample_aspect_ratio if stream.type == "video" else 0
     return Track(
         index=stream.index,
+        number=stream.id,
         type=stream.type,
         codec=_codec(decoder),
         decodable=decoder is not None,
@@ -218,7 +238,7 @@ def _track(stream: av.stream.Stream) -> Track:
         height=pictures.height if pictures else 0,
         aspect=float(aspect or 1),
         frames_per_s=float(rate or (pictures and pictures.framerate) or 0),
-        duration_s=stream.duration * scale if known else None,
+        duration_s=_duration_s(stream, scale),
         frame_count=max(0, stream.frames),
         disposition=int(stream.disposition),
         interlaced=bool(pictures) and pictures.field_order in _FIELD_ORDERS,
@@ -229,6 +249,17 @@ def _track(stream: av.stream.Stream) -> Track:
         transfer=_TRANSFERS.get(pictures.color_trc) if pictures else None,
         wide_gamut=bool(pictures) and pictures.color_primaries == _PRIMARIES_BT2020,
     )
+
+
+def _duration_s(stream: av.stream.Stream, scale: float) -> float | None:
+    """How long a track says that it is; Matroska's tag says when it ends, "00:00:02.700000000"."""
+    if (stream.duration or 0) > 0 and scale > 0:
+        return float(stream.duration) * scale
+    found = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+    if found is None:
+        return None
+    end_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
+    return end_s - (stream.start_time or 0) * scale
 
 
 def _codec(decoder: av.CodecContext | None) -> str:

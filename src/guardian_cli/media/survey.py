@@ -5,27 +5,25 @@ Only the worker process imports this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.container import NOTHING_KNOWN, describe
 from guardian_cli.media.coverage import Promise
-from guardian_cli.media.extent import is_cut_off
+from guardian_cli.media.extent import encrypted_tracks, is_cut_off
 from guardian_cli.media.pyav_file import MediaFile, OpenError, choose_track, outline
 from guardian_cli.media.sampling import frame_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardian_cli.media.container import Container
     from guardian_cli.media.local_file import LocalFile
     from guardian_cli.media.logs import Log
     from guardian_cli.media.pyav_file import Track
     from guardian_cli.media.readers import Transfer
     from guardian_cli.media.sampling import Outline
 
-DESCRIBE_S = 5.0
+_SAME_END_S = 0.5
 _PICTURE_FORMATS = ("gif", "apng")
 
 
@@ -69,29 +67,22 @@ def survey_file(
         track = choose_track(media.tracks)
         if track is None:
             raise SourceError(_no_video(media.tracks), kind="no-video")
-        container = _container(file, cut_off)
-        _refuse(track, container)
+        if track.encrypted or track.number in encrypted_tracks(file.read_at, file.size):
+            raise SourceError("the video track is encrypted", kind="encrypted")
         found = outline(media, track, every_s, go_on)
         log.read()
-        return _survey(media, track, found, container, log.errors[media.format])
+        return _survey(media, track, found, log.errors[media.format], cut_off=bool(cut_off))
     finally:
         media.close()
-
-
-def _container(file: LocalFile, cut_off: bool | None) -> Container:
-    """MediaInfo's account, corrected by our own where the file ends; a late one casts doubt."""
-    found = describe(file.fd, DESCRIBE_S)
-    if found is None:
-        return replace(NOTHING_KNOWN, late=True)
-    return found if cut_off is None else replace(found, truncated=cut_off)
 
 
 def _survey(
     media: MediaFile,
     track: Track,
     found: Outline,
-    container: Container,
     errors: int,
+    *,
+    cut_off: bool,
 ) -> Survey:
     if not found.packets:
         raise SourceError(f"{track.codec} track without a single packet", kind="no-frames")
@@ -105,7 +96,7 @@ def _survey(
         height=track.height,
         aspect=track.aspect,
         interval_s=frame_interval(track.frames_per_s),
-        promise=_promise(media, track, found, container),
+        promise=_promise(media, track, found, cut_off=cut_off),
         transfer=track.transfer,
         format=media.format,
         errors=errors,
@@ -115,19 +106,21 @@ def _survey(
     )
 
 
-def _promise(media: MediaFile, track: Track, found: Outline, container: Container) -> Promise:
-    """Gather the claims: the demuxer's and MediaInfo's on this track, never the whole file's."""
-    claims = [track.duration_s] if track.duration_s is not None else []
-    other_s = container.video.duration_s if container.video is not None else None
-    if other_s is not None and (len(container.videos) == 1 or _same_size(container, track)):
-        claims.append(other_s)
+def _promise(media: MediaFile, track: Track, found: Outline, *, cut_off: bool) -> Promise:
+    """Gather what the container says of this track.
+
+    The whole file's length is its too, unless another track is as long.
+    """
+    claim_s = track.duration_s
+    if media.end_s is not None and media.end_s - found.others_end_s > _SAME_END_S:
+        claim_s = media.end_s - media.start_s(track)
     videos = sum(other.is_video for other in media.tracks)
     return Promise(
-        claims_s=tuple(claims),
+        claims_s=() if claim_s is None else (claim_s,),
         packets_end_s=found.last_s if found.steady else None,
         last_duration_s=found.last_duration_s if found.steady else 0.0,
         frames=_promised_frames(media.format, track, found),
-        doubts=_doubts(found, container),
+        doubts=_doubts(found, cut_off=cut_off),
         notes=(f"one of {videos} video tracks, the default one",) if videos > 1 else (),
     )
 
@@ -146,27 +139,15 @@ def _promised_frames(media_format: str, track: Track, found: Outline) -> int | N
     return max(0, listed - found.empty_packets - found.leading)
 
 
-def _doubts(found: Outline, container: Container) -> tuple[str, ...]:
+def _doubts(found: Outline, *, cut_off: bool) -> tuple[str, ...]:
     """What speaks against having the whole video, in words."""
     doubts = []
-    if container.truncated:
+    if cut_off:
         doubts.append("the file is cut off")
-    if container.late:
-        doubts.append("the container's index is too long to be read")
     if found.discarded > found.packets:
         total = found.discarded + found.packets
         doubts.append(f"an edit list hides {found.discarded} of {total} frames")
     return tuple(doubts)
-
-
-def _same_size(container: Container, track: Track) -> bool:
-    video = container.video
-    return video is not None and (video.width, video.height) == (track.width, track.height)
-
-
-def _refuse(track: Track, container: Container) -> None:
-    if track.encrypted or (container.video is not None and container.video.encrypted):
-        raise SourceError("the video track is encrypted", kind="encrypted")
 
 
 def _unreadable(cut_off: bool | None) -> str:
