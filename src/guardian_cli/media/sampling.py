@@ -174,7 +174,7 @@ class Outline:
 
     Memory grows with the number of sample times, not with the number of packets. `discarded` are
     packets that an edit list leaves out, `leading` those shown before the first key frame, which
-    not every decoder can give.
+    not every decoder can give; `others_end_s` is where the other tracks end, if they were read.
     `steady` is False where stamps are missing or start again, so that stamps alone say little.
     """
 
@@ -187,6 +187,7 @@ class Outline:
     first_s: float = math.inf
     last_s: float = -math.inf
     last_duration_s: float = 0.0
+    others_end_s: float = 0.0
     steady: bool = True
     _order_s: float = -math.inf
     _firsts: dict[int, float] = field(default_factory=dict)

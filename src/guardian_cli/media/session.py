@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media import libav as av
 from guardian_cli.media.coverage import Promise, Seen, judge
 from guardian_cli.media.frames import DecodeTally, MediaFacts
 from guardian_cli.media.local_file import LocalFile
-from guardian_cli.media.opencv_reader import OpenCvReader, describe_capture
 from guardian_cli.media.picture import fit, to_sdr
 from guardian_cli.media.readers import ReaderOptions
 from guardian_cli.media.sampling import DEFAULT_INTERVAL_S
@@ -92,25 +89,12 @@ class Session:
             self._run_stills(self._file, _still_kind(kind))
 
     def _run_video(self, file: LocalFile) -> None:
-        options = self._file_options(file)
-        survey = survey_file(options, file, self._settings.every_s, self._log, self._go_on)
-        if survey.track is None:
-            survey = self._described(survey, options)
+        survey = survey_file(file, self._settings.every_s, self._log, self._go_on)
         self._survey = survey
-        decoding = VideoDecoding(survey, options, self._settings, self._log, self._go_on)
+        decoding = VideoDecoding(survey, file.fd, self._settings, self._log, self._go_on)
         self._decoding = decoding
         self._pass_on(decoding.frames())
         self._outlet.facts(self._facts(survey))
-
-    def _described(self, survey: Survey, options: ReaderOptions) -> Survey:
-        """Fill in what only OpenCV can tell where FFmpeg's libraries are of no use."""
-        reader = OpenCvReader(options, self._log)
-        try:
-            if not reader.opened:
-                return survey
-            return replace(describe_capture(reader), promise=survey.promise)
-        finally:
-            reader.close()
 
     def _pass_on(self, frames: Iterator[Frame]) -> None:
         told = False
@@ -173,12 +157,6 @@ class Session:
     def _go_on(self) -> None:
         self._outlet.go_on(self.tally)
 
-    def _file_options(self, file: LocalFile) -> ReaderOptions:
-        entries = [("protocol_whitelist", "file")]
-        if formats := _formats():
-            entries.append(("format_whitelist", formats))
-        return ReaderOptions(f"file:{file.path}", tuple(entries), self._settings.threads)
-
     def _stream_options(self) -> ReaderOptions:
         entries = (
             ("protocol_whitelist", PROTOCOLS),
@@ -188,13 +166,6 @@ class Session:
         )
         url = self._location
         return ReaderOptions(url, entries, self._settings.threads, open_timeout_s=CONNECT_S)
-
-
-@cache
-def _formats() -> str:
-    """Names of the demuxers that are let in; empty where FFmpeg's libraries are of no use."""
-    libav = av.load()
-    return "" if libav is None else ",".join(libav.formats())
 
 
 def _still_kind(kind: Sniffed) -> Sniffed:

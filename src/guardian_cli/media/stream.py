@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media import libav as av
 from guardian_cli.media.coverage import Promise, Seen, judge
 from guardian_cli.media.frames import Frame
-from guardian_cli.media.libav_file import LibavFile, OpenError, choose_track
-from guardian_cli.media.libav_reader import LibavReader
 from guardian_cli.media.opencv_reader import OpenCvReader, describe_capture
+from guardian_cli.media.pyav_file import MediaFile, OpenError, choose_track
+from guardian_cli.media.pyav_reader import PyAvReader
 from guardian_cli.media.readers import ConversionError
 from guardian_cli.media.sampling import Clock, Grid
 
@@ -125,18 +124,19 @@ class StreamDecoding:
             return None
 
     def _other_reader(self) -> Reader | None:
-        """Connect again with FFmpeg's libraries, which convert interlaced pictures."""
-        libav = av.load()
-        if libav is None or isinstance(self._reader, LibavReader):
+        """Connect again with PyAV, which converts interlaced pictures."""
+        if isinstance(self._reader, PyAvReader):
             return None
+        url, options = self._options.url, dict(self._options.options)
         try:
-            file = LibavFile(libav, self._options.url, dict(self._options.options)).probe()
+            file = MediaFile(url, options)
             track = choose_track(file.tracks)
             file.close()
-            reader = LibavReader(libav, self._options, track) if track is not None else None
+            if track is None:
+                return None
+            reader = PyAvReader(url, track, options, threads=self._options.threads)
         except OpenError:
             return None
-        if reader is not None:
-            self._reader.close()
-            self.seen.errors -= 1  # the one picture lost to the change of reader is no damage
+        self._reader.close()
+        self.seen.errors -= 1  # the one picture lost to the change of reader is no damage
         return reader

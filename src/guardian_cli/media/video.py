@@ -1,4 +1,4 @@
-"""One video from its packets to its samples: survey, choice of the reader, the pass, a second look.
+"""One video from its packets to its samples: survey, the pass, a second look.
 
 Only the worker process imports this module.
 """
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from guardian_cli.errors import SourceError
 from guardian_cli.media.coverage import Seen, end_of, judge, tolerance_s
 from guardian_cli.media.frames import Frame
-from guardian_cli.media.libav_file import OpenError
-from guardian_cli.media.libav_reader import LibavReader
 from guardian_cli.media.logs import SCALER
-from guardian_cli.media.opencv_reader import PATIENCE, OpenCvReader
+from guardian_cli.media.pyav_file import OpenError
+from guardian_cli.media.pyav_reader import PyAvReader
 from guardian_cli.media.readers import ConversionError
 from guardian_cli.media.sampling import TOLERANCE_S, Clock, Grid, WindowCursor, rounded
 from guardian_cli.media.survey import nothing_decoded
@@ -28,28 +27,14 @@ if TYPE_CHECKING:
 
     from guardian_cli.media.frames import DecodeSettings, DecodeTally, Window
     from guardian_cli.media.logs import Log
-    from guardian_cli.media.readers import Reader, ReaderOptions
     from guardian_cli.media.survey import Survey
 
 _SEEK_OVER_S = 10.0
 _SEEK_MARGINS_S = (0.5, 5.0, 30.0)
-_MOST_PATIENCE = 20_000
 
 
 class _RestartError(Exception):
-    """The pass can't go on as it is: decode every frame, or read with FFmpeg's libraries."""
-
-    def __init__(self, *, libav: bool) -> None:
-        super().__init__()
-        self.libav = libav
-
-
-@dataclass(slots=True)
-class _Plan:
-    """How the pass reads: through FFmpeg's libraries, and leaving out what nothing depends on."""
-
-    libav: bool
-    skip: bool
+    """Leaving out frames does not go well here: decode every one."""
 
 
 @dataclass(slots=True)
@@ -71,7 +56,7 @@ class VideoDecoding:
     def __init__(
         self,
         survey: Survey,
-        options: ReaderOptions,
+        fd: int,
         settings: DecodeSettings,
         log: Log,
         go_on: Callable[[], None],
@@ -79,13 +64,13 @@ class VideoDecoding:
         self.survey = survey
         self.seen = Seen(settings.mode, settings.max_gap_s, survey.interval_s, still=survey.still)
         self.promise = survey.promise
-        self._options = options
+        self._fd = fd
         self._settings = settings
         self._log = log
         self._go_on = go_on
         self._grid = Grid(settings.every_s)
         self._clock = Clock(survey.interval_s)
-        self._plan = _Plan(libav=survey.needs_libav, skip=self._worth_skipping())
+        self._skip = self._worth_skipping()
         self._first_stamp_s: float | None = None
         self._conversions = 0
         self._ended = False
@@ -107,11 +92,9 @@ class VideoDecoding:
             try:
                 yield from self._pass()
                 break
-            except _RestartError as restart:
-                self._plan.libav = self._plan.libav or restart.libav
-                if not restart.libav:
-                    self._plan.skip = False
-                    self.seen.decode = "full"
+            except _RestartError:
+                self._skip = False
+                self.seen.decode = "full"
         self._ended = True
         if not self.seen.scored:
             raise SourceError(self._why_nothing(), kind="no-frames")
@@ -119,19 +102,19 @@ class VideoDecoding:
     def _why_nothing(self) -> str:
         codec, outline = self.survey.codec or "video", self.survey.outline
         if self.seen.decoded:
-            return f"{codec} frames are decoded, but this OpenCV makes no picture of them"
+            return f"{codec} frames are decoded, but no picture can be made of them"
         if outline is None:
             return f"opens as {codec}, but no frame comes out of it"
         return nothing_decoded(codec, outline.packets)
 
     def _pass(self) -> Iterator[Frame]:
-        reader = self._open(self._plan)
+        reader = self._open(skip=self._skip)
         try:
             yield from self._read(reader)
         finally:
             reader.close()
 
-    def _read(self, reader: Reader) -> Iterator[Frame]:
+    def _read(self, reader: PyAvReader) -> Iterator[Frame]:
         self._start_over()
         held: _Held | None = None
         while reader.grab():
@@ -152,15 +135,15 @@ class VideoDecoding:
         self._check_end()
         yield from self._last(held)
 
-    def _hold(self, reader: Reader, time_s: float, *, due: bool) -> _Held | None:
+    def _hold(self, reader: PyAvReader, time_s: float, *, due: bool) -> _Held | None:
         """Take the picture of the frame grabbed; a pass that moved it too far is given up."""
         picture = self._retrieve(reader)
         if picture is None:
             return None
         ideal_s = self._ideal() if due else None
         most_s = self._settings.every_s / 4 + TOLERANCE_S
-        if self._plan.skip and ideal_s is not None and time_s - ideal_s > most_s:
-            raise _RestartError(libav=False)
+        if self._skip and ideal_s is not None and time_s - ideal_s > most_s:
+            raise _RestartError
         if due:
             self._grid.take(time_s)
         return _Held(Frame(time_s, picture), reader.stamp_s, due, ideal_s)
@@ -170,7 +153,7 @@ class VideoDecoding:
 
         Where frames are left out that is not the next one shown: only pauses are known then.
         """
-        if not self._plan.skip or held.stamp_s is None or self.survey.outline is None:
+        if not self._skip or held.stamp_s is None or self.survey.outline is None:
             return next_s
         pause_end_s = self.survey.outline.shown_until(held.stamp_s)
         if pause_end_s is None:
@@ -187,9 +170,10 @@ class VideoDecoding:
         self._conversions = 0
         self.seen.decoded, self.seen.last_s, self.seen.errors = 0, None, self.survey.errors
 
-    def _note_frame(self, reader: Reader) -> float:
+    def _note_frame(self, reader: PyAvReader) -> float:
         time_s = self._clock.tell(reader.stamp_s)
         if self.seen.decoded == 0:
+            self.survey.rotation = reader.rotation or 0
             self._note_first(reader.stamp_s)
         self.seen.decoded += 1
         self.seen.last_s = time_s
@@ -209,8 +193,8 @@ class VideoDecoding:
             packets_end_s=outline.last_s - stamp_s,
             lost_start_s=max(0.0, stamp_s - outline.first_s),
         )
-        if self._plan.skip and not outline.matches(stamp_s):
-            raise _RestartError(libav=False)
+        if self._skip and not outline.matches(stamp_s):
+            raise _RestartError
 
     def _is_shown_long(self, stamp_s: float | None, time_s: float) -> bool:
         """Say whether a frame between two samples is what people see at the time that is due."""
@@ -225,15 +209,13 @@ class VideoDecoding:
         outline = self.survey.outline
         if outline is None or not outline.steady or stamp_s is None:
             return True
-        ahead_s = self.seen.interval_s * 4 if self._plan.skip else TOLERANCE_S
+        ahead_s = self.seen.interval_s * 4 if self._skip else TOLERANCE_S
         return stamp_s >= outline.last_s - ahead_s
 
-    def _retrieve(self, reader: Reader) -> NDArray[np.uint8] | None:
+    def _retrieve(self, reader: PyAvReader) -> NDArray[np.uint8] | None:
         try:
             return reader.retrieve()
         except ConversionError:
-            if not self._plan.libav and self.survey.track is not None:
-                raise _RestartError(libav=True) from None
             self._conversions += 1
             return None
 
@@ -243,26 +225,24 @@ class VideoDecoding:
             return None
         return outline.ideal(self._grid.due)
 
-    def _note_errors(self, reader: Reader) -> None:
+    def _note_errors(self, reader: PyAvReader) -> None:
         """Count damage: what the decoder said, packets it refused, frames it swallowed."""
         self._log.read()
         ignored = {SCALER, self.survey.format}
         said = sum(n for who, n in self._log.errors.items() if who not in ignored)
         empty = self.survey.outline.empty_packets if self.survey.outline else 0
         refused = max(0, reader.failed - empty)
-        promised = None if self._plan.skip else self.promise.frames
+        promised = None if self._skip else self.promise.frames
         lost = 0 if promised is None else max(0, promised - self.seen.decoded)
         self.seen.errors = self.survey.errors + max(said, refused, lost) + self._conversions
 
     def _check_end(self) -> None:
-        """Try again another way where the pass ended without a frame, or too early by skipping."""
-        if not self.seen.decoded and not self._plan.libav and self.survey.track is not None:
-            raise _RestartError(libav=True)
-        if not self._plan.skip or self.seen.last_s is None:
+        """Try again with all frames where the pass ended too early by skipping."""
+        if not self._skip or self.seen.last_s is None:
             return
         end_s = self.promise.packets_end_s
         if end_s is not None and end_s - self.seen.last_s > tolerance_s(self.seen.interval_s) / 2:
-            raise _RestartError(libav=False)
+            raise _RestartError
 
     def _last(self, held: _Held | None) -> Iterator[Frame]:
         """Yield the last decoded frame, unless it was a sample anyway."""
@@ -301,7 +281,7 @@ class VideoDecoding:
         if held is not None:
             yield replace(held, shown_until_s=end_of(self.seen, self.promise))
 
-    def _walk(self, wanted: Callable[[], float | None]) -> Iterator[tuple[float, Reader]]:
+    def _walk(self, wanted: Callable[[], float | None]) -> Iterator[tuple[float, PyAvReader]]:
         """Decode all frames from near the wanted time on, jumping ahead where it is far away.
 
         Jumps are made only where the stamps are steady: then a time is the same however reached.
@@ -309,18 +289,17 @@ class VideoDecoding:
         steady = not self._clock.stepped_back and self._first_stamp_s is not None
         outline = self.survey.outline
         jumps = steady and outline is not None and outline.steady
-        plan = _Plan(libav=self._plan.libav or jumps, skip=False)
-        reader = self._open(plan)
+        reader = self._open(skip=False)
         clock, time_s, aimed_s = Clock(self.survey.interval_s), 0.0, 0.0
         try:
             while (start_s := wanted()) is not None:
                 jumped = False
                 if jumps and start_s > max(time_s + _SEEK_OVER_S, aimed_s):
                     aimed_s = start_s
-                    jumped = isinstance(reader, LibavReader) and self._jump(reader, start_s)
+                    jumped = self._jump(reader, start_s)
                     if not jumped:
                         reader.close()
-                        reader = self._open(plan)
+                        reader = self._open(skip=False)
                 if not jumped and not reader.grab():
                     return
                 time_s = self._time(reader, clock) if jumps else clock.tell(reader.stamp_s)
@@ -329,13 +308,13 @@ class VideoDecoding:
         finally:
             reader.close()
 
-    def _time(self, reader: Reader, clock: Clock) -> float:
+    def _time(self, reader: PyAvReader, clock: Clock) -> float:
         stamp_s = reader.stamp_s
         if stamp_s is None or self._first_stamp_s is None:
             return clock.tell(stamp_s)
         return rounded(stamp_s - self._first_stamp_s)
 
-    def _jump(self, reader: LibavReader, start_s: float) -> bool:
+    def _jump(self, reader: PyAvReader, start_s: float) -> bool:
         """Seek to before `start_s` and grab; True when a frame at or before it was reached."""
         first_s = self._first_stamp_s or 0.0
         for margin_s in _SEEK_MARGINS_S:
@@ -345,20 +324,11 @@ class VideoDecoding:
                 return True
         return False
 
-    def _open(self, plan: _Plan) -> Reader:
-        options = replace(self._options, skip=plan.skip)
-        libav, track = self.survey.libav, self.survey.track
+    def _open(self, *, skip: bool) -> PyAvReader:
+        assert self.survey.track is not None  # noqa: S101 - a file's survey has one
         try:
-            if plan.libav and libav is not None and track is not None:
-                return LibavReader(libav, options, track)
+            return PyAvReader(
+                self._fd, self.survey.track, threads=self._settings.threads, skip=skip
+            )
         except OpenError:
             raise SourceError(self._why_nothing(), kind="no-frames") from None
-        packets = self.survey.outline.packets if self.survey.outline else 0
-        reader = OpenCvReader(options, self._log, min(max(PATIENCE, packets), _MOST_PATIENCE))
-        if reader.opened:
-            return reader
-        reader.close()
-        if track is not None and libav is not None:
-            self._plan.libav = True
-            return self._open(replace(plan, libav=True))
-        raise SourceError("this OpenCV can't open it as a video", kind="unreadable")

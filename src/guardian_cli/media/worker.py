@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media import messages
-from guardian_cli.media.container import is_stuck
 from guardian_cli.media.logs import Log
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ class Worker:
                 end = {"type": "error", "kind": "crashed", "message": what}
             tally = self._session.tally() if self._session is not None else None
             end["tally"] = asdict(tally) if tally is not None else None
-            pipe.send({**end, "tired": is_stuck()})
+            pipe.send(end)
 
     def _carry_out(self, order: dict[str, Any], pipe: Pipe) -> None:
         from guardian_cli.media.session import Session  # noqa: PLC0415 - loads the libraries
