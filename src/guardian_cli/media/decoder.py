@@ -174,7 +174,8 @@ class SourceDecoding:
                     self._order = None
                     raise SourceError(message.header["message"], kind=message.header["kind"])
                 if message.image is not None:
-                    yield Frame(message.header["time_s"], message.image)
+                    header = message.header
+                    yield Frame(header["time_s"], message.image, header["shown_until_s"])
             self._order = None
         except WorkerDiedError as death:
             if self._closed:

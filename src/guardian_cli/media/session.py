@@ -34,12 +34,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.media.frames import DecodeSettings, Window
+    from guardian_cli.media.frames import DecodeSettings, Frame, Window
     from guardian_cli.media.logs import Log
     from guardian_cli.media.sniff import Sniffed
     from guardian_cli.media.survey import Survey
-
-    Shot = tuple[float, NDArray[np.uint8]]
 
 RTSP_SCHEMES = ("rtsp://", "rtsps://")
 
@@ -50,15 +48,15 @@ class Outlet(Protocol):
     def facts(self, facts: MediaFacts) -> None:
         """Tell what the source is."""
 
-    def frame(self, time_s: float, image: NDArray[np.uint8], tally: DecodeTally) -> None:
-        """Pass on a picture, H x W x 3, BGR, at its final size."""
+    def frame(self, frame: Frame, tally: DecodeTally) -> None:
+        """Pass on a picture at its final size."""
 
     def go_on(self, tally: Callable[[], DecodeTally]) -> None:
         """Called now and then during long work."""
 
 
 class _Decoding(Protocol):
-    def frames(self) -> Iterator[Shot]: ...
+    def frames(self) -> Iterator[Frame]: ...
     def tally(self) -> DecodeTally: ...
 
 
@@ -148,17 +146,16 @@ class Session:
         finally:
             reader.close()
 
-    def _pass_on(self, shots: Iterator[Shot]) -> None:
+    def _pass_on(self, frames: Iterator[Frame]) -> None:
         told = False
-        for time_s, picture in shots:
+        for frame in frames:
             survey = self._survey
             assert survey is not None  # noqa: S101 - set before any frame
             if not told:
-                size = (picture.shape[1], picture.shape[0])
+                size = (frame.image.shape[1], frame.image.shape[0])
                 self._tell(self._facts(survey, size))
                 told = True
-            shown = self._shown(picture, survey)
-            self._outlet.frame(self._starts_s + time_s, shown, self.tally())
+            self._put(replace(frame, image=self._shown(frame.image, survey)))
 
     def _shown(self, picture: NDArray[np.uint8], survey: Survey) -> NDArray[np.uint8]:
         aspect = 1 / survey.aspect if survey.rotation % 180 else survey.aspect
@@ -176,13 +173,19 @@ class Session:
     def _run_stills(self, file: LocalFile, kind: Sniffed) -> None:
         stills = StillDecoding(file, kind, self._settings, self._log, self._go_on)
         self._parts.append(stills)
-        for time_s, picture in stills.frames():
+        for frame in stills.frames():
             if stills.seen.scored == 1:
                 self._tell(stills.facts())
-            small = fit(picture, 1.0, self._settings.short_side_px)
-            self._outlet.frame(self._starts_s + time_s, small, self.tally())
+            self._put(replace(frame, image=fit(frame.image, 1.0, self._settings.short_side_px)))
         self._tell(stills.facts())
         self._starts_s = stills.ends_s
+
+    def _put(self, frame: Frame) -> None:
+        """Pass on a frame of one part of a file, at its time on the clock of them all."""
+        starts_s, until_s = self._starts_s, frame.shown_until_s
+        until_s = None if until_s is None else starts_s + until_s
+        shown = replace(frame, time_s=starts_s + frame.time_s, shown_until_s=until_s)
+        self._outlet.frame(shown, self.tally())
 
     def _tell(self, facts: MediaFacts) -> None:
         """Tell what the file is: what its first part is."""
@@ -202,9 +205,10 @@ class Session:
     def _pass_again(
         self, decoding: VideoDecoding, windows: Sequence[Window], step_s: float
     ) -> None:
-        tally = decoding.tally()
-        for time_s, picture in decoding.look_again(windows, step_s):
-            self._outlet.frame(time_s, self._shown(picture, decoding.survey), tally)
+        tally = self.tally()
+        for frame in decoding.look_again(windows, step_s):
+            shown = replace(frame, image=self._shown(frame.image, decoding.survey))
+            self._outlet.frame(shown, tally)
 
     def close(self) -> None:
         """Close the file; idempotent."""

@@ -138,10 +138,11 @@ class _Scan:
         if decoding is None or collector is None or self.kind == "image":
             return []
         review = {name: limits.review for name, limits in self.tools.config.categories.items()}
-        windows = windows_to_look_at(first, review)
+        every_s = self.tools.decoding.every_s
+        windows = windows_to_look_at(first, review, every_s)
         if not windows:
             return []
-        step_s = self.tools.decoding.every_s / LOOK_FACTOR
+        step_s = every_s / LOOK_FACTOR
         self.place.resume()
         try:
             again = self.handed_in(decoding.look_again(windows, step_s))

@@ -22,6 +22,7 @@ class _Shot(NamedTuple):
     """A frame on its way: when it is shown, who scores it, and whose scores it takes over."""
 
     time_s: float
+    shown_until_s: float | None
     ticket: Ticket
     same_as_s: float | None
 
@@ -65,10 +66,10 @@ class SampleCollector:
         twin: Scored | None = None
         for frame in frames:
             if twin is not None and twin.serves(frame):
-                under_way.append(_Shot(frame.time_s, twin.ticket, twin.frame.time_s))
+                same_as_s: float | None = twin.frame.time_s
             else:
-                twin = Scored(frame, self._scorer.submit(frame.image))
-                under_way.append(_Shot(frame.time_s, twin.ticket, None))
+                twin, same_as_s = Scored(frame, self._scorer.submit(frame.image)), None
+            under_way.append(_Shot(frame.time_s, frame.shown_until_s, twin.ticket, same_as_s))
             while under_way and under_way[0].ticket.done.is_set():
                 samples.append(self._take(under_way.popleft()))
         while under_way:
@@ -84,7 +85,7 @@ class SampleCollector:
         self.failures.update(ticket.failures)
         self._on_sample(shot.time_s)
         fused = self._fusing.fuse(self._scorer.detectors, ticket.scores)
-        return Sample(shot.time_s, fused, shot.same_as_s)
+        return Sample(shot.time_s, fused, shot.same_as_s, shot.shown_until_s)
 
 
 def frames_not_in(samples: Iterable[Sample], frames: Iterable[Frame]) -> Iterator[Frame]:
