@@ -43,7 +43,7 @@ def test_the_schema_is_itself_valid() -> None:
 
 def test_a_document_is_as_promised() -> None:
     value = document([to_line(video()), to_line(failed()), to_dict(image())], version="1.2.3")
-    assert list(value) == ["schema", "guardian", "verdict", "scans"]
+    assert list(value) == ["schema", "guardian", "verdict", "scans", "skipped"]
     assert (value["schema"], value["guardian"], value["verdict"]) == (
         "guardian.scan/1",
         "1.2.3",

@@ -6,13 +6,15 @@ packets that are really there. Neither is believed alone: what was decoded must 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.media.frames import DecodeTally
 from guardian_cli.media.sampling import TOLERANCE_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardian_cli.media.frames import DecodeMode
 
 _MOST_MISSING_S = 0.9
@@ -102,6 +104,23 @@ def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
         decode_errors=seen.errors,
         complete=reached_end and not seen.errors and not seen.unseen_gaps,
         notes=(*notes, *promise.notes),
+    )
+
+
+def together(parts: Sequence[DecodeTally], unseen: Sequence[str] = ()) -> DecodeTally:
+    """Sum up the parts of one file, such as a photo and its video; the first sets the length.
+
+    `unseen` says what else the file holds that could not be seen.
+    """
+    notes = [note for part in parts for note in part.notes]
+    return replace(
+        parts[0],
+        frames_decoded=sum(part.frames_decoded for part in parts),
+        frames_scored=sum(part.frames_scored for part in parts),
+        reached_end=all(part.reached_end for part in parts),
+        decode_errors=sum(part.decode_errors for part in parts),
+        complete=all(part.complete for part in parts) and not unseen,
+        notes=(*notes, *unseen),
     )
 
 

@@ -56,11 +56,25 @@ def to_line(result: ScanResult) -> Json:
     return {"schema": SCHEMA, **to_dict(result)}
 
 
-def document(scans: Sequence[Mapping[str, Any]], *, version: str = __version__) -> Json:
-    """Return the whole document; `scans` are elements or lines, in the order to show."""
+def document(
+    scans: Sequence[Mapping[str, Any]],
+    *,
+    version: str = __version__,
+    skipped: Mapping[str, int] | None = None,
+) -> Json:
+    """Return the whole document; `scans` are elements or lines, in the order to show.
+
+    `skipped` counts, by reason, what folders hold and was not scanned.
+    """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
     verdict = worst(element["verdict"] for element in elements)
-    return {"schema": SCHEMA, "guardian": version, "verdict": verdict, "scans": elements}
+    return {
+        "schema": SCHEMA,
+        "guardian": version,
+        "verdict": verdict,
+        "scans": elements,
+        "skipped": dict(skipped or {}),
+    }
 
 
 def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:

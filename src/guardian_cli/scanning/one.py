@@ -264,4 +264,6 @@ def _not_scannable(source: Source) -> SourceError:
         return SourceError("only http, https and rtsp addresses can be scanned", kind="unsupported")
     if source.kind == "closed":
         return SourceError("this folder cannot be read", kind="unreadable")
+    if source.kind == "empty":
+        return SourceError("no video or image in this folder", kind="empty")
     return SourceError("no such file", kind="missing")

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
 from guardian_cli.reports.table import render
 from guardian_cli.reports.text import count
@@ -13,7 +14,7 @@ from guardian_cli.scanning.one import digest_of
 from guardian_cli.scanning.results_file import ResultsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
@@ -26,9 +27,16 @@ OutputFormat = Literal["table", "json", "jsonl"]
 class Outlet:
     """Takes each result once, as it ends, and shows what was asked for. Close it."""
 
-    def __init__(self, output: OutputFormat, console: Console, resume: Path | None) -> None:
+    def __init__(
+        self,
+        output: OutputFormat,
+        console: Console,
+        resume: Path | None,
+        skipped: Mapping[str, int],
+    ) -> None:
         self._output = output
         self._console = console
+        self._skipped = skipped
         self._file = ResultsFile(resume) if resume is not None else None
         self._order: dict[str, int] = {}
         self._results: list[ScanResult] = []
@@ -59,9 +67,12 @@ class Outlet:
         self._results.sort(key=lambda result: self._order.get(result.source, 0))
         if self._output == "json":
             scans = self._file.newest() if self._file else map(document.to_dict, self._results)
-            self._console.result(document.dumps(document.document(list(scans)), indent=2))
+            whole = document.document(list(scans), skipped=self._skipped)
+            self._console.result(document.dumps(whole, indent=2))
         elif self._output == "table" and self._results:
             self._console.show(render(self._results))
+        if self._skipped:
+            self._console.note(skipped_line(self._skipped))
         if self._file is None:
             return self._verdicts
         self._say_what_is_held(self._file)

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -80,12 +81,16 @@ def run_scan(request: ScanRequest, console: Console) -> int:
             "no category is left to score: guardian.yaml drops them all",
             hint="see guardian.yaml.example for every key",
         )
-    sources = expand_sources(request.sources, sys.stdin or ())
+    skipped: Counter[str] = Counter()
+    sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
     _check(request, sources)
     for warning in settings.warnings:
         console.warn(warning)
     interruption = Interruption()
-    with interruption.watched(), Outlet(request.output, console, request.resume) as outlet:
+    with (
+        interruption.watched(),
+        Outlet(request.output, console, request.resume, skipped) as outlet,
+    ):
         waiting = outlet.not_yet_held(sources)
         _scan_all(request, settings, waiting, outlet, console, interruption)
         return exit_code(outlet.finish(), request.fail_on)
@@ -134,7 +139,7 @@ def _scan_all(
 
 def _no_panel_needed(request: ScanRequest, sources: Sequence[Source]) -> Panel | None:
     """An empty panel where there is nothing that could be scored."""
-    if all(source.kind in {"missing", "unsupported", "closed"} for source in sources):
+    if all(source.kind not in {"file", "url", "stream"} for source in sources):
         return Panel(offline=request.offline)
     return None
 
