@@ -152,7 +152,10 @@ class Session:
             width, height = height, width
         duration_s = None if survey.still else self.tally().duration_s
         kind: Literal["video", "image"] = "image" if survey.still else "video"
-        return MediaFacts(kind, width, height, duration_s, survey.codec, survey.rotation)
+        rate = survey.track.frames_per_s if survey.track is not None and not survey.still else 0.0
+        return MediaFacts(
+            kind, width, height, duration_s, survey.codec, survey.rotation, rate or None
+        )
 
     def _run_stills(self, file: LocalFile, kind: Sniffed) -> None:
         stills = StillDecoding(file, kind, self._settings, self._log, self._go_on)

@@ -28,6 +28,31 @@ class TrainReport:
     training: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
+    @property
+    def conclusion(self) -> str | None:
+        """Why the version is not worth deploying; None for one that may be."""
+        return conclude(self.metrics)
+
+
+def conclude(metrics: Mapping[str, Any]) -> str | None:
+    """Say why a model with these metrics is not worth deploying; None where nothing says so.
+
+    The AUC has to be over what metadata alone reaches, and over a coin's 0.5, with its whole
+    interval: what lies within the interval cannot be told apart from it.
+    """
+    low, high = metrics["auc_interval"]
+    metadata = metrics["metadata_auc"]
+    if low is None or metadata is None:
+        return "too little data to tell how good it is: not worth deploying"
+    reach = f"the AUC's interval, {low:.3f} to {high:.3f}, reaches down to"
+    if low <= metadata:
+        return f"no better than metadata: not worth deploying ({reach} {metadata:.3f})"
+    if low <= 0.5:
+        return f"no better than guessing: not worth deploying ({reach} 0.5)"
+    if not metrics["true_positive_rate"]:
+        return "its threshold finds none of the positives (recall 0): not worth deploying"
+    return None
+
 
 def metrics_part(metrics: Metrics, false_positives: float) -> Json:
     """The `metrics` of guardian.train/1: numbers that are not there are null."""
@@ -79,7 +104,9 @@ def version_tags(report: TrainReport) -> dict[str, str]:
         "ece": metrics["ece"],
         "threshold": metrics["threshold"],
         "threshold_false_positive_rate": metrics["threshold_false_positive_rate"],
+        "recall": metrics["true_positive_rate"],
         "metadata_auc": metrics["metadata_auc"],
+        "conclusion": report.conclusion,
         "guardian": training["environment"]["version.guardian"],
     }
     tags = {name: _tag(value) for name, value in values.items() if value is not None}
