@@ -44,7 +44,8 @@ PURE = {
 LATE = {
     "lifecycle/local/app.py",
     "lifecycle/local/server.py",
-    "media/libav_reader.py",
+    "media/pyav_file.py",
+    "media/pyav_reader.py",
     "media/opencv_reader.py",
     "media/picture.py",
     "media/stills.py",

@@ -177,6 +177,8 @@ def test_pictures_that_follow_the_first_are_scored(decoder: Decoder, tmp_path: P
     for path in (mpo, behind, pages):
         frames, decoding = look(decoder, path)
         assert colours(frames) == ["b", "r"], path
+        # Each is shown for long enough to bear itself out.
+        assert [(f.time_s, f.shown_until_s) for f in frames] == [(0.0, 4.0), (4.0, 8.0)]
         assert decoding.facts is not None
         assert (decoding.facts.kind, decoding.facts.duration_s) == ("image", None)
         assert decoding.tally.complete, decoding.tally.notes

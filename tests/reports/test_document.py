@@ -60,7 +60,7 @@ def test_an_element_is_as_promised() -> None:
     assert element["categories"]["nsfw"] == {
         "score": 0.7,
         "verdict": "review",
-        "segments": [{"start_s": 11.0, "end_s": 14.0, "peak": 0.71, "peak_s": 12.0}],
+        "segments": [{"start_s": 11.0, "end_s": 15.0, "peak": 0.71, "peak_s": 12.0}],
     }
     assert element["frames"][12] == {
         "time_s": 12.0,

@@ -45,7 +45,7 @@ def test_one_video_at_80_columns() -> None:
         "nsfw      REVIEW    0.70    0.50   0.80  ▁▁",
         "violence  ALLOW     0.11    0.60   0.90  ▁▁",
         "0 to 63.2 s",
-        "nsfw 11.0 to 14.0 s, peak 0.71 at 12.0 s",
+        "nsfw 11.0 to 15.0 s, peak 0.71 at 12.0 s",
         "64 frames over 63.2 s, every 1 s, largest gap 1.0 s, reached the",
         "scored by  clip ViT-B-32/laion2b_s34b_b79k: ok, 64 frames",
         "without    nsfw endpoint https://example.test/score: off (--no-endpoints)",

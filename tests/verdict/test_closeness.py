@@ -53,7 +53,8 @@ def test_scores_on_the_same_sides_decide_the_same(
     timelines = [samples([pair[side] for pair in same]) for side in (0, 1)]
     looks = [samples([p[side] for p in again], step_s=0.09, start_s=1.0) for side in (0, 1)]
     review = {"x": limits.review}
-    assert windows_to_look_at(timelines[0], review) == windows_to_look_at(timelines[1], review)
+    windows = [windows_to_look_at(timeline, review, 1.0) for timeline in timelines]
+    assert windows[0] == windows[1]
     assert outcome(timelines[0], looks[0], limits) == outcome(timelines[1], looks[1], limits)
 
 

@@ -51,14 +51,11 @@ class Decoder:
         self._worker: WorkerProcess | None = None
         self._orders = itertools.count(1)
         self._decoding: SourceDecoding | None = None
-        self._tired = False
 
     def open(self, location: str, settings: DecodeSettings) -> SourceDecoding:
         """Return a source to be decoded: a local path, or an rtsp:// URL. Nothing happens yet."""
         if self._decoding is not None:
             self._decoding.close()
-        if self._tired:
-            self.discard()
         if not location.casefold().startswith(_STREAMS):
             location = str(Path(location).absolute())
         self._decoding = SourceDecoding(self, location, settings)
@@ -88,13 +85,9 @@ class Decoder:
         """Return a number that no order had before."""
         return next(self._orders)
 
-    def note_tired(self) -> None:
-        """Replace the worker before it gets another order: it can't get rid of something."""
-        self._tired = True
-
     def discard(self) -> None:
         """End the worker; the next source gets a new one."""
-        worker, self._worker, self._tired = self._worker, None, False
+        worker, self._worker = self._worker, None
         if worker is not None:
             worker.dispose()
 
@@ -183,7 +176,8 @@ class SourceDecoding:
                     self._order = None
                     raise SourceError(message.header["message"], kind=message.header["kind"])
                 if message.image is not None:
-                    yield Frame(message.header["time_s"], message.image)
+                    header = message.header
+                    yield Frame(header["time_s"], message.image, header["shown_until_s"])
             self._order = None
         except WorkerDiedError as death:
             if self._closed:
@@ -216,8 +210,6 @@ class SourceDecoding:
     def _note(self, message: Message) -> None:
         if message.header.get("tally") is not None:
             self._tally = messages.tally_from(message.header["tally"])
-        if message.header.get("tired"):
-            self._decoder.note_tired()
         if message.header["type"] == "facts":
             self._facts = messages.facts_from(message.header["facts"])
             if self._settings.timeout_s is None:

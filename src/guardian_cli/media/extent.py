@@ -1,7 +1,6 @@
-"""Is a file cut off? Its outermost boxes say how long they are; pure but for reading a few bytes.
+"""What a file's boxes say that FFmpeg does not: is it cut off, which tracks are encrypted.
 
-MediaInfo calls a good file with something appended "truncated", so for the two common families of
-containers the boxes are walked here.
+Pure but for reading a few bytes.
 """
 
 from __future__ import annotations
@@ -9,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     ReadAt = Callable[[int, int], bytes]
 
 _MEDIA_BOXES = frozenset({b"mdat", b"moov", b"moof", b"mfra", b"meta", b"sidx", b"ftyp", b"styp"})
+_FIRST_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 _MOST_BOXES = 1_000_000
+_RIFF_SLACK_BYTES = 8
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
@@ -28,9 +29,48 @@ def is_cut_off(read_at: ReadAt, size: int) -> bool | None:
         return _gif_cut_off(read_at, size)
     if head[:4] == _EBML:
         return _matroska_cut_off(read_at, size)
-    if head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return _riff_cut_off(read_at, size)
+    if head[4:8] in _FIRST_BOXES:
         return _boxes_cut_off(read_at, size)
     return None
+
+
+def encrypted_tracks(read_at: ReadAt, size: int) -> set[int]:
+    """Return the numbers of an MP4's tracks whose pictures are encrypted.
+
+    FFmpeg calls such a track by the codec beneath, and some decode to a picture: of noise.
+    """
+    if read_at(4, 4) not in _FIRST_BOXES:
+        return set()
+    found = set()
+    for start, end in _boxes(read_at, 0, size, b"moov", b"trak"):
+        if any(_boxes(read_at, start, end, b"mdia", b"minf", b"stbl", b"stsd", b"encv")):
+            for header, _ in _boxes(read_at, start, end, b"tkhd"):
+                long_times = read_at(header, 1) == b"\1"
+                found.add(int.from_bytes(read_at(header + (20 if long_times else 12), 4), "big"))
+    return found
+
+
+def _boxes(
+    read_at: ReadAt, start: int, end: int, kind: bytes, *inner: bytes
+) -> Iterator[tuple[int, int]]:
+    """Yield where the contents of ISO base media boxes start and end, down a path of kinds."""
+    while start + 8 <= end:
+        head = read_at(start, 16)
+        length, body = int.from_bytes(head[:4], "big"), 8
+        if length == 1:
+            length, body = int.from_bytes(head[8:16], "big"), 16
+        until = min(end, start + length) if length else end
+        if head[4:8] == kind and not inner:
+            yield start + body, until
+        elif head[4:8] == kind:
+            # What describes samples starts with its version and the number of entries.
+            skipped = 8 if kind == b"stsd" else 0
+            yield from _boxes(read_at, start + body + skipped, until, *inner)
+        if length and length < body:
+            return
+        start = until
 
 
 def _gif_cut_off(read_at: ReadAt, size: int) -> bool:
@@ -55,6 +95,23 @@ def _gif_cut_off(read_at: ReadAt, size: int) -> bool:
 def _colour_table_bytes(flags: bytes) -> int:
     """Bytes of the colour table that a GIF's flags announce; 0 where there is none."""
     return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
+
+
+def _riff_cut_off(read_at: ReadAt, size: int) -> bool | None:
+    """Walk an AVI's outermost chunks; a recorder that was stopped leaves their lengths open.
+
+    Some writers count the 8 bytes of a chunk's head as part of it.
+    """
+    at = 0
+    while at + 12 <= size:
+        head = read_at(at, 8)
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] != b"RIFF":
+            return False
+        if not length:
+            return None
+        at += 8 + length + length % 2
+    return at > size + _RIFF_SLACK_BYTES
 
 
 def _boxes_cut_off(read_at: ReadAt, size: int) -> bool:

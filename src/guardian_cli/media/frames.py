@@ -19,12 +19,14 @@ DEFAULT_TIMEOUT_S = 600.0
 class Frame:
     """One picture and when it is shown.
 
-    `time_s` is seconds on the video's own clock, 0 being the first video frame. `image` is
-    H x W x 3, uint8, BGR, upright, pixels square, its shorter side at most what was asked for.
+    `time_s` is seconds on the video's own clock, 0 being the first video frame, `shown_until_s`
+    when the next picture takes its place (None: not known). `image` is H x W x 3, uint8, BGR,
+    upright, pixels square, its shorter side at most what was asked for.
     """
 
     time_s: float
     image: NDArray[np.uint8]
+    shown_until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,6 @@ class Reader(Protocol):
     """Frames of one video in presentation order, pictures only on demand."""
 
     @property
-    def name(self) -> str:
-        """Which reader this is, for notes."""
-
-    @property
     def failed(self) -> int:
         """Packets refused by the decoder so far although frames came after them."""
 

@@ -9,15 +9,12 @@ import os
 import shutil
 import tempfile
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media import libav as av
 from guardian_cli.media.coverage import Promise, Seen, judge, together
 from guardian_cli.media.frames import DecodeTally, MediaFacts
 from guardian_cli.media.local_file import FD_FOLDER, LocalFile
-from guardian_cli.media.opencv_reader import OpenCvReader, describe_capture
 from guardian_cli.media.picture import fit, to_sdr
 from guardian_cli.media.readers import ReaderOptions
 from guardian_cli.media.sampling import DEFAULT_INTERVAL_S
@@ -34,12 +31,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.media.frames import DecodeSettings, Window
+    from guardian_cli.media.frames import DecodeSettings, Frame, Window
     from guardian_cli.media.logs import Log
     from guardian_cli.media.sniff import Sniffed
     from guardian_cli.media.survey import Survey
-
-    Shot = tuple[float, NDArray[np.uint8]]
 
 RTSP_SCHEMES = ("rtsp://", "rtsps://")
 
@@ -50,15 +45,15 @@ class Outlet(Protocol):
     def facts(self, facts: MediaFacts) -> None:
         """Tell what the source is."""
 
-    def frame(self, time_s: float, image: NDArray[np.uint8], tally: DecodeTally) -> None:
-        """Pass on a picture, H x W x 3, BGR, at its final size."""
+    def frame(self, frame: Frame, tally: DecodeTally) -> None:
+        """Pass on a picture at its final size."""
 
     def go_on(self, tally: Callable[[], DecodeTally]) -> None:
         """Called now and then during long work."""
 
 
 class _Decoding(Protocol):
-    def frames(self) -> Iterator[Shot]: ...
+    def frames(self) -> Iterator[Frame]: ...
     def tally(self) -> DecodeTally: ...
 
 
@@ -128,37 +123,23 @@ class Session:
             self._run_video(self._open(f"{FD_FOLDER}/{copy.fileno()}"))
 
     def _run_video(self, file: LocalFile) -> None:
-        options = self._file_options(file)
-        survey = survey_file(options, file, self._settings.every_s, self._log, self._go_on)
-        if survey.track is None:
-            survey = self._described(survey, options)
+        survey = survey_file(file, self._settings.every_s, self._log, self._go_on)
         self._survey = survey
-        decoding = VideoDecoding(survey, options, self._settings, self._log, self._go_on)
+        decoding = VideoDecoding(survey, file.fd, self._settings, self._log, self._go_on)
         self._parts.append(decoding)
         self._pass_on(decoding.frames())
         self._tell(self._facts(survey))
 
-    def _described(self, survey: Survey, options: ReaderOptions) -> Survey:
-        """Fill in what only OpenCV can tell where FFmpeg's libraries are of no use."""
-        reader = OpenCvReader(options, self._log)
-        try:
-            if not reader.opened:
-                return survey
-            return replace(describe_capture(reader), promise=survey.promise)
-        finally:
-            reader.close()
-
-    def _pass_on(self, shots: Iterator[Shot]) -> None:
+    def _pass_on(self, frames: Iterator[Frame]) -> None:
         told = False
-        for time_s, picture in shots:
+        for frame in frames:
             survey = self._survey
             assert survey is not None  # noqa: S101 - set before any frame
             if not told:
-                size = (picture.shape[1], picture.shape[0])
+                size = (frame.image.shape[1], frame.image.shape[0])
                 self._tell(self._facts(survey, size))
                 told = True
-            shown = self._shown(picture, survey)
-            self._outlet.frame(self._starts_s + time_s, shown, self.tally())
+            self._put(replace(frame, image=self._shown(frame.image, survey)))
 
     def _shown(self, picture: NDArray[np.uint8], survey: Survey) -> NDArray[np.uint8]:
         aspect = 1 / survey.aspect if survey.rotation % 180 else survey.aspect
@@ -179,13 +160,19 @@ class Session:
     def _run_stills(self, file: LocalFile, kind: Sniffed) -> None:
         stills = StillDecoding(file, kind, self._settings, self._log, self._go_on)
         self._parts.append(stills)
-        for time_s, picture in stills.frames():
+        for frame in stills.frames():
             if stills.seen.scored == 1:
                 self._tell(stills.facts())
-            small = fit(picture, 1.0, self._settings.short_side_px)
-            self._outlet.frame(self._starts_s + time_s, small, self.tally())
+            self._put(replace(frame, image=fit(frame.image, 1.0, self._settings.short_side_px)))
         self._tell(stills.facts())
         self._starts_s = stills.ends_s
+
+    def _put(self, frame: Frame) -> None:
+        """Pass on a frame of one part of a file, at its time on the clock of them all."""
+        starts_s, until_s = self._starts_s, frame.shown_until_s
+        until_s = None if until_s is None else starts_s + until_s
+        shown = replace(frame, time_s=starts_s + frame.time_s, shown_until_s=until_s)
+        self._outlet.frame(shown, self.tally())
 
     def _tell(self, facts: MediaFacts) -> None:
         """Tell what the file is: what its first part is."""
@@ -205,9 +192,10 @@ class Session:
     def _pass_again(
         self, decoding: VideoDecoding, windows: Sequence[Window], step_s: float
     ) -> None:
-        tally = decoding.tally()
-        for time_s, picture in decoding.look_again(windows, step_s):
-            self._outlet.frame(time_s, self._shown(picture, decoding.survey), tally)
+        tally = self.tally()
+        for frame in decoding.look_again(windows, step_s):
+            shown = replace(frame, image=self._shown(frame.image, decoding.survey))
+            self._outlet.frame(shown, tally)
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -216,12 +204,6 @@ class Session:
 
     def _go_on(self) -> None:
         self._outlet.go_on(self.tally)
-
-    def _file_options(self, file: LocalFile) -> ReaderOptions:
-        entries = [("protocol_whitelist", "file")]
-        if formats := _formats():
-            entries.append(("format_whitelist", formats))
-        return ReaderOptions(f"file:{file.path}", tuple(entries), self._settings.threads)
 
     def _stream_options(self) -> ReaderOptions:
         entries = (
@@ -232,13 +214,6 @@ class Session:
         )
         url = self._location
         return ReaderOptions(url, entries, self._settings.threads, open_timeout_s=CONNECT_S)
-
-
-@cache
-def _formats() -> str:
-    """Names of the demuxers that are let in; empty where FFmpeg's libraries are of no use."""
-    libav = av.load()
-    return "" if libav is None else ",".join(libav.formats())
 
 
 def _still_kind(kind: Sniffed) -> Sniffed:

@@ -9,22 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli.media.coverage import Promise, Seen, judge
-from guardian_cli.media.frames import DecodeTally, MediaFacts
+from guardian_cli.media.frames import DecodeTally, Frame, MediaFacts
 from guardian_cli.media.sampling import DEFAULT_INTERVAL_S, Clock, Grid
 from guardian_cli.media.stills import IncompleteError, Still, read_stills
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from guardian_cli.media.frames import DecodeSettings
     from guardian_cli.media.local_file import LocalFile
     from guardian_cli.media.logs import Log
     from guardian_cli.media.sniff import Sniffed
-
-    Shot = tuple[float, NDArray[np.uint8]]
 
 
 # A picture beside others is looked at for as long as one likes: enough samples to bear itself out.
@@ -68,28 +63,31 @@ class StillDecoding:
         first = self._first
         return MediaFacts(kind, first.width, first.height, self._length_s(), codec, 0)
 
-    def frames(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[Frame]:
         """Yield the samples, then the last frame; raise SourceError if there is none."""
         clock = Clock(DEFAULT_INTERVAL_S)
-        held: Shot | None = None
+        held: Frame | None = None
         self._log.forget()
         try:
             for still in read_stills(self._file, self._kind):
                 time_s = clock.tell(self.ends_s)
                 if still.beside and held is not None:
-                    self.seen.note_scored(held[0])
+                    self.seen.note_scored(held.time_s, held.shown_until_s)
                     yield held
                 self._note(still, time_s)
-                held = (time_s, still.image)
-                if self._grid.wants(time_s) or still.beside:
-                    held = None
+                until_s = self.ends_s if self.ends_s > time_s else None
+                held = frame = Frame(time_s, still.image, until_s)
+                due = self._grid.wants(time_s) or still.beside
+                if due:
                     self._grid.take(time_s)
-                    self.seen.note_scored(time_s)
-                    yield time_s, still.image
+                if due or self._grid.would_miss(time_s, self.ends_s):
+                    held = None
+                    self.seen.note_scored(time_s, self.ends_s)
+                    yield frame
         except IncompleteError as missing:
             self.seen.errors += int(missing.args[0])
         if held is not None:
-            self.seen.note_scored(held[0])
+            self.seen.note_scored(held.time_s, held.shown_until_s)
             yield held
         self._log.read()
         self.seen.errors += self._log.image_errors
@@ -100,8 +98,9 @@ class StillDecoding:
         self.seen.decoded += 1
         # Pictures beside each other are stills, and one frame is no animation.
         self.seen.still = self.seen.still and (self.seen.decoded == 1 or still.beside)
-        self.seen.before_last_s, self.seen.last_s = self.seen.last_s, time_s
-        self.ends_s += _BESIDE_SAMPLES * self._grid.every_s if still.beside else still.shown_s or 0
+        self.seen.last_s = time_s
+        lasts_s = _BESIDE_SAMPLES * self._grid.every_s if still.beside else still.shown_s or 0.0
+        self.ends_s = round(self.ends_s + lasts_s, 6)
         if not still.beside:
             self._duration_s = self.ends_s
         self._go_on()

@@ -5,56 +5,52 @@ Only the worker process imports this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media import libav as av
-from guardian_cli.media.container import NOTHING_KNOWN, describe
 from guardian_cli.media.coverage import Promise
-from guardian_cli.media.extent import is_cut_off
-from guardian_cli.media.libav_file import LibavFile, OpenError, choose_track, outline
-from guardian_cli.media.sampling import DEFAULT_INTERVAL_S, Outline, frame_interval
+from guardian_cli.media.extent import encrypted_tracks, is_cut_off
+from guardian_cli.media.pyav_file import MediaFile, OpenError, choose_track, outline
+from guardian_cli.media.sampling import frame_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardian_cli.media.container import Container
-    from guardian_cli.media.libav_file import Track
     from guardian_cli.media.local_file import LocalFile
     from guardian_cli.media.logs import Log
-    from guardian_cli.media.readers import ReaderOptions, Transfer
+    from guardian_cli.media.pyav_file import Track
+    from guardian_cli.media.readers import Transfer
+    from guardian_cli.media.sampling import Outline
 
-DESCRIBE_S = 5.0
+_SAME_END_S = 0.5
 _PICTURE_FORMATS = ("gif", "apng")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Survey:
-    """One video track. Without FFmpeg's libraries (`libav` None) only MediaInfo's word is known.
+    """One video track; of a live stream there is neither `track` nor `outline`.
 
-    `format` is the demuxer's name, `errors` how often it met damage; pixels are as coded.
+    `format` is the demuxer's name, `errors` how often it met damage; pixels are as coded, and how
+    far to turn them clockwise (`rotation`) only the first frame tells.
     """
 
     codec: str | None
     width: int
     height: int
-    rotation: int
     aspect: float
     interval_s: float
     promise: Promise
+    rotation: int = 0
     transfer: Transfer | None = None
     format: str = ""
     errors: int = 0
     still: bool = False
-    needs_libav: bool = False
-    libav: av.Libav | None = None
     track: Track | None = None
     outline: Outline | None = None
 
 
 def survey_file(
-    options: ReaderOptions,
     file: LocalFile,
     every_s: float,
     log: Log,
@@ -62,42 +58,31 @@ def survey_file(
 ) -> Survey:
     """Survey a local file; raise SourceError where it holds no video that can be looked at."""
     cut_off = is_cut_off(file.read_at, file.size)
-    libav = av.load()
-    if libav is None:
-        return _by_container(_container(file, cut_off))
     try:
-        media = LibavFile(libav, options.url, dict(options.options))
+        media = MediaFile(file.fd)
     except OpenError:
         raise SourceError(_unreadable(cut_off), kind="unreadable") from None
     try:
         log.forget()  # oddities of the header are no damage: the packets tell
-        track = choose_track(media.probe().tracks)
+        track = choose_track(media.tracks)
         if track is None:
             raise SourceError(_no_video(media.tracks), kind="no-video")
-        container = _container(file, cut_off)
-        _refuse(track, container)
+        if track.encrypted or track.number in encrypted_tracks(file.read_at, file.size):
+            raise SourceError("the video track is encrypted", kind="encrypted")
         found = outline(media, track, every_s, go_on)
         log.read()
-        return _survey(libav, media, track, found, container, log.errors[media.format])
+        return _survey(media, track, found, log.errors[media.format], cut_off=bool(cut_off))
     finally:
         media.close()
 
 
-def _container(file: LocalFile, cut_off: bool | None) -> Container:
-    """MediaInfo's account, corrected by our own where the file ends; a late one casts doubt."""
-    found = describe(file.fd, DESCRIBE_S)
-    if found is None:
-        return replace(NOTHING_KNOWN, late=True)
-    return found if cut_off is None else replace(found, truncated=cut_off)
-
-
 def _survey(
-    libav: av.Libav,
-    media: LibavFile,
+    media: MediaFile,
     track: Track,
     found: Outline,
-    container: Container,
     errors: int,
+    *,
+    cut_off: bool,
 ) -> Survey:
     if not found.packets:
         raise SourceError(f"{track.codec} track without a single packet", kind="no-frames")
@@ -109,34 +94,33 @@ def _survey(
         codec=track.codec,
         width=track.width,
         height=track.height,
-        rotation=track.rotation,
         aspect=track.aspect,
         interval_s=frame_interval(track.frames_per_s),
-        promise=_promise(media, track, found, container),
+        promise=_promise(media, track, found, cut_off=cut_off),
         transfer=track.transfer,
         format=media.format,
         errors=errors,
         still=pictures and found.packets == 1,
-        needs_libav=_needs_libav(media.tracks, track, found, container),
-        libav=libav,
         track=track,
         outline=found,
     )
 
 
-def _promise(media: LibavFile, track: Track, found: Outline, container: Container) -> Promise:
-    """Gather the claims: the demuxer's and MediaInfo's on this track, never the whole file's."""
-    claims = [track.duration_s] if track.duration_s is not None else []
-    other_s = container.video.duration_s if container.video is not None else None
-    if other_s is not None and (len(container.videos) == 1 or _same_size(container, track)):
-        claims.append(other_s)
+def _promise(media: MediaFile, track: Track, found: Outline, *, cut_off: bool) -> Promise:
+    """Gather what the container says of this track.
+
+    The whole file's length is its too, unless another track is as long.
+    """
+    claim_s = track.duration_s
+    if media.end_s is not None and media.end_s - found.others_end_s > _SAME_END_S:
+        claim_s = media.end_s - media.start_s(track)
     videos = sum(other.is_video for other in media.tracks)
     return Promise(
-        claims_s=tuple(claims),
+        claims_s=() if claim_s is None else (claim_s,),
         packets_end_s=found.last_s if found.steady else None,
         last_duration_s=found.last_duration_s if found.steady else 0.0,
         frames=_promised_frames(media.format, track, found),
-        doubts=_doubts(found, container),
+        doubts=_doubts(found, cut_off=cut_off),
         notes=(f"one of {videos} video tracks, the default one",) if videos > 1 else (),
     )
 
@@ -155,60 +139,15 @@ def _promised_frames(media_format: str, track: Track, found: Outline) -> int | N
     return max(0, listed - found.empty_packets - found.leading)
 
 
-def _doubts(found: Outline, container: Container) -> tuple[str, ...]:
+def _doubts(found: Outline, *, cut_off: bool) -> tuple[str, ...]:
     """What speaks against having the whole video, in words."""
     doubts = []
-    if container.truncated:
+    if cut_off:
         doubts.append("the file is cut off")
-    if container.late:
-        doubts.append("the container's index is too long to be read")
     if found.discarded > found.packets:
         total = found.discarded + found.packets
         doubts.append(f"an edit list hides {found.discarded} of {total} frames")
     return tuple(doubts)
-
-
-def _same_size(container: Container, track: Track) -> bool:
-    video = container.video
-    return video is not None and (video.width, video.height) == (track.width, track.height)
-
-
-def _needs_libav(tracks: list[Track], track: Track, found: Outline, container: Container) -> bool:
-    """Say whether VideoCapture would show another track, convert nothing, or stop at a false count.
-
-    VideoCapture opens the first stream of pictures, covers included, can't convert interlaced
-    frames, drops transparency, stops after as many frames as the container claims, and spends
-    seconds on a colour table before the first HDR picture.
-    """
-    first = next(other for other in tracks if other.type == "video")
-    interlaced = track.interlaced or (container.video is not None and container.video.interlaced)
-    stops_early = 0 < track.frame_count < found.packets
-    slow = track.transfer is not None or track.wide_gamut
-    return first.index != track.index or interlaced or track.alpha or stops_early or slow
-
-
-def _refuse(track: Track, container: Container) -> None:
-    if track.encrypted or (container.video is not None and container.video.encrypted):
-        raise SourceError("the video track is encrypted", kind="encrypted")
-
-
-def _by_container(container: Container) -> Survey:
-    """What MediaInfo alone can tell, for an OpenCV with other FFmpeg libraries than we know."""
-    video = container.video
-    if container.is_playlist:
-        raise SourceError("a playlist that names other files or addresses", kind="playlist")
-    if video is None and container.others:
-        raise SourceError(f"no video in it, only {_listed(container.others)}", kind="no-video")
-    claims = (video.duration_s,) if video is not None and video.duration_s else ()
-    return Survey(
-        codec=video.codec if video is not None else None,
-        width=video.width if video is not None else 0,
-        height=video.height if video is not None else 0,
-        rotation=0,
-        aspect=1.0,
-        interval_s=DEFAULT_INTERVAL_S,
-        promise=Promise(claims_s=claims, doubts=_doubts(Outline(1.0), container)),
-    )
 
 
 def _unreadable(cut_off: bool | None) -> str:
@@ -222,7 +161,7 @@ def _unreadable(cut_off: bool | None) -> str:
 def nothing_decoded(codec: str, packets: int) -> str:
     """Say that a stream has packets of which none becomes a frame."""
     count = "1 packet" if packets == 1 else f"{packets} packets"
-    return f"{codec} stream has {count} but this OpenCV decodes none"
+    return f"{codec} stream has {count} but none can be decoded"
 
 
 def _no_video(tracks: list[Track]) -> str:

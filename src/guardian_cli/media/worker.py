@@ -22,16 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media import messages
-from guardian_cli.media.container import is_stuck
 from guardian_cli.media.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from guardian_cli.media.frames import DecodeTally, MediaFacts
+    from guardian_cli.media.frames import DecodeTally, Frame, MediaFacts
     from guardian_cli.media.session import Session
 
 # mallopt: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD. Some memory is kept between small videos
@@ -95,10 +91,16 @@ class Pipe:
         """Tell what the source is."""
         self.send({"type": "facts", "facts": asdict(facts)})
 
-    def frame(self, time_s: float, image: NDArray[np.uint8], tally: DecodeTally) -> None:
-        """Send a picture, H x W x 3, uint8."""
-        header = {"type": "frame", "time_s": time_s, "shape": image.shape, "tally": asdict(tally)}
-        self.send(header, image.data.cast("B"))
+    def frame(self, frame: Frame, tally: DecodeTally) -> None:
+        """Send a picture, when it is shown and until when."""
+        header = {
+            "type": "frame",
+            "time_s": frame.time_s,
+            "shown_until_s": frame.shown_until_s,
+            "shape": frame.image.shape,
+            "tally": asdict(tally),
+        }
+        self.send(header, frame.image.data.cast("B"))
         self.check()
 
     def go_on(self, tally: Callable[[], DecodeTally]) -> None:
@@ -152,7 +154,7 @@ class Worker:
                 end = {"type": "error", "kind": "crashed", "message": what}
             tally = self._session.tally() if self._session is not None else None
             end["tally"] = asdict(tally) if tally is not None else None
-            pipe.send({**end, "tired": is_stuck()})
+            pipe.send(end)
 
     def _carry_out(self, order: dict[str, Any], pipe: Pipe) -> None:
         from guardian_cli.media.session import Session  # noqa: PLC0415 - loads the libraries

@@ -165,10 +165,11 @@ class _Scan:
         if decoding is None or collector is None or self.kind == "image":
             return []
         review = {name: limits.review for name, limits in self.tools.config.categories.items()}
-        windows = windows_to_look_at(first, review)
+        every_s = self.tools.decoding.every_s
+        windows = windows_to_look_at(first, review, every_s)
         if not windows:
             return []
-        step_s = self.tools.decoding.every_s / LOOK_FACTOR
+        step_s = every_s / LOOK_FACTOR
         self.place.resume()
         again = self.handed_in(_as_far_as_it_goes(decoding.look_again(windows, step_s)))
         return self.watch.collected(collector, frames_not_in(first, again))

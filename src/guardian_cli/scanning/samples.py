@@ -48,6 +48,7 @@ class _Shot(NamedTuple):
     """A frame on its way: when it is shown, and its scores to be."""
 
     time_s: float
+    shown_until_s: float | None
     ticket: Ticket
 
 
@@ -55,6 +56,7 @@ class _Repeat(NamedTuple):
     """A frame that shows the same picture as the one before."""
 
     time_s: float
+    shown_until_s: float | None
     picture: Picture
 
     @property
@@ -89,11 +91,11 @@ class SampleCollector:
         try:
             for frame in frames:
                 if last is not None and last.serves(frame):
-                    under_way.append(_Repeat(frame.time_s, last))
+                    under_way.append(_Repeat(frame.time_s, frame.shown_until_s, last))
                 else:
                     ticket = self._scorer.submit(frame.image, self._origin)
                     last = Picture(frame.image, frame.time_s, ticket)
-                    under_way.append(_Shot(frame.time_s, ticket))
+                    under_way.append(_Shot(frame.time_s, frame.shown_until_s, ticket))
                 while under_way and self._is_scored(under_way[0]):
                     samples.append(self._take(under_way.popleft()))
         finally:
@@ -131,7 +133,8 @@ class SampleCollector:
         self._on_sample(shot.time_s)
         fused = self._fusing.fuse(self._scorer.detectors, ticket.scores)
         first_s = shot.picture.time_s if isinstance(shot, _Repeat) else shot.time_s
-        return Sample(shot.time_s, fused, first_s if first_s != shot.time_s else None)
+        same_as_s = first_s if first_s != shot.time_s else None
+        return Sample(shot.time_s, fused, same_as_s, shot.shown_until_s)
 
 
 def frames_not_in(samples: Iterable[Sample], frames: Iterable[Frame]) -> Iterator[Frame]:
