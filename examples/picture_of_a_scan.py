@@ -39,7 +39,7 @@ def make_picture(path: Path) -> None:
     """Scan the drawn video and write the table that comes out as an SVG."""
     tiny = trained_tiny_clip()
     prompts = {"positive": POSITIVE, "negative": NEGATIVE}
-    settings = {"categories": {"nsfw": {"prompts": prompts}, "violence": None}}
+    settings = {"categories": {"nsfw": {"prompts": prompts}, "violence": False}}
     target = path.resolve()
     with TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -24,7 +24,7 @@ scan:
   every: 1.0                    # seconds between two samples, on the video's own clock
   detectors: [clip, endpoint]   # of clip, endpoint, nudenet
   max_gap: 2.0                  # widest gap in seconds between two samples; default 2 x every
-  timeout_s: 600.0              # decoding time allowed to one source
+  timeout_s: null               # decoding time for one source; default max(600, 2 x its length)
   memory_mb: 4096               # memory allowed to its decoder
 
 clip:
@@ -39,6 +39,7 @@ fusion: {custom: 0.7, clip: 0.3, clip_only: 0.85}
 policy:
   incomplete: review            # ... when not all of it could be seen
   unscored: review              # ... when a category could not be scored
+  misconfigured: review         # ... when an endpoint refused the key, the address or the request
   degraded: allow               # ... when a detector failed and others stood in
 
 # Custom models and what they run on. endpoint_name is by default <model>-endpoint.
@@ -57,7 +58,7 @@ models:
 azure: {subscription_id: null, resource_group: null, workspace: null, location: null}
 
 # A category has thresholds, prompts for CLIP, and the URI of a custom model. Add your own by
-# adding prompts; drop one by leaving it empty, as in `violence: `.
+# adding prompts; switch one off by `violence: off`, and by nothing else.
 """
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from guardian_cli.detectors.base import Answer, DetectorInfo
 from guardian_cli.media.frames import DecodeTally, MediaFacts
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from guardian_cli.media.frames import DecodeSettings, Frame, Window
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 def brightness(image: Image) -> float:
     """A score anyone can compute: the mean of all pixels, 0..1."""
     return float(image.mean()) / 255.0
+
+
+def number_in(image: Image) -> int:
+    """The number that `picture_of` drew: no picture is like another."""
+    return int(image[0, 0] @ np.array([1, 256, 65536]))
+
+
+def picture_of(number: int) -> Image:
+    """A picture with a number in its pixels."""
+    colour = np.array([number % 256, number // 256 % 256, number // 65536], np.uint8)
+    return np.broadcast_to(colour, (4, 4, 3)).copy()
 
 
 @dataclass
@@ -61,6 +73,23 @@ class FakeDetector:
 
     def close(self) -> None:
         self.closed = True
+
+
+@dataclass
+class FakeEndpoint(FakeDetector):
+    """Deployments that answer in turn where none is asked for; notes who was, and for how many."""
+
+    info: DetectorInfo = field(default_factory=lambda: DetectorInfo("endpoint", "nsfw", "fake"))
+    deployment: str | None = None
+    deployments: Sequence[str | None] = ("version-1", "version-2")
+    asked: list[tuple[str | None, list[int]]] = field(default_factory=list)
+    dealt: int = 0
+
+    def score_by(self, deployment: str | None, images: Sequence[Image]) -> Answer:
+        self.asked.append((deployment, [number_in(image) for image in images]))
+        answered = deployment or self.deployments[self.dealt % len(self.deployments)]
+        self.dealt += deployment is None
+        return replace(self.score(images), deployment=answered)
 
 
 @dataclass

@@ -102,6 +102,6 @@ def tiny_options(tiny: TinyClip) -> list[str]:
 def write_settings(folder: Path, tiny: TinyClip, more: str = "") -> None:
     """A guardian.yaml whose only category, nsfw, is a red star."""
     prompts = {"positive": list(tiny.positive), "negative": list(tiny.negative)}
-    category = {"nsfw": {"prompts": prompts}, "violence": None}
+    category = {"nsfw": {"prompts": prompts}, "violence": False}
     text = f"categories: {json.dumps(category)}\n{more}"
     (folder / "guardian.yaml").write_text(text, encoding="utf-8")

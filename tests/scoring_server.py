@@ -7,6 +7,8 @@
   mapping, whatever the test wants. The default is `redness`.
 - `script` is a list of `Step`s, one for each request in the order they come; then `usual` holds.
   `server.usual` may be changed at any time.
+- `deployments`: names and a `score` for each; they answer in turn, or by the request's header, and
+  the answer names who gave it. May be changed at any time; one that is not there is 404.
 - `key`: a request without `Authorization: Bearer <key>` gets 401.
 - `Step(hang=True)` answers only after `server.release()` (or never: closing the server ends it).
 - `server.requests` holds what came, `server.most_at_once` the most requests under way together,
@@ -22,7 +24,7 @@ import json
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST_WAIT_S = 30.0
+HEADER = "Azureml-Model-Deployment"
 
 
 def redness(image: NDArray[np.uint8]) -> float:
@@ -83,11 +86,14 @@ class ScoringServer:
         usual: Step | None = None,
         key: str | None = None,
         path: str = "/score",
+        deployments: Mapping[str, Callable[[NDArray[np.uint8]], Any]] | None = None,
     ) -> None:
         self.score = score
         self.usual = usual or Step()
         self.key = key
         self.path = path
+        self.deployments = dict(deployments or {})
+        self._dealt = 0
         self.requests: list[Received] = []
         self.most_at_once = 0
         self._script = list(script)
@@ -148,7 +154,17 @@ class ScoringServer:
             self._changed.notify_all()
             if self.key and received.headers.get("Authorization") != f"Bearer {self.key}":
                 return Step(status=401, body=b"{}")
-            return self._script.pop(0) if self._script else self.usual
+            step = self._script.pop(0) if self._script else self.usual
+            return self._deal(step, received) if self.deployments else step
+
+    def _deal(self, step: Step, received: Received) -> Step:
+        wanted = received.headers.get(HEADER)
+        if wanted is None:
+            wanted = list(self.deployments)[self._dealt % len(self.deployments)]
+            self._dealt += step.status == 200
+        if wanted not in self.deployments:
+            return Step(status=404)
+        return replace(step, headers={**step.headers, HEADER: wanted})
 
     def end(self) -> None:
         """Note that a request was answered."""
@@ -165,7 +181,8 @@ class ScoringServer:
             return step.body
         if step.status != 200:
             return b'{"message": "as the test wants it"}'
-        return json.dumps([self.score(image) for image in received.images]).encode()
+        score = self.deployments.get(step.headers.get(HEADER, ""), self.score)
+        return json.dumps([score(image) for image in received.images]).encode()
 
 
 class _Server(ThreadingHTTPServer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ def load(folder: Path, text: str | None = None, **environ: str) -> Settings:
 
 def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     config = load(tmp_path).config
-    assert (config.scan.every, config.scan.max_gap_s, config.scan.timeout_s) == (1.0, 2.0, 600.0)
+    assert (config.scan.every, config.scan.max_gap_s, config.scan.timeout_s) == (1.0, 2.0, None)
     assert config.scan.detectors == ("clip", "endpoint")
     assert (config.clip.model, config.clip.pretrained) == ("ViT-B-32", "laion2b_s34b_b79k")
     assert (config.fusion.custom, config.fusion.clip, config.fusion.clip_only) == (0.7, 0.3, 0.85)
@@ -33,6 +34,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert config.policy.model_dump() == {
         "incomplete": "review",
         "unscored": "review",
+        "misconfigured": "review",
         "degraded": "allow",
     }
     assert set(config.models) == {"nsfw-detector", "violence-detector"}
@@ -60,8 +62,48 @@ def test_a_file_is_laid_over_the_defaults(tmp_path: Path) -> None:
     assert "violence" in config.categories
 
 
-def test_a_category_named_with_nothing_in_it_is_dropped(tmp_path: Path) -> None:
-    assert set(load(tmp_path, "categories: {violence: }\n").config.categories) == {"nsfw"}
+@pytest.mark.parametrize(
+    "text",
+    [
+        "categories:\n  nsfw:\n    # block: 0.9\n",
+        "categories:\n  nsfw:\n    block:\n    prompts:\n",
+        "categories:\n  nsfw:\n    prompts:\n      positive:\n      # - a photo\n",
+        "models:\n  nsfw-detector:\n    # instance_count: 2\n",
+        "models:\n  nsfw-detector:\n    category:\n",
+        "scan:\n  every:\n  detectors:\ntarget:\n",
+        "categories:\n",
+    ],
+)
+def test_a_key_with_nothing_behind_it_keeps_its_default(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, text).config == load_settings(environ={}, folder=tmp_path / "x").config
+
+
+def test_only_off_drops_a_category_a_model_or_prompts(tmp_path: Path) -> None:
+    text = "categories: {violence: off, nsfw: {prompts: no}}\nmodels: {violence-detector: off}\n"
+    config = load(tmp_path, text).config
+    assert set(config.categories) == {"nsfw"}
+    assert config.categories["nsfw"].prompts is None
+    assert set(config.models) == {"nsfw-detector"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["categories: {nsfw: on}\n", "categories: off\n", "scan: off\n", "polcy:\n",
+     "categories: {nsfw: {revew: }}\n", "models: {mine: }\n", "categories: {nsfw: 'off'}\n"],
+)  # fmt: skip
+def test_nothing_else_drops_anything(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"guardian\.yaml:1: "):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("weapons", ["", "{}", "{block: 0.9}", "{endpoint: ''}"])
+def test_a_category_that_nothing_can_score_is_said(tmp_path: Path, weapons: str) -> None:
+    settings = load(tmp_path, f"categories: {{weapons: {weapons}}}\n")
+    assert "weapons" in settings.config.categories
+    said = "category weapons has neither prompts nor an endpoint: nothing can score it"
+    assert settings.warnings == (said,)
+    address = "http://127.0.0.1:1/score"
+    assert not load(tmp_path, WEAPONS_MODEL_ENDPOINT=address).warnings
 
 
 @pytest.mark.parametrize(
@@ -90,6 +132,14 @@ def test_a_category_named_with_nothing_in_it_is_dropped(tmp_path: Path) -> None:
             "guardian.yaml:1: scan.detectors: Input should be a valid list",
         ),
         ("target: local\n7: 1\n", "guardian.yaml:2: 7: "),
+        (
+            "models:\n a: {category: x, endpoint_name: E1}\n b: {category: y, endpoint_name: e1}\n",
+            "guardian.yaml:1: models: a and b share the endpoint e1: give one of them",
+        ),
+        (
+            "models: {mine: {category: nsfw, endpoint_name: nsfw-detector-endpoint}}\n",
+            "guardian.yaml:1: models: nsfw-detector and mine share the endpoint",
+        ),
     ],
 )
 def test_wrong_files_say_where_and_what(tmp_path: Path, text: str, said: str) -> None:
@@ -176,6 +226,7 @@ def test_the_example_shows_every_key_at_its_default(tmp_path: Path) -> None:
         == load(tmp_path).config
     )
     assert shown.config.scan.max_gap_s == load(tmp_path).config.scan.max_gap_s
+    assert (files("guardian_cli") / example.name).read_text("utf-8") == example_text()
     written = read_settings(example).lines
     assert all(path in written for path in every_key()), "a key is missing from the example"
     assert example.read_text(encoding="utf-8") == example_text()
@@ -211,3 +262,27 @@ def test_a_wrong_flag_is_named_and_not_the_file(tmp_path: Path) -> None:
 def test_shared_parts_of_a_file_are_fine(tmp_path: Path) -> None:
     text = "categories: {nsfw: &a {review: 0.3}, violence: *a}\n"
     assert load(tmp_path, text).config.categories["violence"].review == 0.3
+
+
+@pytest.mark.parametrize("text", ["A=1\nfoo bar\nB=2\n", "A=1\n=3\nB=2\n", 'A=1\nC="x\nB=2\n'])
+def test_a_malformed_line_of_dotenv_is_named_with_its_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(text + "NSFW_MODEL_ENDPOINT=http://127.0.0.1:1/score\n")
+    settings = load(tmp_path)
+    assert settings.warnings == (f"{path}:2: not NAME=VALUE: the line is not used",)
+    assert settings.endpoints["nsfw"].uri == "http://127.0.0.1:1/score"
+
+
+@pytest.mark.parametrize(
+    "line", ["MODEL_ENDPOINT_KEY S3CRET", 'NSFW_MODEL_ENDPOINT_KEY="S3CRET', "AZURE_ML_WORKSPACE x"]
+)
+def test_a_malformed_line_with_a_name_of_ours_is_an_error(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"A=1\n\n{line}\n")
+    with pytest.raises(ConfigError, match=r"\.env:3: not NAME=VALUE") as caught:
+        load(tmp_path)
+    assert "S3CRET" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_dotenv_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\ufeffAZURE_ML_WORKSPACE=here\n", encoding="utf-8")
+    assert load(tmp_path).config.azure.workspace == "here"

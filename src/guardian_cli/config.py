@@ -6,6 +6,7 @@ The only file that reads the environment. Every model is frozen and knows every 
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -13,10 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from dotenv.parser import parse_stream
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
+from guardian_cli.endpoint_keys import choose_key, why_withheld
 from guardian_cli.errors import ConfigError
 from guardian_cli.settings_file import KeyPath, SettingsFile, read_settings
 
@@ -39,7 +49,7 @@ class ScanSection(_Section):
         tuple[Literal["clip", "endpoint", "nudenet"], ...], Field(strict=False, min_length=1)
     ] = ("clip", "endpoint")
     max_gap: Seconds | None = None
-    timeout_s: Seconds = 600.0
+    timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
 
     @property
@@ -96,6 +106,7 @@ class PolicySection(_Section):
 
     incomplete: Verdict = "review"
     unscored: Verdict = "review"
+    misconfigured: Verdict = "review"
     degraded: Verdict = "allow"
 
 
@@ -106,6 +117,10 @@ class ModelSection(_Section):
     instance_type: str = "Standard_DS3_v2"
     instance_count: Annotated[int, Field(ge=1)] = 1
     endpoint_name: str | None = None
+
+    def endpoint(self, model: str) -> str:
+        """The name of this model's endpoint."""
+        return self.endpoint_name or f"{model}-endpoint"
 
 
 class AzureSection(_Section):
@@ -128,6 +143,23 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
     azure: AzureSection = AzureSection()
+
+    @field_validator("models")
+    @classmethod
+    def _no_two_models_share_an_endpoint(
+        cls, models: dict[str, ModelSection]
+    ) -> dict[str, ModelSection]:
+        owners: dict[str, str] = {}
+        for name, section in models.items():
+            endpoint = section.endpoint(name)
+            # Azure and some file systems know no capitals.
+            other = owners.setdefault(endpoint.lower(), name)
+            if other != name:
+                raise ValueError(
+                    f"{other} and {name} share the endpoint {endpoint}: "
+                    "give one of them an endpoint_name of its own"
+                )
+        return models
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +193,7 @@ DEFAULTS: dict[str, Any] = {
         "violence-detector": {"category": "violence"},
     },
 }
+_OUR_NAMES = re.compile(r"MODEL_ENDPOINT|AZURE_|MLFLOW_TRACKING_URI|GUARDIAN_CONFIG|HF_HUB_OFFLINE")
 _AZURE_NAMES = {
     "AZURE_SUBSCRIPTION_ID": "subscription_id",
     "AZURE_RESOURCE_GROUP": "resource_group",
@@ -181,9 +214,12 @@ def load_settings(
     """
     folder = folder or Path()
     process = os.environ if environ is None else environ
-    names = {**_dotenv(folder / ".env"), **process}
+    from_file, malformed = _dotenv(folder / ".env")
+    # What a file says of its own key does not hold for one from the environment.
+    stale = {f"{name}_FOR" for name in process}
+    names = {name: value for name, value in from_file.items() if name not in stale} | dict(process)
     file = _find_file(config_file, names, folder)
-    merged = _merge(DEFAULTS, _filled(file.data) if file else {})
+    merged = _without_switched_off(_merge(DEFAULTS, _filled(file.data) if file else {}))
     if file:
         # By itself first: what a flag or the environment lays over it is still wrong in the file.
         _validate(merged, file, {})
@@ -195,7 +231,12 @@ def load_settings(
         for name, category in config.categories.items()
         if (setting := _endpoint(name, category, names)) is not None
     }
-    warnings = _unknown_categories(names, config)
+    withheld = tuple(
+        warning
+        for name, setting in endpoints.items()
+        if setting.uri and (warning := why_withheld(environment_name(name), setting.uri, names))
+    )
+    warnings = (*malformed, *_warnings(names, config, endpoints), *withheld)
     hub_offline = names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
     tracking_uri = names.get("MLFLOW_TRACKING_URI", "").strip() or None
     path = file.path if file else folder / CONFIG_NAME
@@ -203,8 +244,7 @@ def load_settings(
 
 
 def calm_mlflow() -> None:
-    """Before MLflow is imported: no reports to its makers, no links, no bars, no word on git."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    """Before MLflow is imported: no links, no bars, no word on git."""
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -220,6 +260,11 @@ def calm_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def count_cores() -> int:
+    """The cores that this process may use, which are fewer than the machine's under `taskset`."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment_name(category: str) -> str:
     """The name that a category's endpoint has in the environment: `NSFW_MODEL_ENDPOINT`."""
     return re.sub(r"\W", "_", category).upper() + "_MODEL_ENDPOINT"
@@ -233,18 +278,33 @@ def _find_file(named: Path | None, names: Mapping[str, str], folder: Path) -> Se
         if named is None:
             return None
         what = "a folder, not a file" if path.is_dir() else "no such file"
-        raise ConfigError(f"{path}: {what}", hint="see guardian.yaml.example for every key")
+        raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
     return read_settings(path)
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def _dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
+    """What .env sets, and a word on each line that is none.
+
+    The file may serve other programs too, so only a broken line with a name of ours is an error.
+    """
     if not path.is_file():
-        return {}
+        return {}, []
     try:
-        found = dotenv_values(path, interpolate=False, encoding="utf-8")
+        lines = list(parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    return {name: value for name, value in found.items() if value is not None}
+    malformed = []
+    for line in lines:
+        if line.error:
+            text = line.original.string
+            number = line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+            # What stands in the line may be a key: it is not shown.
+            said = f"{path}:{number}: not NAME=VALUE"
+            if _OUR_NAMES.search(text):
+                raise ConfigError(said, hint=f"mend that line of {path}, or put # before it")
+            malformed.append(f"{said}: the line is not used")
+    values = {line.key: line.value for line in lines if line.key and line.value is not None}
+    return values, malformed
 
 
 def _azure_layer(names: Mapping[str, str]) -> dict[str, Any]:
@@ -252,27 +312,50 @@ def _azure_layer(names: Mapping[str, str]) -> dict[str, Any]:
     return {"azure": azure} if azure else {}
 
 
-def _filled(data: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Leave sections out that are named with nothing in them: they keep their defaults."""
-    return {key: value for key, value in data.items() if value is not None or not _is_section(key)}
+def _filled(value: Any, annotation: Any = Config) -> Any:
+    """What a file really says: a known key with nothing behind it keeps its default.
 
-
-def _is_section(key: object) -> bool:
-    field = Config.model_fields.get(str(key))
-    return field is not None and key != "target"
+    A section whose keys are all commented out says nothing. Only `off` drops something.
+    """
+    model = _section_in(annotation)
+    if model is None or not isinstance(value, Mapping):
+        return value
+    if get_origin(annotation) is dict:
+        return {key: _filled({} if one is None else one, model) for key, one in value.items()}
+    fields = model.model_fields
+    return {
+        key: _filled(one, fields[key].annotation) if key in fields else one
+        for key, one in value.items()
+        if one is not None or key not in fields
+    }
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `over` on `base`; a mapping that is named with nothing in it (`violence:`) is dropped."""
+    """Lay `over` on `base`, mappings key by key."""
     merged = dict(base)
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(merged[key], value)
-        elif value is None and isinstance(merged.get(key), Mapping):
-            del merged[key]
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _merge(below, value)
         else:
             merged[key] = value
     return merged
+
+
+def _without_switched_off(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the categories and models that are `off`, and the prompts of a category."""
+    kept = dict(merged)
+    for room in ("categories", "models"):
+        named = kept.get(room)
+        if isinstance(named, Mapping):
+            kept[room] = {
+                name: {**one, "prompts": None}
+                if isinstance(one, Mapping) and one.get("prompts") is False
+                else one
+                for name, one in named.items()
+                if one is not False
+            }
+    return kept
 
 
 def _endpoint(
@@ -282,18 +365,29 @@ def _endpoint(
     uri = names.get(variable, category.endpoint)
     if uri is None:
         return None
-    key = names.get(f"{variable}_KEY") or names.get("MODEL_ENDPOINT_KEY")
+    key = choose_key(variable, uri, names)
     named_by = variable if variable in names else f"categories.{name}.endpoint"
     return EndpointSetting(uri.strip() or None, SecretStr(key) if key else None, named_by)
 
 
-def _unknown_categories(names: Mapping[str, str], config: Config) -> tuple[str, ...]:
+def _warnings(
+    names: Mapping[str, str], config: Config, endpoints: Mapping[str, EndpointSetting]
+) -> tuple[str, ...]:
     known = {environment_name(name) for name in config.categories}
-    return tuple(
+    unknown = [
         f"{name} is set, but guardian.yaml has no category of that name: it is not used"
         for name in sorted(names)
         if name.endswith("_MODEL_ENDPOINT") and name not in known and names[name]
-    )
+    ]
+    # The offline detectors know nsfw without prompts.
+    unscored = [
+        f"category {name} has neither prompts nor an endpoint: nothing can score it"
+        for name, category in config.categories.items()
+        if category.prompts is None
+        and (name not in endpoints or endpoints[name].uri is None)
+        and not (name == "nsfw" and "nudenet" in config.scan.detectors)
+    ]
+    return (*unknown, *unscored)
 
 
 def _validate(
@@ -306,7 +400,7 @@ def _validate(
         keys = tuple(first["loc"])
         more = f" (and {len(rest)} more)" if rest else ""
         if _is_flag(keys, flags):
-            message = f"--{keys[-1]}: {_say(first, keys)}"
+            message = f"--{str(keys[-1]).removesuffix('_s')}: {_say(first, keys)}"
             raise ConfigError(message, hint="guardian scan --help") from None
         where = file.where(keys) if file else "configuration"
         message = f"{where}: {'.'.join(map(str, keys))}: {_say(first, keys)}{more}"
@@ -337,7 +431,7 @@ def _hint(error: Mapping[str, Any], keys: KeyPath) -> str:
     if error["type"] == "extra_forbidden" and "key" in str(keys[-1]).lower():
         name = str(keys[1]) if len(keys) > 2 and keys[0] == "categories" else "nsfw"
         return f"keys never stand in the file: set {environment_name(name)}_KEY in the environment"
-    return "see guardian.yaml.example for every key"
+    return "guardian --example-config shows every key"
 
 
 def _known_keys(above: KeyPath) -> list[str]:

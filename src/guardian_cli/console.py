@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,8 +24,15 @@ class PipeClosed(Exception):  # noqa: N818 - not an error: the reader has seen e
     """Whoever reads our stdout has gone."""
 
 
+CLEAR_LINE = "\r\x1b[2K"
+BAR_CELLS = 24
+# A bar is drawn again at most so often; without a terminal a line is written so often.
+BAR_EVERY_S = 0.1
+LINE_EVERY_S = 5.0
+
+
 class Console:
-    """One sink for a run. Thread-safe enough: every call writes whole lines."""
+    """One sink for a run, for any thread. What is printed never runs into a bar."""
 
     def __init__(
         self, *, quiet: bool = False, out: TextIO | None = None, err: TextIO | None = None
@@ -33,15 +43,19 @@ class Console:
         for stream in (self._out, self._err):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
+        self._lock = threading.RLock()
+        self._bar_is_drawn = False
+        self._progress_due_s = 0.0
 
     @property
-    def err_is_terminal(self) -> bool:
-        """Whether a person looks at stderr."""
-        return bool(self._err) and self._err.isatty()
+    def out_is_terminal(self) -> bool:
+        """Whether a person looks at stdout."""
+        return bool(self._out) and self._out.isatty()
 
     def result(self, text: str) -> None:
         """Write the result and make sure that it has left the process."""
-        with _writing():
+        with self._lock, _writing():
+            self.end_progress()
             if self._out is None:
                 raise OSError("stdout is closed")
             self._out.write(text if text.endswith("\n") else text + "\n")
@@ -51,13 +65,13 @@ class Console:
         """Write a table or another rich thing as the result."""
         from rich.console import Console as RichConsole
 
-        terminal = bool(self._out) and self._out.isatty()
+        terminal = self.out_is_terminal
         buffer = io.StringIO()
         RichConsole(
             file=buffer,
             force_terminal=terminal,
             no_color=None if terminal else True,
-            width=None if terminal else _width(),
+            width=_columns(self._out) if terminal else max(80, _columns(None)),
             highlight=False,
             legacy_windows=False,
         ).print(renderable, crop=False)
@@ -69,9 +83,11 @@ class Console:
         if not self.quiet:
             self._say(text)
 
-    def warn(self, text: str) -> None:
-        """Say what the user should know even with --quiet."""
+    def warn(self, text: str, hint: str | None = None) -> None:
+        """Say what the user should know even with --quiet, and what to type next."""
         self._say(f"warning: {text}")
+        if hint:
+            self.note(f"hint: {hint}")
 
     def error(self, text: str, hint: str | None = None) -> None:
         """Say what is wrong in one line, and what to type next."""
@@ -86,15 +102,49 @@ class Console:
             self._say("  " + "".join(char if char.isprintable() else " " for char in line))
         self._say(f"--- end of {title} ---")
 
-    def error_stream(self) -> TextIO:
-        """Where progress bars are drawn."""
-        return self._err
+    def progress(self, text: str, share: float, what: str) -> None:
+        """Show how far long work is: a bar on a terminal, now and then a line elsewhere.
+
+        Call it as often as you like. `share` goes from 0 to 1; `what` names the work in a line.
+        """
+        if self.quiet or self._err is None:
+            return
+        with self._lock:
+            now_s = time.monotonic()
+            is_terminal = self._err.isatty()
+            # Short work says nothing where lines are written: the first is due after a while.
+            if self._progress_due_s == 0.0 and not is_terminal:
+                self._progress_due_s = now_s + LINE_EVERY_S
+            if now_s < self._progress_due_s:
+                return
+            if not is_terminal:
+                self._progress_due_s = now_s + LINE_EVERY_S
+                self._say(f"{what}: {text}")
+                return
+            self._progress_due_s = now_s + BAR_EVERY_S
+            full = round(BAR_CELLS * min(max(share, 0.0), 1.0))
+            bar = f"[{'#' * full}{'-' * (BAR_CELLS - full)}] {text}"
+            # One cell less than there are: a line that is full would begin another one.
+            self._write_err(CLEAR_LINE + bar[: max(0, _columns(self._err) - 1)])
+            self._bar_is_drawn = True
+
+    def end_progress(self) -> None:
+        """Take the bar away, if one is drawn; the next `progress` draws it again."""
+        with self._lock:
+            if self._bar_is_drawn:
+                self._bar_is_drawn = False
+                self._write_err(CLEAR_LINE)
 
     def _say(self, text: str) -> None:
+        with self._lock:
+            self.end_progress()
+            self._write_err(text + "\n")
+
+    def _write_err(self, text: str) -> None:
         if self._err is None:
             return
         try:
-            self._err.write(text + "\n")
+            self._err.write(text)
             self._err.flush()
         except OSError:
             # Nobody reads stderr any more: the result and the exit code still count.
@@ -105,6 +155,13 @@ def one_line(text: str) -> str:
     """Fold a message into one line without control characters, which could steer a terminal."""
     folded = " ".join(text.split())
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in folded)
+
+
+def clock(seconds: float) -> str:
+    """Return a length of time as m:ss, or h:mm:ss from an hour upwards."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 @contextmanager
@@ -120,8 +177,12 @@ def _writing() -> Iterator[None]:
         ) from error
 
 
-def _width() -> int:
-    return max(80, shutil.get_terminal_size((100, 24)).columns)
+def _columns(terminal: TextIO | None) -> int:
+    """How wide a terminal is; without one, what the user says in COLUMNS."""
+    if terminal is not None:
+        with contextlib.suppress(OSError, ValueError):
+            return os.get_terminal_size(terminal.fileno()).columns or 80
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def silence_streams(*streams: Any) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from requests import PreparedRequest, Session
+
+# Picks one of an endpoint's deployments, and in the answer names the one that gave it; Azure's.
+DEPLOYMENT_HEADER = "azureml-model-deployment"
 
 
 @dataclass
@@ -205,9 +211,29 @@ Trouble = Literal[
     "no answer in time",
     "no connection in time",
     "no secure connection: the certificate or the TLS handshake failed",
+    "no such file of CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE)",
     "the address makes no sense",
+    "the proxy's address makes no sense (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)",
+    "a SOCKS proxy needs PySocks (pip install pysocks)",
     "the proxy gave no connection",
 ]
+
+
+def retry_after_s(value: str | None, wall_s: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for, or None where it makes no sense."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - wall_s)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def network_errors() -> tuple[type[Exception], ...]:
@@ -220,14 +246,27 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 def name_trouble(error: BaseException) -> Trouble:
     """Name a network error by its kind: the library's own text holds the whole URL."""
-    from requests.exceptions import ConnectTimeout, InvalidURL, ProxyError
-    from urllib3.exceptions import ReadTimeoutError
+    from requests.exceptions import (
+        ConnectTimeout,
+        InvalidProxyURL,
+        InvalidSchema,
+        InvalidURL,
+        ProxyError,
+    )
+    from urllib3.exceptions import ProxySchemeUnknown, ReadTimeoutError
 
     causes = list(_causes(error))
 
     def is_any(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
+    # Of these two requests has nothing but words to tell them by.
+    if is_any(InvalidSchema) and "SOCKS" in str(error):
+        return "a SOCKS proxy needs PySocks (pip install pysocks)"
+    if "TLS CA certificate bundle" in str(error):
+        return "no such file of CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE)"
+    if is_any(InvalidProxyURL, ProxySchemeUnknown):
+        return "the proxy's address makes no sense (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)"
     if is_any(ssl.SSLError) and not is_any(TimeoutError):
         return "no secure connection: the certificate or the TLS handshake failed"
     if is_any(ProxyError):

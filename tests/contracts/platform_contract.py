@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from guardian_cli.config import ModelSection
+from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.lifecycle.clock import SystemClock
+from guardian_cli.lifecycle.deploying import DeployRequest, deploy_model
+from guardian_cli.lifecycle.endpoint_tasks import EndpointsResult, EndpointTasks, run_tasks
+from guardian_cli.lifecycle.models import choose_models
+from guardian_cli.lifecycle.planning import RollbackGoal
 from guardian_cli.lifecycle.platform import (
     DeploymentFailedError,
     DeploymentSpec,
@@ -14,6 +22,8 @@ from guardian_cli.lifecycle.platform import (
     Stoppable,
     WorkspaceOptions,
 )
+from guardian_cli.lifecycle.releases import Releases
+from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +33,7 @@ MODEL = "nsfw-detector"
 ENDPOINT = "nsfw-detector-endpoint"
 OPTIONS = WorkspaceOptions()
 TIMEOUT_S = 60.0
+SECTIONS = {MODEL: ModelSection(category="nsfw")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,11 @@ def spec_of(version: str) -> DeploymentSpec:
         instance_count=1,
         tags={"guardian.model": MODEL, "guardian.version": version},
     )
+
+
+def ask(platform: Platform, tasks: EndpointTasks) -> EndpointsResult:
+    """What `guardian endpoints` does with that platform."""
+    return run_tasks(platform, FakeReporter(), SECTIONS, None, tasks)
 
 
 def make_ready(world: World) -> World:
@@ -165,6 +181,13 @@ class PlatformContract:
         assert endpoint.traffic["version-1"] == 100
         assert not platform.probe(ENDPOINT, "version-2").good
         assert platform.probe(ENDPOINT).good
+        checked = ask(platform, EndpointTasks(check=True))
+        probes = checked.probes[ENDPOINT]
+        assert {name: one.good for name, one in probes.items()} == {
+            "version-1": True, "version-2": False,
+        }  # fmt: skip
+        with pytest.raises(PlatformError, match=f"1 of 1 .*{ENDPOINT}: version-2: "):
+            checked.raise_for_failed_checks()
         platform.delete_deployment(ENDPOINT, "version-2")
         platform.delete_deployment(ENDPOINT, "version-2")
         endpoint = platform.endpoint(ENDPOINT)
@@ -199,11 +222,15 @@ class PlatformContract:
 
     def test_a_stopped_endpoint_comes_back_with_uri_key_and_traffic(self, ready: World) -> None:
         platform = ready.platform
-        if not isinstance(platform, Stoppable):
-            pytest.skip(f"{platform.target} endpoints cannot be stopped")
         before, key = platform.endpoint(ENDPOINT), platform.key(ENDPOINT)
+        if not isinstance(platform, Stoppable):
+            for tasks in (EndpointTasks(stop=True), EndpointTasks(start=True)):
+                with pytest.raises(UsageError, match="neither stopped nor started"):
+                    ask(platform, tasks)
+            assert platform.endpoint(ENDPOINT) == before
+            return
         assert before is not None
-        assert platform.stop(ENDPOINT)
+        ask(platform, EndpointTasks(stop=True))
         assert not platform.stop(ENDPOINT)
         stopped = platform.endpoint(ENDPOINT)
         assert stopped is not None
@@ -213,7 +240,38 @@ class PlatformContract:
             before.traffic,
         )
         assert not platform.probe(ENDPOINT).good
-        platform.start(ENDPOINT)
+        ask(ready.reopen(), EndpointTasks(start=True))
         assert platform.endpoint(ENDPOINT) == before
         assert platform.key(ENDPOINT) == key
         assert platform.probe(ENDPOINT, "version-1").good
+
+    def test_no_verb_touches_an_endpoint_of_another_model(
+        self, ready: World, tmp_path: Path
+    ) -> None:
+        """However the two came to have one name: roles and traffic would be taken for ours."""
+        platform, file = ready.platform, tmp_path / "file"
+        platform.update_endpoint(ENDPOINT, tags={"guardian.model": "other"})
+        before, key = platform.endpoint(ENDPOINT), platform.key(ENDPOINT)
+        releases = Releases(platform, SystemClock(), FakeReporter())
+        [model] = choose_models(SECTIONS, MODEL)
+        asked = [
+            EndpointTasks(),
+            EndpointTasks(check=True),
+            EndpointTasks(show_keys=True),
+            EndpointTasks(write_env=file),
+            EndpointTasks(write_configmap=file),
+            EndpointTasks(rotate_key=MODEL),
+            EndpointTasks(stop=True),
+            EndpointTasks(start=True),
+        ]
+        acts: list[Callable[[], object]] = [
+            partial(deploy_model, releases, model, DeployRequest()),
+            partial(releases.rollback, RollbackGoal(MODEL, ENDPOINT)),
+            partial(releases.history, MODEL, ENDPOINT),
+            *(partial(ask, platform, tasks) for tasks in asked),
+        ]
+        for act in acts:
+            with pytest.raises(UsageError, match="belongs to the model other"):
+                act()
+        assert (platform.endpoint(ENDPOINT), platform.key(ENDPOINT)) == (before, key)
+        assert not file.exists()

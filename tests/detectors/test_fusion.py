@@ -67,11 +67,18 @@ def test_floating_point_overshoot_is_still_an_answer() -> None:
     assert fuse(-0.0000004, None, Weights()) == 0.0
 
 
-def test_nudenet_stands_in_only_where_the_endpoint_did_not_answer() -> None:
-    both = score_category(clip=0.5, endpoint=0.0, nudenet=0.9, weights=Weights())
-    assert both == CategoryScore(0.15, 0.5, 0.0)
-    stand_in = score_category(clip=0.5, endpoint=None, nudenet=0.9, weights=Weights())
-    assert stand_in == CategoryScore(0.78, 0.5, 0.9)
-    assert score_category(
-        clip=None, endpoint=math.nan, nudenet=None, weights=Weights()
-    ) == CategoryScore(None, None, None)
+def test_of_several_custom_models_the_largest_counts() -> None:
+    both = score_category({"clip": 0.5, "endpoint": 0.0, "nudenet": 0.9}, Weights())
+    assert both == CategoryScore(0.78, 0.5, 0.9, {"nudenet": 0.9})
+    less = score_category({"clip": 0.5, "endpoint": 0.9, "nudenet": 0.0}, Weights())
+    assert less == CategoryScore(0.78, 0.5, 0.9, {"nudenet": 0.0})
+    assert score_category({"endpoint": math.nan}, Weights()) == CategoryScore(None)
+
+
+@given(st.dictionaries(st.sampled_from(["clip", "endpoint", "nudenet", "opennsfw"]), UNIT))
+def test_every_offline_detector_stands_under_its_own_name(scores: dict[str, float]) -> None:
+    one = score_category(scores, Weights())
+    assert set(one.offline) == scores.keys() & {"nudenet", "opennsfw"}
+    custom = [round(score, 6) for name, score in scores.items() if name != "clip"]
+    assert one.custom == max(custom, default=None)
+    assert all(value == round(scores[name], 6) for name, value in one.offline.items())

@@ -62,7 +62,7 @@ class Desk:
         return rows_of(self.platform.world.endpoints.get(ENDPOINT))
 
     def history(self) -> list[tuple[str, str | None, str | None]]:
-        return [(c.action, c.source, c.target) for c in self.releases.history(ENDPOINT)]
+        return [(c.action, c.source, c.target) for c in self.releases.history(MODEL, ENDPOINT)]
 
 
 def told(rows: tuple[Row, ...]) -> dict[str, tuple[str | None, int]]:

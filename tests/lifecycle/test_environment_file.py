@@ -60,6 +60,20 @@ def test_dotenv_reads_back_what_was_written(value: str, before: str) -> None:
     assert found[NAME] == value
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("A=1\nNSFW_MODEL_ENDPOINT=x # y\nB=2\n", "A=1\nB=2\n"),
+        ("A=1\n\n  export NSFW_MODEL_ENDPOINT='x\ny'\nB=2", "A=1\n\nB=2"),
+        ("NSFW_MODEL_ENDPOINT=x\n# z\nNSFW_MODEL_ENDPOINT=y", "# z\n"),
+        ("A=1\r\n\r\nNSFW_MODEL_ENDPOINT=x\r\n", "A=1\r\n\r\n"),
+        ("#NSFW_MODEL_ENDPOINT=x\n", "#NSFW_MODEL_ENDPOINT=x\n"),
+    ],
+)  # fmt: skip
+def test_one_variable_is_taken_out_and_the_rest_stays_to_the_byte(before: str, after: str) -> None:
+    assert set_variables(before.encode(), {NAME: None}) == after.encode()
+
+
 LINES = st.sampled_from(
     [
         "# a comment", "", "   ", "A=1", "export B='two words'", 'C="x\ny"', "D", "E = 3 # three",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,7 +69,9 @@ def test_an_old_challenger_goes_to_zero_stays_and_bills(desk: Desk) -> None:
     desk.deploy(2)
     release = desk.deploy(3)
     assert desk.state() == {"1": ("champion", 90), "2": (None, 0), "3": ("challenger", 10)}
-    assert any("version-2" in hint and "--prune" in hint for hint in release.hints)
+    assert release.hints == (
+        f"version-2 stays deployed at 0%; guardian deploy {MODEL} --version 1 --prune removes it",
+    )
     pruned = desk.deploy(3, prune=True)
     assert pruned.hints == ()
     assert desk.state() == {"1": ("champion", 90), "3": ("challenger", 10)}
@@ -119,13 +122,22 @@ def test_a_rollback_to_a_version_is_done_once(desk: Desk) -> None:
 def test_a_rollback_to_what_is_not_deployed_names_the_deploy_that_would_do_it(desk: Desk) -> None:
     desk.deploy(1)
     desk.deploy(2, promote=True)
-    with pytest.raises(UsageError) as caught:
-        desk.rollback(7)
-    assert caught.value.hint == f"guardian deploy {MODEL} --version 7 --promote"
+    for _ in range(2):
+        desk.platform.registry.register(MODEL, Path("good"), {})
     desk.platform.delete_deployment(ENDPOINT, "version-1")
+    with pytest.raises(UsageError) as caught:
+        desk.rollback(1)
+    assert caught.value.hint == f"guardian deploy {MODEL} --version 1 --promote"
     with pytest.raises(UsageError) as caught:
         desk.rollback()
     assert caught.value.hint == f"guardian deploy {MODEL} --version 1 --promote"
+
+
+def test_a_version_that_never_was_is_not_to_be_promoted(desk: Desk) -> None:
+    desk.deploy(1)
+    with pytest.raises(UsageError, match="no version '7'") as caught:
+        desk.rollback(7)
+    assert caught.value.hint == f"guardian rollback {MODEL} --history"
 
 
 def test_there_must_be_something_to_roll_back(desk: Desk) -> None:
@@ -211,7 +223,8 @@ def test_a_foreign_deployment_keeps_its_share(desk: Desk) -> None:
     desk.deploy(1)
     desk.platform.add_foreign(ENDPOINT, "blue", 40)
     desk.deploy(2)
-    assert desk.state() == {"1": ("champion", 54), "2": ("challenger", 6), "blue": (None, 40)}
+    assert desk.state() == {"1": ("champion", 50), "2": ("challenger", 10), "blue": (None, 40)}
+    assert desk.deploy(2).steps == ()
     desk.deploy(2, promote=True)
     assert desk.state() == {"1": ("previous", 0), "2": ("champion", 60), "blue": (None, 40)}
     desk.rollback()
@@ -219,6 +232,27 @@ def test_a_foreign_deployment_keeps_its_share(desk: Desk) -> None:
     assert any("blue 40%" in note and "60%" in note for note in desk.reporter.notes)
     desk.deploy(1, prune=True)
     assert "blue" in desk.state()
+
+
+def test_ten_percent_are_ten_of_the_whole_endpoint(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.platform.add_foreign(ENDPOINT, "blue", 20)
+    desk.deploy(2, traffic=10)
+    assert desk.state() == {"1": ("champion", 70), "2": ("challenger", 10), "blue": (None, 20)}
+    desk.deploy(2, promote=True)
+    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 80), "blue": (None, 20)}
+    desk.rollback()
+    assert desk.state() == {"1": ("champion", 80), "2": ("previous", 0), "blue": (None, 20)}
+
+
+def test_a_challenger_gets_no_more_than_foreign_deployments_leave(desk: Desk) -> None:
+    desk.deploy(1)
+    desk.platform.add_foreign(ENDPOINT, "blue", 90)
+    with pytest.raises(UsageError, match="leave 10%") as caught:
+        desk.deploy(2, traffic=30)
+    assert caught.value.hint == f"guardian deploy {MODEL} --version 2 --traffic 10"
+    desk.deploy(2)
+    assert desk.state() == {"1": ("champion", 5), "2": ("challenger", 5), "blue": (None, 90)}
 
 
 def test_a_foreign_deployment_of_the_same_name_stands_in_the_way(desk: Desk) -> None:
@@ -278,13 +312,6 @@ def test_a_percentage_for_the_champion_is_answered_with_a_note(desk: Desk) -> No
     assert any("--traffic is for a challenger" in note for note in desk.reporter.notes)
 
 
-def test_a_percentage_that_a_promotion_overrules_is_said(desk: Desk) -> None:
-    desk.deploy(1)
-    desk.deploy(2, promote=True, traffic=30)
-    assert desk.state() == {"1": ("previous", 0), "2": ("champion", 100)}
-    assert any("--traffic 30 does not count" in note for note in desk.reporter.notes)
-
-
 def test_a_dry_run_changes_nothing_and_foretells_what_happens(desk: Desk) -> None:
     acts: list[Callable[..., Release]] = [
         partial(desk.deploy, 1),
@@ -316,7 +343,7 @@ def test_a_change_by_somebody_else_in_the_middle_is_seen_before_traffic_moves(de
     assert desk.state() == {"1": ("champion", 80), "2": (None, 0), "blue": (None, 20)}
     desk.platform = FakePlatform(desk.platform.world)
     desk.deploy(2)
-    assert desk.state() == {"1": ("champion", 72), "2": ("challenger", 8), "blue": (None, 20)}
+    assert desk.state() == {"1": ("champion", 70), "2": ("challenger", 10), "blue": (None, 20)}
 
 
 def test_a_change_in_the_last_moment_is_refused_and_not_overwritten(desk: Desk) -> None:
@@ -348,8 +375,18 @@ def test_a_platform_that_bills_is_asked_first_and_its_price_is_told() -> None:
         desk.deploy(1)
     assert desk.platform.world.endpoints == {}
     desk = Desk(FakeCloud())
-    desk.deploy(1)
+    assert "1 × Standard_DS3_v2" in desk.deploy(1).steps[1]
     assert any("bills about $100 a month" in note for note in desk.reporter.notes)
+    desk.deploy(2, promote=True)
+    assert "and it still bills" in desk.deploy(3, promote=True).hints[0]
+
+
+def test_where_nothing_bills_there_is_no_instance_type_and_no_price(desk: Desk) -> None:
+    steps = [step for version in (1, 2, 3) for step in desk.deploy(version, promote=True).steps]
+    hints = desk.deploy(3, promote=True).hints
+    for line in (*steps, *hints, *desk.reporter.notes):
+        assert not any(word in line for word in ("Standard", "bill", "$", "cost")), line
+    assert hints
 
 
 def test_no_wait_leaves_a_deployment_that_is_coming_up_and_the_next_command_goes_on() -> None:

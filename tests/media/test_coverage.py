@@ -57,29 +57,32 @@ def test_nothing_decoded_and_nothing_ended_are_incomplete() -> None:
 
 def test_a_gap_counts_only_where_frames_are_missing_in_it() -> None:
     hole = Seen("full", 2.0, 0.04, decoded=5)
-    hole.note_scored(0.0, ideal_s=0.0)
+    hole.note_scored(0.0, 60.0, ideal_s=0.0)
     hole.note_scored(60.0, ideal_s=60.0)
     hole.last_s = 60.0
     assert judge(hole, Promise()).complete
     assert judge(hole, Promise()).largest_gap_s == 60.0
     lost = Seen("full", 2.0, 0.04, decoded=5)
-    lost.note_scored(0.0, ideal_s=0.0)
+    lost.note_scored(0.0, 60.0, ideal_s=0.0)
     lost.note_scored(60.0, ideal_s=1.0)
     lost.last_s = 60.0
     assert not judge(lost, Promise()).complete
 
 
 def test_frames_passed_over_in_a_wide_gap_are_a_gap() -> None:
-    sparse = Seen("full", 0.5, 0.04, decoded=26, before_last_s=0.96, last_s=1.0)
+    sparse = Seen("full", 0.5, 0.04, decoded=26, last_s=1.0)
+    sparse.note_scored(0.0, 0.04)
     sparse.note_scored(1.0, ideal_s=1.0)
     assert not judge(sparse, Promise()).complete
-    narrow = Seen("full", 2.0, 0.04, decoded=26, before_last_s=0.96, last_s=1.0)
+    narrow = Seen("full", 2.0, 0.04, decoded=26, last_s=1.0)
+    narrow.note_scored(0.0, 0.04)
     narrow.note_scored(1.0, ideal_s=1.0)
     assert judge(narrow, Promise()).complete
 
 
 def test_a_frame_that_is_shown_through_a_pause_and_not_scored_is_a_gap() -> None:
-    paused = Seen("full", 2.0, 0.04, decoded=26, before_last_s=0.96, last_s=60.0)
+    paused = Seen("full", 2.0, 0.04, decoded=26, last_s=60.0)
+    paused.note_scored(0.0, 0.04)
     paused.note_scored(60.0, ideal_s=60.0)
     assert not judge(paused, Promise()).complete
 

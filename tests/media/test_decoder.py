@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ import pytest
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media.decoder import Decoder
-from guardian_cli.media.frames import DecodeSettings, Window
+from guardian_cli.media.frames import DecodeSettings, MediaFacts, Window
 from tests.media.drawing import draw, level, picture, steady
 from tests.media.oracle import account
 from tests.media.rtsp_server import Camera, split_units
@@ -431,6 +432,28 @@ def test_a_hang_ends_at_the_time_limit(tmp_path: Path) -> None:
         error, _ = failure(hanging, tmp_path / "x.mp4", DecodeSettings(timeout_s=0.3))
         assert error.kind == "timeout"
         assert hanging.pid is None
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "timeout_s", "allowed_s"),
+    [(1000.0, None, 2000.0), (20.0, None, 600.0), (None, None, 600.0), (1000.0, 30.0, 30.0)],
+)
+def test_the_time_limit_grows_with_the_length_unless_it_is_given(
+    tmp_path: Path, duration_s: float | None, timeout_s: float | None, allowed_s: float
+) -> None:
+    facts = asdict(MediaFacts("video", 8, 8, duration_s, "x", 0))
+    says = f"say(type='facts', order=order, facts={facts}); say(type='end', order=order)"
+    with Decoder(fake(says)) as decoder:
+        decoding = decoder.open(str(tmp_path / "x.mp4"), DecodeSettings(timeout_s=timeout_s))
+        assert not list(decoding.frames())
+        assert decoding._allowed_s == allowed_s
+        assert allowed_s - 30 < decoding._budget.left_s <= allowed_s
+
+
+def test_a_stream_may_be_watched_for_as_long_as_was_asked(tmp_path: Path) -> None:
+    with Decoder() as decoder:
+        settings = DecodeSettings(for_s=3600)
+        assert decoder.open("rtsp://127.0.0.1:1/x", settings)._allowed_s == 7200
 
 
 def test_nonsense_from_the_worker_is_a_crash(tmp_path: Path) -> None:

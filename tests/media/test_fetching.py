@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.fetching import CHUNK_BYTES, fetch_url
+from guardian_cli.media.fetching import CHUNK_BYTES, MOST_WAITS, fetch_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -264,3 +264,39 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with serving(lambda page: send(page, 200, b"")) as web, pytest.raises(SourceError) as caught:
         fetch(web.url(), tmp_path / "none")
     assert caught.value.kind == "unwritable"
+
+
+class Busy:
+    """Answers with `status` and Retry-After so often, then with the content."""
+
+    def __init__(self, status: int, after: str, times: int) -> None:
+        self.status, self.after, self.times = status, after, times
+
+    def __call__(self, page: BaseHTTPRequestHandler) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            send(page, self.status, b"", Retry_After=self.after)
+        else:
+            send(page, 200, CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("status", "after"), [(429, "0"), (503, "0.05"), (503, "Thu, 01 Jan 1970 00:00:00 GMT")]
+)
+def test_a_busy_server_is_asked_again_when_it_says(tmp_path: Path, status: int, after: str) -> None:
+    with serving(Busy(status, after, 2)) as web:
+        assert fetch(web.url(), tmp_path).read_bytes() == CONTENT
+    assert len(web.requests) == 3
+
+
+@pytest.mark.parametrize("after", ["3600", "soon", "Thu, 01 Jan 2170 00:00:00 GMT"])
+def test_who_says_too_late_or_nonsense_is_not_waited_for(tmp_path: Path, after: str) -> None:
+    with serving(Busy(503, after, 99)) as web:
+        assert "503 Service Unavailable" in str(refused(web.url(), tmp_path))
+    assert len(web.requests) == 1
+
+
+def test_a_server_that_is_always_busy_is_given_up(tmp_path: Path) -> None:
+    with serving(Busy(429, "0", 99)) as web:
+        assert "429 Too Many Requests" in str(refused(web.url(), tmp_path))
+    assert len(web.requests) == MOST_WAITS + 1

@@ -16,6 +16,7 @@ for _ in range(3):
     os.write(2, b"[swscaler @ 0x55aa] Cannot convert\\n (Invalid argument): fmt\\n")
     os.write(1, b"[h264 @ 0x55ab] error while decoding MB 1 2\\nsomething else\\n")
     os.write(out, repr(sorted(log.read().items())).encode() + b"\\n")
+os.write(2, b"libpng warning: iCCP: too short\\n")
 os.write(2, b"Corrupt JPEG data: premature end\\n[hevc @ 0x1] Cannot allocate memory\\n")
 log.read()
 os.write(out, repr((log.errors.total(), log.image_errors, log.out_of_memory)).encode() + b"\\n")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from guardian_cli.errors import UsageError
-from guardian_cli.media.sources import Source, expand_sources
+from guardian_cli.media.sources import Source, expand_sources, skipped_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,12 +70,95 @@ def test_empty_folders_and_no_source_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no video or image"):
         expand_sources([str(tmp_path)])
     with pytest.raises(UsageError, match="no source"):
-        expand_sources(["-"], stdin=["\n"])
+        expand_sources(["-"], io.BytesIO(b"\n"))
 
 
-def test_a_list_on_stdin(uploads: Path) -> None:
-    lines = [f"{uploads / 'b.mp4'}\n", "\n", f"{uploads / 'a.MP4'}\r\n"]
-    assert names(expand_sources(["-"], stdin=lines), uploads) == ["b.mp4", "a.MP4"]
+def listed(data: bytes) -> list[Source]:
+    return expand_sources(["-"], io.BytesIO(data))
+
+
+def test_a_list_on_stdin_whatever_ends_its_lines(uploads: Path) -> None:
+    first, second = os.fsencode(uploads / "b.mp4"), os.fsencode(uploads / "a.MP4")
+    for data in (
+        first + b"\n\n" + second,
+        b"\xef\xbb\xbf" + first + b"\r\n" + second + b"\r\n",
+        first + b"\0" + second + b"\0",
+    ):
+        assert names(listed(data), uploads) == ["b.mp4", "a.MP4"]
+        assert [source.kind for source in listed(data)] == ["file", "file"]
+    odd = uploads / "two\nlines.mp4"
+    odd.write_bytes(b"x")
+    assert names(listed(os.fsencode(odd) + b"\0"), uploads) == ["two\nlines.mp4"]
+
+
+def test_a_line_of_a_list_is_a_name_and_never_a_pattern(uploads: Path) -> None:
+    (uploads / "clip1.mp4").write_bytes(b"x")
+    (uploads / "empty").mkdir()
+    lines = [str(uploads / name) for name in ("clip[1].mp4", "Title [id].mp4", "empty", "b.mp4")]
+    found = listed("\n".join(lines).encode())
+    assert [source.kind for source in found] == ["missing", "missing", "empty", "file"]
+    assert [source.location for source in found] == lines
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41\0\0\0\x08free",
+        b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f\x42\x86\x81\x01",
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0\1",
+        b"\x47\x40\x11\x10" * 200,
+        b"b.mp4\n" + bytes(70_000),
+    ],
+)
+def test_a_video_on_stdin_is_no_list(data: bytes) -> None:
+    with pytest.raises(UsageError, match="reads a list of names") as caught:
+        listed(data)
+    assert caught.value.hint
+
+
+def skipped_in(folder: Path, *more: Path) -> tuple[list[str], dict[str, int]]:
+    skipped = Counter[str]()
+    found = expand_sources([str(folder), *map(str, more)], skipped=skipped)
+    return names(found, folder), dict(skipped)
+
+
+def test_what_a_folder_leaves_out_is_counted(uploads: Path) -> None:
+    (uploads / "0123abcd").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isom")
+    (uploads / "4567cdef").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    (uploads / "song.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\2\0isom")
+    (uploads / ".hidden.mp4").write_bytes(b"x")
+    for hidden in (".git", ".guardian"):
+        (uploads / hidden).mkdir()
+        (uploads / hidden / "plot.png").write_bytes(b"x")
+    os.mkfifo(uploads / "pipe")
+    (uploads / "nowhere").symlink_to("nothing")
+    found, skipped = skipped_in(uploads, uploads / "deep")
+    assert found == ["0123abcd", "4567cdef", "a.MP4", "b.mp4", "deep/c.webm", "deep/d.PNG"]
+    assert skipped == {
+        "no video or image": 4, "hidden": 2, "guardian's workspace": 1, "no regular file": 1,
+        "broken link": 1,
+    }  # fmt: skip
+    assert skipped_line(skipped) == (
+        "9 skipped: 4 no video or image, 2 hidden, 1 broken link, 1 guardian's workspace, "
+        "1 no regular file"
+    )
+    assert skipped_in(uploads / ".guardian")[0] == ["plot.png"]
+
+
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    folder, beside = tmp_path / "uploads", tmp_path / "beside"
+    (folder / "inner").mkdir(parents=True)
+    beside.mkdir()
+    (beside / "a.mp4").write_bytes(b"x")
+    (folder / "linked").symlink_to(beside)
+    (folder / "again.mp4").symlink_to(beside / "a.mp4")
+    (folder / "inner" / "loop").symlink_to(folder)
+    (folder / "gone.mp4").symlink_to("nothing.mp4")
+    found, skipped = skipped_in(folder)
+    assert found == ["again.mp4", "gone.mp4"]
+    assert skipped == {"the same file again": 1}
+    (folder / "again.mp4").unlink()
+    assert skipped_in(folder) == (["gone.mp4", "linked/a.mp4"], {})
 
 
 def test_addresses_are_masked_where_they_are_shown() -> None:

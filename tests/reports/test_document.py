@@ -17,7 +17,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import document, dumps, to_dict, to_line
 from guardian_cli.reports.schemas import load_schema, schema_names, schema_text
 from guardian_cli.verdict.timeline import Sample
-from tests.reports.samples import TALLY, failed, image, video
+from tests.reports.samples import DOWN, TALLY, failed, image, video
 
 if TYPE_CHECKING:
     from guardian_cli.reports.result import ScanResult
@@ -43,7 +43,8 @@ def test_the_schema_is_itself_valid() -> None:
 
 def test_a_document_is_as_promised() -> None:
     value = document([to_line(video()), to_line(failed()), to_dict(image())], version="1.2.3")
-    assert list(value) == ["schema", "guardian", "verdict", "scans"]
+    assert list(value) == ["schema", "guardian", "verdict", "scans", "skipped", "interrupted"]
+    assert (value["skipped"], value["interrupted"]) == ({}, False)
     assert (value["schema"], value["guardian"], value["verdict"]) == (
         "guardian.scan/1",
         "1.2.3",
@@ -59,7 +60,7 @@ def test_an_element_is_as_promised() -> None:
     assert element["categories"]["nsfw"] == {
         "score": 0.7,
         "verdict": "review",
-        "segments": [{"start_s": 11.0, "end_s": 14.0, "peak": 0.71, "peak_s": 12.0}],
+        "segments": [{"start_s": 11.0, "end_s": 15.0, "peak": 0.71, "peak_s": 12.0}],
     }
     assert element["frames"][12] == {
         "time_s": 12.0,
@@ -77,6 +78,23 @@ def test_frames_are_there_where_they_were_kept_and_in_time_order() -> None:
     samples = tuple(Sample(t, {"nsfw": CategoryScore(0.1)}) for t in (1.0, 0.0, 0.5, 1.0))
     frames = to_dict(replace(video(), samples=samples))["frames"]
     assert [frame["time_s"] for frame in frames] == [0.0, 0.5, 1.0]
+
+
+def test_an_offline_detector_stands_under_its_own_name() -> None:
+    score = CategoryScore(0.78, 0.5, 0.9, {"nudenet": 0.9, "opennsfw": 0.25})
+    line = to_line(replace(video(), samples=(Sample(0.0, {"nsfw": score}),)))
+    expected = {"fused": 0.78, "clip": 0.5, "custom": 0.9, "nudenet": 0.9, "opennsfw": 0.25}
+    assert line["frames"][0]["scores"]["nsfw"] == expected
+    VALIDATOR.validate(line)
+
+
+def test_frames_are_counted_by_who_scored_them_and_older_documents_stay_valid() -> None:
+    endpoint = replace(DOWN, deployments={"version-3": 12})
+    line = json.loads(dumps(to_line(replace(video(), detectors=(endpoint,)))))
+    assert line["detectors"][0]["deployments"] == {"version-3": 12}
+    VALIDATOR.validate(line)
+    del line["detectors"][0]["deployments"]
+    VALIDATOR.validate(line)
 
 
 def test_what_could_not_be_scanned_has_its_error() -> None:
@@ -139,3 +157,33 @@ def test_schemas_are_found_by_name() -> None:
     assert json.loads(schema_text("scan")) == load_schema("scan")
     with pytest.raises(UsageError, match="scan"):
         schema_text("../scan")
+
+
+def test_a_score_in_the_json_is_never_rounded_onto_a_threshold() -> None:
+    result = image(score=0.79999996)
+    assert result.verdict == "review"
+    element = to_dict(result)
+    assert element["categories"]["nsfw"]["score"] < 0.8
+    assert element["frames"][0]["scores"]["nsfw"]["fused"] < 0.8
+
+
+def test_what_made_a_result_and_what_was_left_out_validates() -> None:
+    digest = f"sha256:{'0' * 64}"
+    made = {
+        "when": "2026-11-27T09:00:00Z",
+        "guardian": "0.2.0",
+        "every": 1.0,
+        "decode": "fast",
+        "thresholds": {"nsfw": {"review": 0.5, "block": 0.8}},
+        "policy": {"incomplete": "review"},
+        "fusion": {"custom": 0.7},
+        "prompts": {"nsfw": digest},
+        "weights": {"clip": digest},
+        "fingerprint": digest,
+    }
+    line = to_line(replace(video(), made=made))
+    assert line["made"] == made
+    VALIDATOR.validate(line)
+    whole = document([line], skipped={"no video or image": 2}, interrupted=True)
+    VALIDATOR.validate(whole)
+    assert not is_valid({**line, "made": {**made, "fingerprint": "0"}})

@@ -87,11 +87,13 @@ def test_a_history(screen: Screen) -> None:
 
 
 def test_endpoints_with_checks_keys_and_a_plan(screen: Screen) -> None:
-    probes = {"m-endpoint": Probe(score=0.5, latency_ms=1.23456)}
+    probes = {"m-endpoint": {"version-2": Probe(score=0.5, latency_ms=1.23456)}}
     result = EndpointsResult([SIGHT], probes, {"m-endpoint": "secret"}, ["set A in .env"])
     show_endpoints(screen.console, "local", result, as_json=True)
     found = screen.document("endpoints")
-    assert found["endpoints"][0]["check"]["latency_ms"] == 1.235
+    [endpoint] = found["endpoints"]
+    assert endpoint["check"]["latency_ms"] == 1.235
+    assert endpoint["deployments"][0]["check"] == endpoint["check"]
     assert found["plan"] == ["set A in .env"]
     table = Screen()
     show_endpoints(table.console, "local", result, as_json=False)
@@ -100,12 +102,15 @@ def test_endpoints_with_checks_keys_and_a_plan(screen: Screen) -> None:
 
 
 def test_endpoints_show_no_key_unless_asked(screen: Screen) -> None:
-    result = EndpointsResult([SIGHT], {"m-endpoint": Probe(problem="HTTP 424")})
+    probes = {"m-endpoint": {"blue": Probe(problem="HTTP 424")}}
+    result = EndpointsResult([SIGHT], probes)
     show_endpoints(screen.console, "local", result, as_json=True)
-    assert "key" not in screen.document("endpoints")["endpoints"][0]
+    [endpoint] = screen.document("endpoints")["endpoints"]
+    assert "key" not in endpoint
+    assert endpoint["check"]["problem"] == "blue: HTTP 424"
     table = Screen()
     show_endpoints(table.console, "local", result, as_json=False)
-    assert "check: HTTP 424" in table.out.getvalue()
+    assert "HTTP 424" in table.out.getvalue()
     show_endpoints(table.console, "local", EndpointsResult([]), as_json=False)
 
 
@@ -120,6 +125,16 @@ def test_a_setup(screen: Screen) -> None:
         table.console, "local", Setup(workspace, ("registry",), True), as_json=False, check=True
     )
     assert "missing" in table.out.getvalue()
+    assert "USD" not in table.out.getvalue()
+
+
+def test_a_model_without_an_endpoint_is_listed(screen: Screen) -> None:
+    result = EndpointsResult([Sight("m", "nsfw", "m-endpoint", "", "not deployed", ())])
+    show_endpoints(screen.console, "local", result, as_json=True)
+    assert screen.document("endpoints")["endpoints"][0]["state"] == "not deployed"
+    table = Screen()
+    show_endpoints(table.console, "local", result, as_json=False)
+    assert table.out.getvalue().split() == ["m", "not", "deployed"]
 
 
 def test_addresses_and_keys_are_whole_however_long(screen: Screen) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from guardian_cli.reports.document import to_dict
 from guardian_cli.reports.picture import to_svg, to_text
 from guardian_cli.reports.sparkline import BLOCKS, draw, squeeze
-from guardian_cli.reports.table import SEGMENTS_SHOWN, render
-from guardian_cli.reports.text import clock, shorten, visible
+from guardian_cli.reports.table import SEGMENTS_SHOWN, render_many, render_one
+from guardian_cli.reports.text import shorten, shorten_path, visible
 from guardian_cli.verdict.segments import Segment
 from tests.reports.samples import failed, image, video
+
+if TYPE_CHECKING:
+    from guardian_cli.reports.result import ScanResult
 
 
 def shown(text: str, *parts: str) -> None:
@@ -22,15 +29,23 @@ def shown(text: str, *parts: str) -> None:
         assert part in text, f"{part!r} is not in:\n{text}"
 
 
+def many(results: list[ScanResult], width: int, *, pipe: bool = True) -> str:
+    """The table of a batch, in a pipe or on a terminal this wide."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=not pipe, color_system=None)
+    console.print(render_many(map(to_dict, results), " in 34.2 s, 9 frames/s"))
+    return out.getvalue()
+
+
 def test_one_video_at_80_columns() -> None:
-    text = to_text(render([video()]), width=80)
+    text = to_text(render_one(video()), width=80)
     shown(
         text,
         "REVIEW  uploads/holiday.mp4\n        nsfw 0.70 at 12.0 s\n",
         "nsfw      REVIEW    0.70    0.50   0.80  ▁▁",
         "violence  ALLOW     0.11    0.60   0.90  ▁▁",
-        "0:00.0 to 1:03.2",
-        "nsfw 0:11.0 to 0:14.0, peak 0.71 at 0:12.0",
+        "0 to 63.2 s",
+        "nsfw 11.0 to 15.0 s, peak 0.71 at 12.0 s",
         "64 frames over 63.2 s, every 1 s, largest gap 1.0 s, reached the",
         "scored by  clip ViT-B-32/laion2b_s34b_b79k: ok, 64 frames",
         "without    nsfw endpoint https://example.test/score: off (--no-endpoints)",
@@ -40,42 +55,83 @@ def test_one_video_at_80_columns() -> None:
 
 
 def test_without_block_characters_the_whole_output_is_ascii() -> None:
-    text = to_text(render([video()], ascii_only=True), width=80)
+    text = to_text(render_one(video(), ascii_only=True), width=80)
     assert text.isascii()
     shown(text, "+++")
-    assert to_text(render([video(), failed()], ascii_only=True), width=80).isascii()
+    assert many([video(), failed()], 80).isascii()
 
 
 def test_a_picture_has_no_time_line_and_an_unscored_category_says_so() -> None:
-    text = to_text(render([image(score=None)]), width=100)
+    text = to_text(render_one(image(score=None)), width=100)
     shown(text, "unscored", "degraded: nsfw endpoint: 401 Unauthorized", "1 frame, reached the end")
     assert not set(BLOCKS) & set(text)
-    assert "0:00.0" not in text
+    assert "0 to" not in text
 
 
 def test_an_error_shows_its_reason_and_how_far_it_came() -> None:
-    text = to_text(render([failed()]), width=100)
+    text = to_text(render_one(failed()), width=100)
     shown(text, "ERROR  uploads/broken.mp4", "gives no frame", "0 frames", ": incomplete")
 
 
-def test_many_sources_have_a_row_each_and_a_total() -> None:
-    results = [video(), image(), image(score=0.93), failed("x/" * 60 + "clip.mp4")]
-    text = to_text(render(results, took_s=34.2), width=80)
-    lines = text.splitlines()
-    assert len(lines) == 1 + len(results) + 2
-    assert [line.split()[0] for line in lines[1:5]] == ["REVIEW", "ALLOW", "BLOCK", "ERROR"]
-    shown(lines[1], "uploads/holiday.mp4", "nsfw 0.70", "0:12.0")
-    shown(lines[4], "...", "clip.mp4", "gives no frame")
-    assert lines[-1] == "4 sources: 1 block, 1 error, 1 review, 1 allow in 34.2 s"
+def test_many_sources_have_a_row_each_the_worst_first_and_a_total() -> None:
+    results = [image(), video(), failed("clip.mp4"), image(score=0.93)]
+    lines = many(results, 120).splitlines()
+    assert [line[:8].strip() for line in lines[:4]] == ["BLOCK", "ERROR", "REVIEW", "ALLOW"]
+    shown(lines[1], "clip.mp4", "gives no frame")
+    shown(lines[2], "uploads/holiday.mp4", "nsfw 0.70 at 12.0 s")
+    total = "4 sources: 1 block, 1 error, 1 review, 1 allow in 34.2 s, 9 frames/s"
+    assert lines[4:] == ["", total]
+
+
+def test_the_higher_score_comes_first_within_a_verdict() -> None:
+    results = [image("a.jpg", 0.1), image("b.jpg", 0.3), image("c.jpg", 0.2)]
+    names = [line.split()[1] for line in many(results, 80).splitlines()[:3]]
+    assert names == ["b.jpg", "c.jpg", "a.jpg"]
+
+
+REASON = "incomplete: the track says 60.00 s, frames end at 40.00 s; not seen: " + "x" * 150
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("pipe", [True, False])
+def test_a_reason_is_wrapped_and_never_cut(width: int, pipe: bool) -> None:
+    broken = replace(video(), reasons=(REASON, "degraded: nsfw endpoint: 401 Unauthorized"))
+    text = many([broken, video("uploads/other.mp4")], width, pipe=pipe)
+    assert "...".join(text.split()).count("...") == len(text.split()) - 1, "nothing is cut"
+    assert (REASON + ";").replace(" ", "") in "".join(text.split())
+    assert all(len(line) <= width for line in text.splitlines())
+    shown(text, "uploads/holiday.mp4", "uploads/other.mp4")
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_files_name_is_the_last_thing_to_shrink(width: int) -> None:
+    results = [video(f"uploads/a/long/way/down/the/tree/holiday-{n}.mp4") for n in range(9)]
+    text = many(results, width, pipe=False)
+    for number in range(9):
+        shown(text, f"/holiday-{number}.mp4")
+
+
+def test_in_a_pipe_a_name_stays_whole() -> None:
+    name = "x/" * 100 + "clip.mp4"
+    assert name in "".join(many([video(name), video()], 80).split())
+
+
+@given(st.text(st.characters(categories=["L", "N"]) | st.just("/")), st.integers(4, 60))
+def test_a_shortened_path_fits_and_ends_as_it_did(path: str, width: int) -> None:
+    from rich.cells import cell_len
+
+    short = shorten_path(path, width)
+    assert cell_len(short) <= width
+    assert short == path or path.endswith(short.rpartition("...")[2])
 
 
 EVIL = "a\x1b[31m[red]\n\r\x07b\x9b2J\u202e\udcff.mp4"
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_a_file_name_cannot_steer_the_terminal(many: bool) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_file_name_cannot_steer_the_terminal(alone: bool) -> None:
     result = replace(video(EVIL), reasons=(EVIL,))
-    text = to_text(render([result] * (1 + many)), width=120)
+    text = to_text(render_one(result), width=120) if alone else many([result] * 2, 120)
     assert not set("\x1b\r\x07\x9b\u202e\udcff") & set(text)
     shown(text, r"a\x1b[31m[red]\n\r\x07b\x9b2J\u202e\udcff.mp4")
 
@@ -112,25 +168,17 @@ def test_scores_are_drawn_from_nought_to_one() -> None:
     assert squeeze([], 10) == ()
 
 
-@pytest.mark.parametrize(
-    ("time_s", "text"),
-    [(0, "0:00.0"), (59.94, "0:59.9"), (59.96, "1:00.0"), (754.25, "12:34.2"), (7384, "2:03:04.0")],
-)
-def test_times_read_like_a_clock(time_s: float, text: str) -> None:
-    assert clock(time_s) == text
-
-
 def test_hundreds_of_segments_do_not_flood_the_screen() -> None:
     segments = tuple(Segment(t, t + 1.0, 0.5 + t / 2000, t) for t in range(0, 600, 3))
     result = video()
     nsfw = replace(result.categories["nsfw"], segments=segments)
-    text = to_text(render([replace(result, categories={"nsfw": nsfw})]), width=100)
+    text = to_text(render_one(replace(result, categories={"nsfw": nsfw})), width=100)
     assert text.count(", peak 0.7") == SEGMENTS_SHOWN
     shown(text, "nsfw in 188 more segments, none higher; --json has all")
 
 
 def test_a_picture_of_the_output_is_an_svg_that_loads_nothing() -> None:
-    svg = to_svg(render([video()]), title="guardian scan holiday.mp4")
+    svg = to_svg(render_one(video()), title="guardian scan holiday.mp4")
     assert ET.fromstring(svg).tag.endswith("svg")
     assert "@font-face" not in svg
     assert "url(http" not in svg

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import signal
@@ -11,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.guardian_process import COMMAND, environment, guardian, restore_interrupts
-from tests.scan.test_streams import NUDENET
+from tests.guardian_process import COMMAND, Run, environment, guardian, restore_interrupts
+from tests.scan.test_streams import NUDENET, QuietHandler
 from tests.scoring_server import ScoringServer, Step
 from tests.tiny_clip import write_video
 
@@ -109,41 +111,87 @@ def test_killed_it_goes_on_and_repeats_nothing(folder: Path) -> None:
     assert run.code == 3
 
 
-def test_the_exit_code_covers_the_whole_file_and_changes_are_seen(folder: Path) -> None:
-    for name in ("05.mp4", "06.mp4"):
-        (folder / "uploads" / name).unlink()
-    assert guardian("scan", "uploads", "--resume", "d.jsonl", folder=folder).code == 0
+def test_a_result_stands_for_the_same_content_and_settings_alone(folder: Path) -> None:
+    for number in range(4, COUNT):
+        (folder / "uploads" / f"{number:02d}.mp4").unlink()
+    first = guardian("scan", "uploads", "--resume", "d.jsonl", "--json", folder=folder)
+    assert first.code == 0
+    made = [scan["made"] for scan in first.document["scans"]]
+    assert made[0]["weights"]["nudenet"].startswith("sha256:")
+    assert len({one["fingerprint"] for one in made}) == 1
     run = guardian("scan", "uploads", "--resume", "d.jsonl", "--jsonl", folder=folder)
     assert (run.code, run.out) == (0, "")
+    assert "4 done already\n" in run.err
     (folder / "uploads" / "03.mp4").write_bytes(b"changed")
     run = guardian("scan", "uploads", "--resume", "d.jsonl", "--jsonl", folder=folder)
     assert [line["source"] for line in run.lines] == ["uploads/03.mp4"]
+    assert "3 done already, 1 again: 1 other content\n" in run.err
     assert run.code == 3
     run = guardian("scan", "uploads/01.mp4", "--resume", "d.jsonl", "--json", folder=folder)
-    assert run.code == 3
-    assert len(run.document["scans"]) == COUNT - 2
+    assert run.code == 0, "the failed one is not of this call"
+    assert [scan["source"] for scan in run.document["scans"]] == ["uploads/01.mp4"]
+    strict = NUDENET.replace("{violence: }", "{violence: , nsfw: {review: 0, block: 0}}")
+    (folder / "guardian.yaml").write_text(strict, encoding="utf-8")
+    run = guardian("scan", "uploads/01.mp4", "--resume", "d.jsonl", "--json", folder=folder)
+    assert run.code == 11, "lenient thresholds made the one that is held"
+    assert "0 done already, 1 again: 1 other settings\n" in run.err
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_no_process_and_a_valid_file(folder: Path, blow: int) -> None:
+def test_an_address_is_fetched_again_and_scanned_again_when_it_holds_something_else(
+    folder: Path,
+) -> None:
+    uploads = folder / "uploads"
+    handler = functools.partial(QuietHandler, directory=str(uploads))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}/00.mp4?token=1"
+
+    def scan() -> Run:
+        return guardian("scan", address, "--resume", "d.jsonl", "--jsonl", folder=folder)
+
+    try:
+        assert len(scan().lines) == 1
+        assert scan().lines == []
+        (uploads / "00.mp4").write_bytes(b"changed")
+        assert len(scan().lines) == 1
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("blow", "output"), [(signal.SIGINT, ["--json"]), (signal.SIGTERM, []), (signal.SIGINT, [])]
+)
+def test_interrupted_it_gives_what_is_finished_and_leaves_no_process(
+    folder: Path, blow: int, output: list[str]
+) -> None:
     settings = NUDENET.replace("[nudenet]", "[nudenet, endpoint]")
     (folder / "guardian.yaml").write_text(settings, encoding="utf-8")
-    with ScoringServer(usual=Step(hang=True)) as server:
-        process = begin(
-            folder, "--resume", "d.jsonl", "--workers", "2", NSFW_MODEL_ENDPOINT=server.uri
-        )
-        server.wait_for(1)
+    # The first source's second is two frames, in one request or in two.
+    with ScoringServer(script=[Step(), Step()], usual=Step(hang=True)) as server:
+        arguments = ("--resume", "d.jsonl", "--workers", "1", *output)
+        process = begin(folder, *arguments, NSFW_MODEL_ENDPOINT=server.uri)
+        server.wait_for(4)
         workers = children_of(process.pid)
         assert workers
         os.kill(process.pid, blow)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert out == ""
+    held = [json.loads(line) for line in (folder / "d.jsonl").read_text().splitlines()]
+    assert {line["verdict"] for line in held} <= {"allow", "review", "error"}
+    assert held, "at least the first one had ended"
+    if output:
+        document = Run(130, out, err).document
+        assert document["interrupted"] is True
+        assert [s["source"] for s in document["scans"]] == sorted(s["source"] for s in held)
+    else:
+        assert f"{len(held)} source" in out
+        assert out.endswith(f"; {COUNT - len(held)} more were not scanned\n")
     assert "Traceback" not in err
-    assert "interrupted" in err
+    assert err.endswith("interrupted\n")
     assert "d.jsonl holds" in err
     assert "Model endpoint" not in err
     assert "terminate called" not in err
     assert gone(workers), "a decoder outlived guardian"
-    for line in (folder / "d.jsonl").read_text().splitlines():
-        assert json.loads(line)["verdict"] in {"allow", "review", "error"}

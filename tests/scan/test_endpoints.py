@@ -9,7 +9,7 @@ import pytest
 
 from tests.guardian_process import Run, guardian, tiny_options
 from tests.nsfwjs import NsfwJs
-from tests.scoring_server import ScoringServer, Step
+from tests.scoring_server import ScoringServer, Step, redness
 from tests.tiny_clip import write_video
 
 if TYPE_CHECKING:
@@ -104,6 +104,53 @@ def test_a_failing_endpoint_changes_its_category_only(
         assert nsfw["fused"] == pytest.approx(0.85 * nsfw["clip"], abs=1e-3)
         assert violence["fused"] == pytest.approx(0.7 * 0.75 + 0.3 * violence["clip"], abs=1e-3)
     assert "Model endpoint nsfw" in run.err
+    misconfigured = step.status in (401, 404)
+    assert any(one.startswith("misconfigured: nsfw") for one in found["reasons"]) == misconfigured
+    assert ("hint: set NSFW_MODEL_ENDPOINT" in run.err) == misconfigured
+
+
+def test_a_wrong_key_is_loud_and_never_an_allow(tmp_path: Path, tiny_clip: TinyClip) -> None:
+    write_video(tmp_path / "video.mp4", seconds=2, hot=(5.0, 6.0))
+    (tmp_path / "guardian.yaml").write_text(SETTINGS, encoding="utf-8")
+    with ScoringServer(key="right") as server:
+        environment = {"NSFW_MODEL_ENDPOINT": server.uri, "MODEL_ENDPOINT_KEY": "wrong"}
+        run = scan(tmp_path / "video.mp4", tiny_clip, "--quiet", **environment)
+    assert (run.code, run.scan["verdict"], run.scan["degraded"]) == (10, "review", True)
+    assert by_name(run.scan, "endpoint", "nsfw")["status"] == "degraded"
+    hint = "set NSFW_MODEL_ENDPOINT_KEY or MODEL_ENDPOINT_KEY to the key of this endpoint"
+    assert run.scan["reasons"] == [
+        f"misconfigured: nsfw endpoint: 401 Unauthorized (wrong key?): {hint}"
+    ]
+    warning, said = run.err.splitlines()
+    assert warning.startswith(f"warning: Model endpoint nsfw: {server.uri} failed: 401")
+    assert said == f"hint: {hint}"
+
+
+def test_two_scans_by_one_deployment_are_the_same(video: Path, tiny_clip: TinyClip) -> None:
+    """And where traffic is split, each of the two scans has one of the two results."""
+    deployments = {"version-1": lambda image: 0.1, "version-2": redness}
+    with ScoringServer(deployments=deployments) as server:
+        environment = {"NSFW_MODEL_ENDPOINT": server.uri}
+        dealt = [scan(video, tiny_clip, **environment).scan for _ in range(2)]
+        requests = len(server.requests)
+        chosen = scan(video, tiny_clip, "--deployment", "version-2", **environment).scan
+    frames = len(chosen["frames"])
+    assert [by_name(one, "endpoint", "nsfw")["deployments"] for one in (*dealt, chosen)] == [
+        {"version-1": frames},
+        {"version-2": frames},
+        {"version-2": frames},
+    ]
+    assert {frame["scores"]["nsfw"]["custom"] for frame in dealt[0]["frames"]} == {0.1}
+    assert dealt[1]["frames"] == chosen["frames"]
+    assert dealt[1]["categories"] == chosen["categories"]
+    assert requests <= frames, "two scans, and at most half as many requests as frames"
+
+
+def test_a_deployment_of_no_endpoint_is_a_usage_error(video: Path, tiny_clip: TinyClip) -> None:
+    for name in ("version-2", "no name"):
+        run = scan(video, tiny_clip, "--deployment", name)
+        assert (run.code, run.out) == (2, "")
+        assert run.err.startswith(f"error: --deployment {name}: ")
 
 
 def test_an_endpoint_that_refuses_or_hangs_costs_little(video: Path, tiny_clip: TinyClip) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from guardian_cli.config import load_settings
+from guardian_cli.console import Console
 from guardian_cli.detectors.panel import Panel
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.crew import Crew
 from guardian_cli.scanning.one import ScanTools, scan_source
-from guardian_cli.scanning.progress import SilentProgress
+from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer
 from tests.fakes import FakeDetector
 
@@ -53,9 +54,12 @@ def scan(path: Path) -> tuple[int, int]:
     config = load_settings(environ={}, folder=path.parent).config
     with Scorer(panel.detectors) as scorer, closing(Crew(1)) as crew, crew.place() as place:
         settings = DecodeSettings(short_side_px=64)
-        tools = ScanTools(config, panel, scorer, settings, SilentProgress(1), lambda *_: path)
+        tools = ScanTools(
+            config, panel, scorer, settings, Progress(1, Console(quiet=True)), lambda *_: path
+        )
         result = scan_source(Source("file", str(path), path.name), tools, place)
         (worker,) = children() - before
+        assert result is not None
         assert result.coverage is not None
         assert result.coverage.complete, result.reasons
         return result.coverage.frames_scored, peak_kib(worker)

@@ -63,7 +63,7 @@ def write_limits(folder: Path, tiny: TinyClip, review: float, block: float) -> N
         "review": round(review, 6),
         "block": round(block, 6),
     }
-    text = f"categories: {json.dumps({'nsfw': category, 'violence': None})}\n"
+    text = f"categories: {json.dumps({'nsfw': category, 'violence': False})}\n"
     (folder / "guardian.yaml").write_text(text, encoding="utf-8")
 
 

@@ -6,28 +6,33 @@ import functools
 import http.server
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
+from guardian_cli import scanning
+from guardian_cli.cli import EXIT_INTERRUPTED
+from guardian_cli.errors import MissingError, UsageError
+from guardian_cli.verdict.policy import EXIT_ALLOW, EXIT_BLOCK, EXIT_ERROR, EXIT_REVIEW
 from tests.guardian_process import COMMAND, Run, environment, guardian, restore_interrupts
 from tests.tiny_clip import write_video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
 # The offline detector alone: it knows one category, needs no training and starts fast.
-NUDENET = "scan: {detectors: [nudenet]}\ncategories: {violence: }\n"
+NUDENET = "scan: {detectors: [nudenet]}\ncategories: {violence: off}\n"
 
 
 @pytest.fixture
@@ -82,12 +87,14 @@ def test_json_is_one_document_and_jsonl_a_line_each(folder: Path) -> None:
         ["*.avi"],
         ["--resume", "none/out.jsonl", "calm.mp4"],
         ["--workers", "0", "calm.mp4"],
+        ["--timeout", "0", "calm.mp4"],
+        ["--frames", "calm.mp4"],
         ["--config", "no-category.yaml", "calm.mp4"],
     ],
 )
 def test_wrong_usage_is_exit_2_with_nothing_on_stdout(folder: Path, arguments: list[str]) -> None:
     (folder / "empty-folder").mkdir()
-    (folder / "no-category.yaml").write_text("categories: {nsfw: , violence: }\n")
+    (folder / "no-category.yaml").write_text("categories: {nsfw: off, violence: off}\n")
     if "--pretrained" in arguments:
         (folder / "guardian.yaml").unlink()
     run = scan(folder, *arguments)
@@ -96,6 +103,32 @@ def test_wrong_usage_is_exit_2_with_nothing_on_stdout(folder: Path, arguments: l
     error, hint = run.err.splitlines()[-2:]
     assert error.startswith("error: ")
     assert hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (["--for", "5"], "--for has no effect: none of the sources is a stream"),
+        (["--model", "ViT-L-14"], "--model has no effect: clip is not in scan.detectors"),
+        (["--precision", "bf16"], "--precision has no effect: clip is not in scan.detectors"),
+    ],
+)
+def test_an_option_without_effect_is_said(folder: Path, arguments: list[str], warning: str) -> None:
+    run = scan(folder, "none.mp4", *arguments, "--quiet")
+    assert run.err == f"warning: {warning}\n"
+
+
+def test_the_help_lists_the_exit_codes_that_a_scan_can_give() -> None:
+    """4 is of the platforms' verbs: an endpoint that fails degrades a scan and never ends it."""
+    done = subprocess.run([*COMMAND, "scan", "--help"], capture_output=True, text=True, check=True)
+    codes = done.stdout.split("Exit codes:")[1].split(".")[0]
+    listed = {int(word) for word in re.findall(r"\d+", codes)}
+    judged = {EXIT_ALLOW, EXIT_REVIEW, EXIT_BLOCK, EXIT_ERROR}
+    assert listed == judged | {UsageError.exit_code, MissingError.exit_code, EXIT_INTERRUPTED}
+    package = Path(scanning.__file__).parent.parent
+    rooms = ("scanning", "detectors", "media", "reports", "verdict")
+    files = [file for room in rooms for file in (package / room).rglob("*.py")]
+    assert not [file for file in files if "PlatformError" in file.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("name", ["none.mp4", "ftp://127.0.0.1/x.mp4", "http://127.0.0.1:1/x.mp4"])
@@ -226,6 +259,10 @@ def test_without_weights_and_network_it_is_settled_soon(folder: Path) -> None:
     assert run.scan["categories"]["violence"]["score"] is None
     assert run.scan["categories"]["nsfw"]["score"] is not None
     assert run.code == 10
+    warning, hint = run.err.splitlines()[:2]
+    assert warning.startswith("warning: clip is not available: ")
+    assert hint.startswith("hint: guardian doctor --fetch-weights")
+    assert str(folder / ".cache" / "huggingface") in hint or str(folder / "huggingface") in hint
     assert len([line for line in run.err.splitlines() if "clip" in line]) == 1
 
 

@@ -63,3 +63,16 @@ def test_stop_starts_nothing_more() -> None:
             batch.stop()
             stopped.set()
     assert begun == [0, 1, 2, 3, 4]
+
+
+def test_none_is_no_result_and_ends_nothing() -> None:
+    batch = Batch(range(50), lambda: lambda item: item if item % 7 == 0 else None, 3)
+    assert sorted(batch.results()) == list(range(0, 50, 7))
+
+
+def test_what_has_ended_can_be_had_without_waiting() -> None:
+    batch = Batch(range(5), lambda: lambda item: item, 1)
+    assert list(batch.ended()) == []
+    batch.start()
+    batch.join(30)
+    assert list(batch.ended()) == list(range(5))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
 
 from guardian_cli.config import load_settings
+from guardian_cli.console import Console
 from guardian_cli.detectors.panel import Panel
 from guardian_cli.media.frames import DecodeSettings, Frame
 from guardian_cli.media.sources import Source
-from guardian_cli.scanning.crew import DECODERS_MORE, Crew
+from guardian_cli.scanning.crew import DECODERS_MORE, DOWNLOADS_MORE, Crew
 from guardian_cli.scanning.one import ScanTools, scan_source
-from guardian_cli.scanning.progress import SilentProgress
+from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from tests.fakes import FakeDecoder, FakeDetector
 
@@ -47,7 +51,8 @@ def comes(crew: Crew, stack: ExitStack) -> threading.Event:
     came, goes = threading.Event(), threading.Event()
 
     def take() -> None:
-        with crew.place():
+        with crew.place() as place:
+            place.begin()
             came.set()
             goes.wait(LONG_S)
 
@@ -61,6 +66,7 @@ def comes(crew: Crew, stack: ExitStack) -> threading.Event:
 def test_no_more_sources_are_decoded_than_there_are_workers() -> None:
     crew = Crew(1, Makers())
     with ExitStack() as stack, crew.place() as place:
+        place.begin()
         came = comes(crew, stack)
         assert not came.wait(SHORT_S)
         place.pause(for_good=False)
@@ -71,9 +77,11 @@ def test_a_second_look_waits_for_its_turn_and_has_the_same_decoder() -> None:
     crew = Crew(1, Makers())
     resumed = threading.Event()
     with crew.place() as first:
+        decoder = first.begin()
         first.pause(for_good=False)
         with crew.place() as second:
-            assert second.decoder is not first.decoder
+            assert second.begin() is not decoder
+            assert first.begin() is decoder
 
             def resume() -> None:
                 first.resume()
@@ -91,7 +99,9 @@ def test_who_needs_no_second_look_leaves_the_decoder_to_the_next() -> None:
     crew = Crew(1, makers)
     with ExitStack() as stack:
         for _ in range(20):
-            stack.enter_context(crew.place()).pause(for_good=True)
+            place = stack.enter_context(crew.place())
+            place.begin()
+            place.pause(for_good=True)
     assert len(makers.made) == 1
 
 
@@ -100,7 +110,9 @@ def test_the_number_of_decoders_is_bounded() -> None:
     crew = Crew(2, makers)
     with ExitStack() as last, ExitStack() as stack:
         for _ in range(2 + DECODERS_MORE):
-            stack.enter_context(crew.place()).pause(for_good=False)
+            place = stack.enter_context(crew.place())
+            place.begin()
+            place.pause(for_good=False)
         came = comes(crew, last)
         assert not came.wait(SHORT_S)
         stack.close()
@@ -113,10 +125,11 @@ def test_closing_ends_decoders_and_frees_who_waits() -> None:
     crew = Crew(1, makers)
 
     def take() -> None:
-        with crew.place():
-            pass
+        with crew.place() as place:
+            place.begin()
 
     with ThreadPoolExecutor(1) as pool, crew.place() as place:
+        place.begin()
         waiting = pool.submit(take)
         crew.close()
         with pytest.raises(ScoringStopped):
@@ -149,13 +162,15 @@ class Scene:
             self.panel,
             self.scorer,
             DecodeSettings(short_side_px=8),
-            SilentProgress(2),
+            Progress(2, Console(quiet=True)),
             lambda *_: folder,
         )
 
-    def scan(self, name: str) -> ScanResult:
+    def scan(self, name: str, kind: Literal["file", "url"] = "file") -> ScanResult:
         with self.crew.place() as place:
-            return scan_source(Source("file", name, name), self.tools, place)
+            result = scan_source(Source(kind, name, name), self.tools, place)
+            assert result is not None
+            return result
 
 
 @pytest.mark.parametrize(("kind", "scored", "decoders"), [("video", 7, 2), ("image", 5, 1)])
@@ -173,3 +188,67 @@ def test_the_next_source_is_decoded_while_scores_are_awaited(
         assert result.coverage is not None
         assert result.coverage.frames_scored == scored
     assert len(scene.makers.made) == decoders
+
+
+def test_a_slow_download_holds_no_turn(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, "image")
+    fetching, fetched = threading.Event(), threading.Event()
+
+    def fetch(url: str, folder: Path) -> Path:
+        fetching.set()
+        assert fetched.wait(LONG_S)
+        return folder
+
+    scene.gate.set()
+    scene.tools = replace(scene.tools, fetch=fetch)
+    with scene.scorer, ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(scene.scan, "http://127.0.0.1/slow", "url")
+        assert fetching.wait(LONG_S)
+        assert scene.scan("here").verdict != "error"
+        assert not slow.done()
+        fetched.set()
+        assert slow.result(LONG_S).verdict != "error"
+
+
+def test_the_number_of_files_fetched_and_waiting_is_bounded(tmp_path: Path) -> None:
+    crew = Crew(1, Makers())
+    begun, most = threading.Semaphore(0), 1 + DOWNLOADS_MORE
+
+    def fetch() -> Path:
+        begun.release()
+        return tmp_path
+
+    def visit() -> None:
+        with crew.place() as place:
+            place.fetched(fetch)
+
+    with ThreadPoolExecutor(most + 1) as pool:
+        with crew.place() as place:
+            place.begin()
+            visits = [pool.submit(visit) for _ in range(most + 1)]
+            assert all(begun.acquire(timeout=LONG_S) for _ in range(most))
+            assert not begun.acquire(timeout=SHORT_S)
+        for one in visits:
+            one.result(LONG_S)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (errno.ENOSPC, "unwritable", "no room for temporary files"),
+        (errno.EACCES, "unreadable", "cannot be read"),
+    ],
+)
+def test_a_full_disk_is_not_taken_for_a_source_that_cannot_be_read(
+    tmp_path: Path, number: int, kind: str, said: str
+) -> None:
+    def fetch(url: str, folder: Path) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    scene = Scene(tmp_path, "image")
+    scene.tools = replace(scene.tools, fetch=fetch)
+    with scene.scorer:
+        error = scene.scan("http://127.0.0.1/x", "url").error
+    assert error is not None
+    assert error.kind == kind
+    assert said in error.message

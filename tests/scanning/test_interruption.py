@@ -83,3 +83,31 @@ def test_another_thread_than_the_main_one_takes_no_signals() -> None:
     thread.start()
     thread.join()
     assert done.is_set()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_must_not_be_cut_in_half_is_finished_first(number: signal.Signals) -> None:
+    interruption, reached = Interruption(), []
+
+    def put_out() -> None:
+        with interruption.watched(), interruption.held():
+            signal.raise_signal(number)
+            reached.append("to the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        put_out()
+    assert reached == ["to the end"]
+
+
+def test_whoever_insists_is_not_kept_waiting() -> None:
+    interruption, reached = Interruption(), []
+
+    def put_out() -> None:
+        with interruption.watched(), interruption.held():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            reached.append("too far")
+
+    with pytest.raises(KeyboardInterrupt):
+        put_out()
+    assert not reached

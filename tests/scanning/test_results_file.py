@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guardian_cli.errors import UsageError
-from guardian_cli.scanning.results_file import ResultsFile
+from guardian_cli.scanning.results_file import Held, ResultsFile
 
 
 def line(source: str, verdict: str = "allow") -> dict[str, str]:
@@ -26,7 +26,7 @@ def test_lines_come_back_and_the_newest_counts(tmp_path: Path) -> None:
     again = ResultsFile(path)
     assert {name: held.verdict for name, held in again.held.items()} == {"a": "block", "b": "allow"}
     again.append(line("c"))
-    assert list(again.newest()) == [line("a", "block"), line("b"), line("c")]
+    assert list(again.newest("abc")) == [line("a", "block"), line("b"), line("c")]
     again.close()
     assert len(path.read_text().splitlines()) == 4
 
@@ -58,7 +58,7 @@ def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text(json.dumps(line("a")) + "\n\n" + json.dumps(line("b")) + "\n\n")
     results = ResultsFile(path)
-    assert list(results.newest()) == [line("a"), line("b")]
+    assert list(results.newest("ab")) == [line("a"), line("b")]
     results.close()
 
 
@@ -123,3 +123,37 @@ def test_a_line_with_an_unknown_verdict_is_not_ours(tmp_path: Path) -> None:
     path.write_text(json.dumps(line("a", "maybe")) + "\n")
     with pytest.raises(UsageError, match="not a line of guardian"):
         ResultsFile(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, None),
+        ({"verdict": "block"}, None),
+        ({"verdict": "error"}, "failed"),
+        ({"degraded": True}, "degraded"),
+        ({"coverage": {"timed_out": True}}, "timed out"),
+        ({"categories": {"x": {"score": None}, "y": {"score": 0.1}}}, "unscored"),
+        ({"made": {"fingerprint": "f2"}}, "other settings"),
+        ({"made": None}, "by an older guardian"),
+        ({"sha256": "s2"}, "other content"),
+        ({"sha256": None}, "other content"),
+    ],
+)
+def test_what_is_held_stands_or_says_why_not(
+    tmp_path: Path, change: dict[str, object], why: str | None
+) -> None:
+    results = ResultsFile(tmp_path / "out.jsonl")
+    usual = {"sha256": "s1", "made": {"fingerprint": "f1"}, "categories": {"x": {"score": 0.2}}}
+    results.append({**line("a"), **usual, **change})
+    results.close()
+    again = ResultsFile(tmp_path / "out.jsonl")
+    assert again.held["a"].why_again("s1", "f1", frames=False) == why
+    again.close()
+
+
+def test_what_has_no_content_or_no_frames_where_they_are_wanted_does_not_stand() -> None:
+    held = Held("allow", None, 0, "f")
+    assert held.why_again(None, "f", frames=False) == "other content"
+    assert Held("allow", "s", 0, "f").why_again("s", "f", frames=True) == "without frames"
+    assert Held("allow", "s", 0, "f", has_frames=True).why_again("s", "f", frames=True) is None

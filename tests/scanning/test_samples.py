@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +12,13 @@ from guardian_cli.config import FusionSection
 from guardian_cli.detectors.base import Answer
 from guardian_cli.media.frames import Frame
 from guardian_cli.scanning.fusing import Fusing
-from guardian_cli.scanning.samples import SampleCollector, Scored
+from guardian_cli.scanning.samples import Picture, SampleCollector
 from guardian_cli.scanning.scorer import Scorer
 from guardian_cli.verdict.category import Limits
-from tests.fakes import FakeDetector
+from tests.fakes import FakeDetector, picture_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from guardian_cli.verdict.timeline import Sample
 
@@ -77,23 +78,57 @@ def test_pictures_of_another_size_are_others() -> None:
     assert sum(detector.batches) == 2
 
 
-class FailsOnce(FakeDetector):
-    """Has no answer to its first call."""
+@dataclass
+class FailsAtFirst(FakeDetector):
+    """Has no answer to its first calls."""
+
+    fails: int = 1
 
     def score(self, images: Sequence[np.ndarray]) -> Answer:
-        if not self.batches:
-            self.batches.append(len(images))
-            return Answer([{} for _ in images], "refused")
+        self.failure = "refused" if len(self.batches) < self.fails else None
         return super().score(images)
 
 
-def test_a_failure_is_not_shared() -> None:
-    detector = FailsOnce(batch_size=1)
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_failure_that_comes_late_is_not_shared(fails: int) -> None:
+    """The repeats come while the first one is under way; one more try is made for all of them."""
+    detector = FailsAtFirst(fails=fails)
+    with Scorer() as scorer:
+        frames = [Frame(float(at), scene()) for at in range(6)]
+
+        def handed_in() -> Iterator[Frame]:
+            yield from frames
+            scorer.start([detector])
+
+        collector = SampleCollector(scorer, FUSING, lambda _: None)
+        samples = collector.collect(handed_in())
+    scored = [sample.scores["nsfw"].clip is not None for sample in samples]
+    assert detector.batches == [1, 1]
+    assert scored == [False, *[fails == 1] * 5]
+    assert collector.answered[0] == sum(scored)
+    assert collector.failures == {0: "refused"}
+    assert [sample.same_as_s for sample in samples] == [None, None, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_failure_that_is_known_is_not_shared() -> None:
+    detector = FailsAtFirst(batch_size=1)
     with Scorer([detector]) as scorer:
         scored = scorer.submit(scene())
         scored.wait()
-        twin = Scored(Frame(0.0, scene()), scored)
-        assert not twin.serves(Frame(1.0, scene()))
+        assert not Picture(scene(), 0.0, scored).serves(Frame(1.0, scene()))
         answered = scorer.submit(scene())
         answered.wait()
-        assert Scored(Frame(1.0, scene()), answered).serves(Frame(2.0, scene()))
+        assert Picture(scene(), 1.0, answered).serves(Frame(2.0, scene()))
+
+
+def test_what_the_user_has_to_mend_is_told_before_what_passes() -> None:
+    class Refuses(FakeDetector):
+        def score(self, images: Sequence[np.ndarray]) -> Answer:
+            wrong = not self.batches
+            self.batches.append(len(images))
+            return Answer([{} for _ in images], "401" if wrong else "503", misconfigured=wrong)
+
+    with Scorer([Refuses(batch_size=1)]) as scorer:
+        collector = SampleCollector(scorer, FUSING, lambda _: None)
+        collector.collect([Frame(float(at), picture_of(at)) for at in range(3)])
+    assert (collector.failures, collector.misconfigured) == ({0: "401"}, {0})

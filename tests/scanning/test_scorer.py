@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from guardian_cli.config import FusionSection
-from guardian_cli.detectors.base import DetectorInfo
+from guardian_cli.detectors.base import Answer, DetectorInfo
+from guardian_cli.scanning.frame_queue import Origin
 from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.scorer import FRAMES_UNDER_WAY, Scorer, ScoringStopped
 from guardian_cli.verdict.category import Limits
-from tests.fakes import FakeDetector, RoughDetector, brightness
+from tests.fakes import (
+    FakeDetector,
+    FakeEndpoint,
+    RoughDetector,
+    brightness,
+    number_in,
+    picture_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def picture(value: int) -> np.ndarray:
@@ -58,6 +73,84 @@ def test_a_crash_reaches_whoever_waits() -> None:
         ticket = scorer.submit(picture(1))
         with pytest.raises(ZeroDivisionError):
             ticket.wait()
+
+
+@dataclass
+class Numbers(FakeDetector):
+    """Says which frame it was shown; dies of the ones in `crashes`."""
+
+    categories: Sequence[str] = ("number",)
+    function: Callable[[np.ndarray], float] = number_in
+    crashes: frozenset[int] = frozenset()
+
+    def score(self, images: Sequence[np.ndarray]) -> Answer:
+        if self.crashes & {number_in(image) for image in images}:
+            raise ZeroDivisionError
+        return super().score(images)
+
+
+def test_a_crash_puts_no_score_on_another_frame() -> None:
+    """While one detector is held, the other dies of some of the frames that wait for the first."""
+    gate = threading.Event()
+    held = Numbers(gate=gate, batch_size=16)
+    crashing = Numbers(crashes=frozenset(range(3, 60, 7)), batch_size=2)
+    with Scorer([held, crashing]) as scorer:
+        tickets = [scorer.submit(picture_of(number)) for number in range(60)]
+        for number in sorted(crashing.crashes):
+            assert tickets[number].done.wait(timeout=30)
+        gate.set()
+        crashed = 0
+        for number, ticket in enumerate(tickets):
+            try:
+                ticket.wait()
+            except ZeroDivisionError:
+                crashed += 1
+            else:
+                assert ticket.scores == {0: {"number": number}, 1: {"number": number}}
+            assert all(scores["number"] == number for scores in ticket.scores.values())
+    assert len(crashing.crashes) <= crashed <= 2 * len(crashing.crashes)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer([{"nsfw": 0.1}]),
+        Answer([{"nsfw": 0.1}] * 3),
+        Answer([{"nsfw": 0.1}] * 2, errors=[{}]),
+    ],
+)
+def test_an_answer_of_another_length_scores_nothing(answer: Answer) -> None:
+    class Miscounts(FakeDetector):
+        def score(self, images: Sequence[np.ndarray]) -> Answer:
+            return answer
+
+    with Scorer() as scorer:
+        tickets = [scorer.submit(picture_of(number)) for number in range(2)]
+        scorer.start([Miscounts()])
+        for ticket in tickets:
+            with pytest.raises(RuntimeError, match="each of 2 frames"):
+                ticket.wait()
+            assert ticket.scores == {}
+
+
+def test_every_source_is_scored_by_one_deployment_whatever_comes_together() -> None:
+    endpoint = FakeEndpoint(concurrency=3)
+    with Scorer([FakeDetector(), endpoint]) as scorer:
+
+        def scan(_: int) -> set[str]:
+            origin = Origin(more=True)
+            tickets = [scorer.submit(picture_of(number), origin) for number in range(40)]
+            scorer.end(origin)
+            for ticket in tickets:
+                ticket.wait()
+            return {ticket.deployments[1] for ticket in tickets}
+
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(scan, range(20)))
+    assert all(len(names) == 1 for names in found)
+    assert Counter(name for names in found for name in names) == {"version-1": 10, "version-2": 10}
+    named = sum(len(frames) for deployment, frames in endpoint.asked if deployment is not None)
+    assert named >= 20 * (40 - endpoint.batch_size)
 
 
 def test_no_more_frames_are_under_way_than_allowed() -> None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guardian_cli.serving.format import (
     CARD_NAME,
@@ -35,6 +37,8 @@ def test_a_card_comes_back_as_it_was_written(tmp_path: Path) -> None:
         ({"views": "centre"}, "views"),
         ({"input_px": 4}, "input_px"),
         ({"temperature": 0}, "temperature"),
+        ({"threshold": 1.2}, "threshold"),
+        ({"threshold": -0.1}, "threshold"),
         ({"std": [1, 1, 0]}, "std"),
         ({"colour": "red"}, "colour"),
     ],
@@ -48,6 +52,33 @@ def test_a_card_that_makes_no_sense_is_named(
     with pytest.raises(FormatError, match=word) as caught:
         read_card(tmp_path)
     assert CARD_NAME in str(caught.value)
+
+
+UNIT = st.floats(0.0, 1.0)
+
+
+@given(UNIT, UNIT, UNIT)
+def test_the_threshold_becomes_one_half_and_the_order_stays(
+    threshold: float, one: float, other: float
+) -> None:
+    card = replace(CARD, threshold=threshold)
+    assert (card.to_score(0.0), card.to_score(1.0)) == (0.0, 1.0)
+    for probability in (one, other, threshold):
+        score = card.to_score(probability)
+        assert 0.0 <= score <= 1.0
+        if probability not in (0.0, 1.0):
+            assert (score >= 0.5) == (probability >= threshold)
+    if threshold not in (0.0, 1.0):
+        assert card.to_score(threshold) == 0.5
+    low, high = sorted((one, other))
+    assert card.to_score(low) <= card.to_score(high)
+
+
+@given(UNIT)
+def test_a_card_without_a_threshold_serves_its_probability(probability: float) -> None:
+    assert CARD.threshold is None
+    assert CARD.to_score(probability) == probability
+    assert replace(CARD, threshold=0.5).to_score(probability) == probability
 
 
 def test_the_artifact_is_found_inside_what_a_platform_mounts(tmp_path: Path) -> None:

@@ -24,6 +24,18 @@ def test_the_score_is_the_calibrated_logit(tmp_path: Path) -> None:
     assert scores == pytest.approx([sigmoid(3.0 / 2.0 - 0.5)], abs=1e-6)
 
 
+def test_the_threshold_of_training_is_served_as_one_half(tmp_path: Path) -> None:
+    threshold, over = sigmoid(1.3), sigmoid(2.0)
+    for logit, expected in (
+        (0.4, 0.5 * sigmoid(0.4) / threshold),
+        (1.3, 0.5),
+        (2.0, 0.5 + 0.5 * (over - threshold) / (1 - threshold)),
+    ):
+        folder = tmp_path / str(logit)
+        save_constant_model(folder, logit, replace(CARD, threshold=threshold))
+        assert load_model(folder).score([draw_jpeg()]) == pytest.approx([expected], abs=1e-6)
+
+
 def test_frames_keep_their_order_and_do_not_see_each_other(tmp_path: Path) -> None:
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from guardian_cli.training.frames import (
     Reading,
     UnreadableError,
     build_gallery,
+    drop_contradictions,
     squeeze,
 )
 
@@ -85,6 +87,43 @@ def test_an_interrupted_reading_goes_on_where_it_was(tmp_path: Path) -> None:
     gallery, _ = build(tmp_path, reader)
     check(gallery)
     assert sorted(reader.read) == [6, 7, 8]
+
+
+def test_one_picture_under_two_labels_is_left_out_wherever_it_lies(tmp_path: Path) -> None:
+    """Items 0 to 3 are one file, 4 is broken, 5 and 6 look the same, 7 and 8 are no contradiction.
+
+    0 and 1 are of one label, and 2 is a copy of them with another; 3 is such a copy, too.
+    """
+    labels = "xxyzxxyxy"
+    items = [replace(item, label=label) for item, label in zip(ITEMS, labels, strict=True)]
+
+    def read(item: Item, count: int) -> Reading:
+        found = Counting()(item, count)
+        number = int(item.path.stem)
+        same = {0: "film", 1: "film", 2: "film", 3: "film"}
+        grey = 99 if number in (5, 6) else number
+        pictures = [np.full((20, 30, 3), grey, np.uint8)] * (1 + (number == 8))
+        return Reading(pictures, found.facts, same.get(number, found.sha256))
+
+    gallery, left_out = build_gallery(
+        tmp_path, items, read, px=8, frames=2, workers=2, tell=lambda done, total: None
+    )
+    assert len(left_out) == 1
+    kept, contradictions = drop_contradictions(gallery)
+    assert [entry.item.where for entry in kept.entries] == ["row 7", "row 8"]
+    assert [one.line for one in contradictions] == [
+        "row 0: 0.mp4: contradiction: labelled 'x' here, 'y' at 2.mp4 (row 2)",
+        "row 1: 1.mp4: contradiction: labelled 'x' here, 'y' at 2.mp4 (row 2)",
+        "row 2: 2.mp4: contradiction: labelled 'y' here, 'x' at 0.mp4 (row 0)",
+        "row 3: 3.mp4: contradiction: labelled 'z' here, 'x' at 0.mp4 (row 0)",
+        "row 5: 5.mp4: contradiction: labelled 'x' here, 'y' at 6.mp4 (row 6)",
+        "row 6: 6.mp4: contradiction: labelled 'y' here, 'x' at 5.mp4 (row 5)",
+    ]
+    # What is kept finds its own pictures, though those before it are no longer listed.
+    for at, grey in enumerate((7, 8)):
+        start = kept.entries[at].start
+        assert (kept.pictures(at) == grey).all()
+        assert (kept.all_pictures()[start] == grey).all()
 
 
 def test_training_squeezes_as_serving_does() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.reports.training import training_part, training_table
 from guardian_cli.serving.model import load_model
 from guardian_cli.training.frames import UnreadableError
-from guardian_cli.training.progress import SilentTraining
 from guardian_cli.training.simulate import Simulation
 from guardian_cli.training.train import Tools, TrainRequest, train_model
 from tests.training.test_backbones import small_tower
@@ -72,7 +72,7 @@ class Fuse:
             raise Killed
 
 
-class FusedProgress(SilentTraining):
+class FusedProgress:
     """Reports each step to a fuse."""
 
     def __init__(self, fuse: Fuse) -> None:
@@ -154,6 +154,13 @@ def check_document(report: TrainReport) -> dict[str, Any]:
     document = json.loads(json.dumps({"schema": "guardian.train/1", **part}, allow_nan=False))
     jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
     return dict(document)
+
+
+def shown(report: TrainReport) -> str:
+    """The table as text, each run of white space one blank."""
+    out = io.StringIO()
+    Console(out=out, err=io.StringIO()).show(training_table(report))
+    return " ".join(out.getvalue().split())
 
 
 @dataclass(frozen=True)
@@ -253,12 +260,24 @@ def test_real_files_are_cross_validated_and_what_is_broken_is_told(
     folder = write_folder(tmp_path / "data", "nsfw")
     (folder / "nsfw" / "000.jpg").write_text("broken")
     (folder / "fine" / "notes.txt").write_text("no picture")
+    shutil.copyfile(folder / "nsfw" / "002.jpg", folder / "fine" / "copy.jpg")
     ears = Ears()
     report = run(project, replace(REQUEST, data=folder, epochs=1), tools(ears))
     document = check_document(report)
     assert document["training"]["method"] == "cross-validation"
-    assert document["metrics"]["n"] == document["data"]["n"] == 35
-    assert document["data"]["left_out_count"] == 2
+    assert document["metrics"]["n"] == document["data"]["n"] == 34
+    assert document["data"]["left_out_count"] == 4
+    assert document["data"]["contradictions"] == 2
+    told = [line for line in ears.warnings if "contradiction" in line]
+    assert told == [
+        f"left out: {folder}/{one}.jpg: contradiction: labelled {here!r} here, {there!r} at"
+        f" {folder}/{other}.jpg"
+        for one, here, there, other in [
+            ("fine/copy", "fine", "nsfw", "nsfw/002"),
+            ("nsfw/002", "nsfw", "fine", "fine/copy"),
+        ]
+    ]
+    assert "4 left out (2 labelled in contradiction)" in shown(report)
     assert any("nsfw/000.jpg: no frame could be decoded" in line for line in ears.warnings)
     assert any("fine/notes.txt" in line for line in ears.warnings)
     assert any("small network of its own" in note for note in ears.notes)
@@ -306,9 +325,5 @@ def test_two_at_once_on_the_same_data_do_not_meet(project: Path) -> None:
 
 
 def test_the_table_says_what_metadata_reaches(trained: Trained) -> None:
-    import io
-
-    out = io.StringIO()
-    Console(out=out, err=io.StringIO()).show(training_table(trained.report))
     for words in ("AUC", "metadata alone", "ECE", "threshold for 1%", "simulated", "seed 5"):
-        assert words in out.getvalue()
+        assert words in shown(trained.report)

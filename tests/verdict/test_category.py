@@ -56,13 +56,13 @@ def test_a_short_event_is_confirmed_with_its_whole_score() -> None:
     outcome = judged(samples(ONE_FLASH), looked_again(2.8, 3.1))
     assert (outcome.verdict, outcome.score) == ("block", 0.95)
     [segment] = outcome.segments
-    assert 2.8 <= segment.start_s < 3.0 < segment.end_s <= 3.1
+    assert 2.8 <= segment.start_s < 3.0 < segment.end_s <= 3.2
 
 
 def test_without_a_second_look_a_lone_hot_sample_counts_for_review() -> None:
     outcome = judged(samples(ONE_FLASH))
     assert (outcome.verdict, outcome.score, outcome.is_capped) == ("review", 0.5, True)
-    assert [(s.start_s, s.end_s, s.peak) for s in outcome.segments] == [(3.0, 3.0, 0.95)]
+    assert [(s.start_s, s.end_s, s.peak) for s in outcome.segments] == [(3.0, 4.0, 0.95)]
 
 
 def test_half_a_second_look_refutes_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian_cli.verdict.category import Limits, judge_category
-from guardian_cli.verdict.closeness import is_decided, thresholds
+from guardian_cli.verdict.closeness import is_decided, rounded, show_score, thresholds
 from guardian_cli.verdict.timeline import windows_to_look_at
 from tests.verdict.series import samples
 
@@ -53,7 +53,8 @@ def test_scores_on_the_same_sides_decide_the_same(
     timelines = [samples([pair[side] for pair in same]) for side in (0, 1)]
     looks = [samples([p[side] for p in again], step_s=0.09, start_s=1.0) for side in (0, 1)]
     review = {"x": limits.review}
-    assert windows_to_look_at(timelines[0], review) == windows_to_look_at(timelines[1], review)
+    windows = [windows_to_look_at(timeline, review, 1.0) for timeline in timelines]
+    assert windows[0] == windows[1]
     assert outcome(timelines[0], looks[0], limits) == outcome(timelines[1], looks[1], limits)
 
 
@@ -77,3 +78,21 @@ def test_a_score_that_just_reaches_a_threshold_is_not_decided_with_one_below() -
     assert not is_decided(0.49, 0.5, limits)
     assert is_decided(0.5, 0.79, limits)
     assert not is_decided(0.39, 0.41, limits)
+
+
+@given(st.floats(0, 1), LEVELS, st.integers(2, 6))
+def test_a_rounded_score_reaches_the_same_thresholds_and_is_near(
+    score: float, levels: list[float], digits: int
+) -> None:
+    limits = Limits(*levels)
+    near = rounded(score, limits, digits)
+    assert [near >= at for at in thresholds(limits)] == [score >= at for at in thresholds(limits)]
+    assert abs(near - score) <= 0.5 * 10**-digits + 1e-12
+    assert float(show_score(score, limits)) == rounded(score, limits, 2)
+
+
+def test_scores_are_rounded_to_the_nearest_and_never_onto_a_threshold() -> None:
+    limits = Limits(0.5, 0.8)
+    shown = {0.5295: "0.53", 0.7999: "0.7999", 0.4999: "0.4999", 0.58: "0.58", 0.8: "0.80"}
+    assert {score: show_score(score, limits) for score in shown} == shown
+    assert rounded(0.79999996, limits, 6) == 0.79999996

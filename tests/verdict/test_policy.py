@@ -55,8 +55,16 @@ def test_the_worst_category_decides_and_comes_first() -> None:
 
 
 def test_a_reason_never_rounds_up_to_a_threshold() -> None:
-    assert judged([0.7999, 0.7999]).reasons == ("x 0.79 at 0.0 s",)
+    assert judged([0.7999, 0.7999]).reasons == ("x 0.7999 at 0.0 s",)
+    assert judged([0.5295, 0.5295]).reasons == ("x 0.53 at 0.0 s",)
     assert judged([0.58, 0.58]).reasons == ("x 0.58 at 0.0 s",)
+
+
+def test_a_reason_has_the_time_of_its_segments_peak() -> None:
+    outcome = judged([0.1, 0.6, 0.6, 0.75, 0.6, 0.1])
+    (segment,) = outcome.categories["x"].segments
+    assert segment.peak_s == 3.0
+    assert outcome.reasons == ("x 0.60 at 3.0 s",)
 
 
 def test_a_still_picture_has_no_time() -> None:
@@ -106,6 +114,27 @@ def test_unscored_categories_name_who_should_have_scored_them() -> None:
         "degraded: x endpoint: 401 Unauthorized",
     )
     assert judged([None]).reasons == ("x unscored: no detector scored it",)
+
+
+@pytest.mark.parametrize(
+    ("degraded", "misconfigured", "verdict"),
+    [
+        ("allow", "review", "review"),
+        ("allow", "block", "block"),
+        ("allow", "allow", "allow"),
+        ("block", "review", "block"),
+    ],
+)
+def test_a_wrong_key_is_no_outage(degraded: Any, misconfigured: Any, verdict: str) -> None:
+    wrong = DetectorReport(
+        "endpoint", "x", None, "degraded", "401 Unauthorized: set X_KEY", 0, misconfigured=True
+    )
+    policy = Policy(degraded=degraded, misconfigured=misconfigured)
+    outcome = judged([0.1, 0.1], policy=policy, detectors=[CLIP, wrong])
+    assert (outcome.verdict, outcome.degraded) == (verdict, True)
+    assert outcome.reasons == ("misconfigured: x endpoint: 401 Unauthorized: set X_KEY",)
+    down = replace(wrong, misconfigured=False)
+    assert judged([0.1, 0.1], policy=policy, detectors=[CLIP, down]).verdict == degraded
 
 
 def test_offline_and_switched_off_detectors_do_not_degrade() -> None:

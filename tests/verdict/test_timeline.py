@@ -140,7 +140,7 @@ def test_windows_of_all_categories_are_joined() -> None:
         type(sample)(sample.time_s, {**sample.scores, **other.scores})
         for sample, other in zip(one, samples([0, 0.7, 0, 0, 0.7, 0], category="two"), strict=True)
     ]
-    windows = windows_to_look_at(both, {"one": 0.8, "two": 0.6, "three": 0.1})
+    windows = windows_to_look_at(both, {"one": 0.8, "two": 0.6, "three": 0.1}, 1.0)
     assert windows == [Window(0.0, 2.0), Window(3.0, 5.0)]
 
 

@@ -32,6 +32,13 @@ def deploy(
     promote: Annotated[
         bool, typer.Option("--promote", help="Make it champion with everything.")
     ] = False,
+    allow_simulated: Annotated[
+        bool,
+        typer.Option(
+            "--allow-simulated",
+            help="Let a version from simulated data take traffic from a real one.",
+        ),
+    ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what has no role and no traffic.")
     ] = False,
@@ -80,7 +87,7 @@ def deploy(
     )
     request = DeployRequest(
         version, traffic, promote, prune, why, dry_run, instance_type, instance_count,
-        request_timeout,
+        request_timeout, allow_simulated,
     )  # fmt: skip
     done, failure = deploy_all(releases, bench.models(model), request, named=model is not None)
     show_releases(bench.console, done, as_json=as_json, named=model is not None)

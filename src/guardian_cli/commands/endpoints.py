@@ -15,7 +15,8 @@ def endpoints(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Score a picture through each; 4 when one fails.")
+        bool,
+        typer.Option("--check", help="Score a picture by each deployment; 4 when one fails."),
     ] = False,
     write_env: Annotated[
         Path | None,
@@ -29,6 +30,9 @@ def endpoints(
         str | None, typer.Option("--rotate-key", metavar="MODEL", help="Replace its key at once.")
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the local server.")] = False,
+    start: Annotated[
+        bool, typer.Option("--start", help="Bring back what was stopped, as it was.")
+    ] = False,
     show_keys: Annotated[bool, typer.Option("--show-keys", help="Print the keys.")] = False,
     dry_run: DRY_RUN = False,
     as_json: JSON = False,
@@ -37,7 +41,7 @@ def endpoints(
     quiet: QUIET = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show the endpoints; check them, hand their addresses and keys out, rotate, stop."""
+    """Show the endpoints; check them, hand their addresses and keys out, rotate, stop, start."""
     from guardian_cli.lifecycle.endpoint_tasks import EndpointTasks, run_tasks
     from guardian_cli.reports.lifecycle import show_endpoints
 
@@ -48,10 +52,15 @@ def endpoints(
         write_configmap=write_configmap,
         rotate_key=rotate_key,
         stop=stop,
+        start=start,
         show_keys=show_keys,
         dry_run=dry_run,
+        env_file=Path(DEFAULT_ENV),
     )
-    result = run_tasks(bench.platform, bench.console, bench.settings.config.models, model, tasks)
+    settings = bench.settings
+    result = run_tasks(
+        bench.platform, bench.console, settings.config.models, model, tasks, settings.endpoints
+    )
     show_endpoints(bench.console, bench.platform.target, result, as_json=as_json)
     result.raise_for_failed_checks()
 

@@ -42,7 +42,7 @@ def rollback(
     [chosen] = bench.models(model)
     releases = Releases(bench.platform, SystemClock(), bench.console, timeout_s)
     if history:
-        changes = releases.history(chosen.endpoint)
+        changes = releases.history(chosen.name, chosen.endpoint)
         show_history(bench.console, chosen.name, changes, as_json=as_json)
         return
     goal = RollbackGoal(chosen.name, chosen.endpoint, to, why)

@@ -86,6 +86,14 @@ def scan(
     ] = Precision.auto,
     no_endpoints: Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Touch no network at all.")] = False,
+    deployment: Annotated[
+        str | None,
+        typer.Option(
+            "--deployment",
+            metavar="NAME",
+            help="The endpoint's deployment that scores. [default: the one that answers first]",
+        ),
+    ] = None,
     fail_on: Annotated[
         FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
     ] = FailOn.review,
@@ -103,14 +111,23 @@ def scan(
         float | None,
         typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help="Decoding time for one source; what was seen by then is judged as incomplete. "
+            "[default: the larger of 600 and twice its length]",
+        ),
+    ] = None,
     config: CONFIG = None,
     quiet: QUIET = False,
     debug: DEBUG = False,
 ) -> int:
     """Scan videos and images: allow, review or block, with evidence.
 
-    Exit codes: 0 allow, 10 review, 11 block, 3 an input could not be scanned, 2 usage,
-    4 network, 5 something is not installed.
+    Exit codes: 0 allow, 10 review, 11 block, 3 an input could not be scanned, 2 usage or
+    configuration, 5 model weights or something else is not installed, 130 interrupted.
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
@@ -124,7 +141,11 @@ def scan(
     request = ScanRequest(
         sources=tuple(sources),
         flags={
-            "scan": {"every": every} if every is not None else {},
+            "scan": {
+                key: value
+                for key, value in {"every": every, "timeout_s": timeout}.items()
+                if value is not None
+            },
             "clip": {
                 key: value
                 for key, value in {"model": model, "pretrained": pretrained}.items()
@@ -140,6 +161,7 @@ def scan(
         precision=precision.value,
         no_endpoints=no_endpoints,
         offline=offline,
+        deployment=deployment,
         fail_on=fail_on.value,
         workers=workers,
         resume=resume,

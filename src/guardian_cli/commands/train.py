@@ -30,6 +30,13 @@ def train(
             " [default: simulated data]",
         ),
     ] = None,
+    simulated: Annotated[
+        bool,
+        typer.Option(
+            "--simulated",
+            help="Train on simulated data, also where a version from real data exists.",
+        ),
+    ] = False,
     positive: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +65,7 @@ def train(
     from guardian_cli.training.session import TrainOptions, train_all
 
     bench = open_bench(context, config, target, quiet=quiet)
-    options = TrainOptions(data, positive, backbone.value, epochs, seed, compute)
+    options = TrainOptions(data, positive, backbone.value, epochs, seed, compute, simulated)
     models = bench.models(model)
     reports, failure = train_all(bench.platform, bench.settings, models, options, bench.console)
     if reports:

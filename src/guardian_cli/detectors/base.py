@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,9 @@ Status = Literal["ok", "degraded", "unavailable", "off"]
 class Answer:
     """What a detector says of a batch: one mapping category -> score in 0..1 for each frame.
 
-    A failed call has `failure` set (one line, no secret in it) and an empty mapping for each frame.
+    A failed call has `failure` set (one line, no secret in it) and an empty mapping for each frame;
+    `misconfigured` says that it is the user's to mend, no outage that will pass. `deployment` is
+    who answered, where there are several who could.
     `errors` says, for each frame as well, how far each score may be from the one that
     `score_exactly` gives; without it, not at all.
     """
@@ -27,15 +29,21 @@ class Answer:
     scores: Sequence[Mapping[str, float]]
     failure: str | None = None
     errors: Sequence[Mapping[str, float]] = ()
+    misconfigured: bool = False
+    deployment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorInfo:
-    """Who a detector is, for reports: `category` is None where it scores several."""
+    """Who a detector is, for reports: `category` is None where it scores several.
+
+    `weights` is the SHA-256 of the file its weights are from, in hex, where there is one.
+    """
 
     name: DetectorName
     category: str | None
     model: str | None
+    weights: str | None = None
 
 
 class Detector(Protocol):
@@ -74,6 +82,18 @@ class Detector(Protocol):
         """Free what is held; idempotent."""
 
 
+@runtime_checkable
+class RoutedDetector(Detector, Protocol):
+    """A detector that several deployments stand behind, each with a model of its own."""
+
+    @property
+    def deployment(self) -> str | None:
+        """The one that all sources are to be scored by, or None: whoever answers a source first."""
+
+    def score_by(self, deployment: str | None, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Score as `score` does, by this deployment and no other; None: by whoever answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Absent:
     """A detector that was wanted or possible but does not run, and why."""
@@ -82,3 +102,4 @@ class Absent:
     status: Literal["unavailable", "off"]
     reason: str
     categories: Sequence[str] = field(default=())
+    hint: str | None = None

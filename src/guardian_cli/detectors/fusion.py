@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Scores are kept to a millionth, so that 0.7 * 0.8 + 0.3 * 0.8 reaches a threshold of 0.8, and so
 # that what a report shows is what was compared.
@@ -40,11 +43,15 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class CategoryScore:
-    """A frame's scores in one category, each in 0..1, or None where nobody answered."""
+    """A frame's scores in one category, each in 0..1, or None where nobody answered.
+
+    `offline` has what each detector that runs on this machine said, by its name.
+    """
 
     fused: float | None
     clip: float | None = None
     custom: float | None = None
+    offline: Mapping[str, float] = field(default_factory=dict)
 
 
 UNSCORED = CategoryScore(None)
@@ -69,21 +76,18 @@ def fuse(custom: float | None, clip: float | None, weights: FusionWeights) -> fl
     return round(min(1.0, max(0.0, fused)), DIGITS)
 
 
-def score_category(
-    *,
-    clip: float | None,
-    endpoint: float | None,
-    nudenet: float | None,
-    weights: FusionWeights,
-) -> CategoryScore:
-    """Return a frame's scores in one category from what each detector answered, None for nothing.
+def score_category(scores: Mapping[str, float], weights: FusionWeights) -> CategoryScore:
+    """Return a frame's scores in one category from what each detector answered, by its name.
 
-    The endpoint is the custom model; nudenet stands in for it where it did not answer this frame.
+    All but CLIP are custom models: the largest of their answers counts.
     """
-    custom = _answer(endpoint)
-    if custom is None:
-        custom = _answer(nudenet)
-    return CategoryScore(fuse(custom, clip, weights), _answer(clip), custom)
+    answers = {
+        name: answer for name, score in scores.items() if (answer := _answer(score)) is not None
+    }
+    clip = answers.pop("clip", None)
+    custom = max(answers.values(), default=None)
+    answers.pop("endpoint", None)
+    return CategoryScore(fuse(custom, clip, weights), clip, custom, answers)
 
 
 def _answer(score: float | None) -> float | None:

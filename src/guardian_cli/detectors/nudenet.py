@@ -10,11 +10,12 @@ block). What is covered counts nothing, nor do faces, feet, bellies, armpits and
 
 from __future__ import annotations
 
-import os
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.config import count_cores
 from guardian_cli.detectors.base import Answer, DetectorInfo
 from guardian_cli.detectors.views import views_of
 from guardian_cli.errors import MissingError
@@ -82,7 +83,7 @@ def load_nudenet(threads: int | None = None) -> NudeNetDetector:
     model = Path(package.submodule_search_locations[0]) / "320n.onnx"
     if not model.is_file():
         raise MissingError(f"nudenet is installed without its weights ({model.name})", hint=HINT)
-    return NudeNetDetector(model, threads or min(os.cpu_count() or 1, MAX_THREADS))
+    return NudeNetDetector(model, threads or min(count_cores(), MAX_THREADS))
 
 
 class NudeNetDetector:
@@ -101,11 +102,12 @@ class NudeNetDetector:
             str(model), sess_options=options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
+        self._digest = hashlib.sha256(model.read_bytes()).hexdigest()
 
     @property
     def info(self) -> DetectorInfo:
-        """Name, category and model."""
-        return DetectorInfo("nudenet", "nsfw", "nudenet-320n")
+        """Name, category, model and the digest of its weights."""
+        return DetectorInfo("nudenet", "nsfw", "nudenet-320n", self._digest)
 
     @property
     def categories(self) -> Sequence[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from guardian_cli.config import environment_name
 from guardian_cli.detectors.base import Absent, Detector, DetectorInfo
 from guardian_cli.detectors.clip import Prompts, load_clip
 from guardian_cli.detectors.clip.architecture import picture_side_px
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.detectors.endpoint.detector import SHORT_SIDE_PX as ENDPOINT_SIDE_PX
+from guardian_cli.detectors.endpoint.protocol import is_deployment_name
 from guardian_cli.detectors.nudenet import SIDE_PX as NUDENET_SIDE_PX
 from guardian_cli.detectors.nudenet import load_nudenet
 from guardian_cli.errors import MissingError, UsageError
@@ -30,6 +32,7 @@ class PanelOptions:
 
     no_endpoints: bool = False
     offline: bool = False
+    deployment: str | None = None
     device: str = "auto"
     precision: str = "auto"
     model_config: Path | None = None
@@ -64,10 +67,12 @@ def build_panel(settings: Settings, options: PanelOptions) -> Panel:
         _add_nudenet(panel, settings, named="nudenet" in wanted)
     if "endpoint" in wanted:
         _add_endpoints(panel, settings, options)
+    _check_deployment(panel, options.deployment)
     missing = [gone for gone in panel.absent if gone.status == "unavailable"]
     if missing and not panel.detectors:
         reasons = "; ".join(f"{gone.info.name}: {gone.reason}" for gone in missing)
-        raise MissingError(f"nothing can score a frame ({reasons})", hint=OFFLINE_HINT)
+        hints = [*filter(None, [gone.hint for gone in missing]), OFFLINE_HINT]
+        raise MissingError(f"nothing can score a frame ({reasons})", hint="; or ".join(hints))
     return panel
 
 
@@ -87,6 +92,18 @@ def expected_short_side_px(settings: Settings, options: PanelOptions) -> int | N
     if "endpoint" in config.scan.detectors and not (options.offline or options.no_endpoints):
         sides_px += [ENDPOINT_SIDE_PX for one in settings.endpoints.values() if one.uri is not None]
     return max(sides_px) or None
+
+
+def _check_deployment(panel: Panel, deployment: str | None) -> None:
+    if deployment is None:
+        return
+    if not is_deployment_name(deployment):
+        raise UsageError(f"--deployment {deployment}: no deployment has such a name")
+    if not any(detector.info.name == "endpoint" for detector in panel.detectors):
+        raise UsageError(
+            f"--deployment {deployment}: no endpoint is in use",
+            hint="guardian endpoints --write-env",
+        )
 
 
 def _prompts(settings: Settings) -> dict[str, Prompts]:
@@ -118,7 +135,8 @@ def _add_clip(panel: Panel, settings: Settings, options: PanelOptions) -> None:
         )
     except MissingError as error:
         info = DetectorInfo("clip", None, model)
-        panel.absent.append(Absent(info, "unavailable", str(error), tuple(prompts)))
+        absent = Absent(info, "unavailable", str(error), tuple(prompts), error.hint)
+        panel.absent.append(absent)
 
 
 def _add_nudenet(panel: Panel, settings: Settings, *, named: bool) -> None:
@@ -142,9 +160,17 @@ def _add_endpoints(panel: Panel, settings: Settings, options: PanelOptions) -> N
         else:
             key = endpoint.key.get_secret_value() if endpoint.key else None
             try:
-                panel.detectors.append(EndpointDetector(category, endpoint.uri, key))
+                detector = EndpointDetector(
+                    category,
+                    endpoint.uri,
+                    key,
+                    deployment=options.deployment,
+                    named_by=endpoint.named_by,
+                    key_named_by=f"{environment_name(category)}_KEY or MODEL_ENDPOINT_KEY",
+                )
             except UsageError as error:
                 raise UsageError(f"{endpoint.named_by}: {error}", hint=error.hint) from error
+            panel.detectors.append(detector)
             continue
         model = mask_url(endpoint.uri) if endpoint.uri else None
         info = DetectorInfo("endpoint", category, model)

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import GuardianError, UsageError
-from guardian_cli.lifecycle.planning import DeployGoal
+from guardian_cli.lifecycle.figures import read_figures
+from guardian_cli.lifecycle.history import read_history
+from guardian_cli.lifecycle.ownership import own_endpoint
+from guardian_cli.lifecycle.planning import DeployGoal, roles_on
 from guardian_cli.lifecycle.platform import REQUEST_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import ModelVersion, Registry
+    from guardian_cli.lifecycle.platform import Endpoint, ModelVersion, Registry
     from guardian_cli.lifecycle.releases import Release, Releases
 
 
@@ -30,15 +33,20 @@ class DeployRequest:
     instance_type: str | None = None
     instance_count: int | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
+    allow_simulated: bool = False
 
 
 def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Release:
     """Deploy a version of a model, the newest where none is named.
 
-    Raises UsageError for a version that is not there, and what `Releases.deploy` raises.
+    Raises UsageError for a version that is not there, and for a newest one that somebody has to
+    name; and what `Releases.deploy` raises.
     """
-    version = find_version(releases.platform.registry, model.name, request.version)
-    if version.tags.get("data") == "simulated":
+    registry = releases.platform.registry
+    version = find_version(registry, model.name, request.version)
+    if request.version is None:
+        _check_choice(releases, model, version)
+    if version.simulated:
         releases.reporter.warn(
             f"version {version.version} of {model.name} was trained on simulated data: "
             "its scores mean nothing on real videos"
@@ -54,6 +62,8 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
         prune=request.prune,
         why=request.why,
         request_timeout_s=request.request_timeout_s,
+        figures={one.version: read_figures(one) for one in registry.versions(model.name)},
+        allow_simulated=request.allow_simulated,
     )
     return releases.deploy(goal, dry_run=request.dry_run)
 
@@ -65,6 +75,12 @@ def deploy_all(
 
     One model that fails does not keep the others from being deployed.
     """
+    if request.promote and request.traffic_percent is not None:
+        raise UsageError(
+            "--promote gives a version everything: --traffic does not go with it",
+            hint="guardian deploy MODEL --promote, or: guardian deploy MODEL "
+            f"--traffic {request.traffic_percent}",
+        )
     if not named:
         models = _with_versions(releases, models, request)
     done: list[Release] = []
@@ -94,6 +110,51 @@ def find_version(registry: Registry, model: str, wanted: str | None) -> ModelVer
         f"{model} has no version {wanted!r}: there is {_listed(known)}",
         hint=f"guardian deploy {model} --version {known[-1].version}",
     )
+
+
+def _check_choice(releases: Releases, model: Model, newest: ModelVersion) -> None:
+    """Raise UsageError where the newest version is nothing to deploy unless somebody names it."""
+    endpoint = own_endpoint(releases.platform, model.name, model.endpoint)
+    champion = roles_on(endpoint).champion if endpoint else None
+    if endpoint is None or champion == newest.version:
+        return
+    problem = None
+    if was_rolled_back(endpoint, newest.version):
+        problem = "was rolled back"
+    elif champion is not None:
+        problem = _why_worse(newest, releases.platform.registry.get(model.name, champion))
+    if problem is None:
+        return
+    hint = f"guardian deploy {model.name} --version {newest.version} deploys it all the same"
+    if endpoint.state == "stopped":
+        hint = f"guardian endpoints {model.name} --start brings back what was stopped; {hint}"
+    raise UsageError(
+        f"the newest version of {model.name}, {newest.version}, {problem}: name the version",
+        hint=hint,
+    )
+
+
+def was_rolled_back(endpoint: Endpoint, version: str) -> bool:
+    """Whether the last that happened to a version was that a rollback took it off."""
+    for change in read_history(endpoint.tags):
+        if change.target == version:
+            return False
+        if change.action == "rollback" and change.source == version:
+            return True
+    return False
+
+
+def _why_worse(newest: ModelVersion, champion: ModelVersion | None) -> str | None:
+    """Say that a version has the lower AUC; None where it has not, or they cannot be compared."""
+    if champion is None:
+        return None
+    ours, theirs = read_figures(newest), read_figures(champion)
+    # An AUC on simulated data says nothing of real videos, and differs with the seed.
+    if ours.auc is None or theirs.auc is None or ours.simulated or theirs.simulated:
+        return None
+    if ours.auc >= theirs.auc:
+        return None
+    return f"has an AUC of {ours.auc:.3f}, the champion, {theirs.version}, one of {theirs.auc:.3f}"
 
 
 def _with_versions(

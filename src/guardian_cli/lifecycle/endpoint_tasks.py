@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardian_cli.config import environment_name
+from guardian_cli.endpoint_keys import COMMON_KEY
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.endpoints import (
     Sight,
-    Variables,
     check,
+    env_values,
     gather_variables,
+    lent_to,
     look,
     require,
-    stop,
+    stoppable,
+    verdict_on,
     write_configmap,
     write_env,
 )
+from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
+from guardian_cli.lifecycle.private_files import may_be_committed, read_if_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from guardian_cli.config import ModelSection
+    from guardian_cli.config import EndpointSetting, ModelSection
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform, Probe
     from guardian_cli.lifecycle.releases import Reporter
+
+
+_IN_USE = ("champion", "challenger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +48,39 @@ class EndpointTasks:
     write_configmap: Path | None = None
     rotate_key: str | None = None
     stop: bool = False
+    start: bool = False
     show_keys: bool = False
     dry_run: bool = False
+    # Where a scan looks for its keys.
+    env_file: Path = Path(".env")
 
 
 @dataclass
 class EndpointsResult:
-    """What was found; `plan` is what a dry run would have done, `keys` only where asked for."""
+    """What was found; `plan` is what a dry run would have done, `keys` only where asked for.
+
+    `probes` are by endpoint and deployment, for what was checked.
+    """
 
     sights: list[Sight]
-    probes: dict[str, Probe] = field(default_factory=dict)
+    probes: dict[str, dict[str, Probe]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict, repr=False)
     plan: list[str] = field(default_factory=list)
 
     def raise_for_failed_checks(self) -> None:
-        """Raise PlatformError when an endpoint failed its check."""
-        failed = {name: probe for name, probe in self.probes.items() if not probe.good}
+        """Raise PlatformError when an endpoint failed its check, with each deployment that did."""
+        checked = [
+            (sight, verdict_on(sight, self.probes[sight.name]))
+            for sight in self.sights
+            if sight.name in self.probes
+        ]
+        failed = [(sight, verdict) for sight, verdict in checked if not verdict.good]
         if failed:
-            reasons = "; ".join(f"{name}: {probe.problem}" for name, probe in failed.items())
+            reasons = "; ".join(f"{sight.name}: {verdict.problem}" for sight, verdict in failed)
+            sight, _ = failed[0]
             raise PlatformError(
-                f"{len(failed)} of {len(self.probes)} endpoints failed the check: {reasons}",
-                hint=_cure([one for one in self.sights if one.name in failed]),
+                f"{len(failed)} of {len(checked)} endpoints failed the check: {reasons}",
+                hint=_cure(sight, self.probes[sight.name]),
             )
 
 
@@ -68,32 +90,38 @@ def run_tasks(
     sections: Mapping[str, ModelSection],
     model: str | None,
     tasks: EndpointTasks,
+    configured: Mapping[str, EndpointSetting] | None = None,
 ) -> EndpointsResult:
-    """Do what was asked for, in the order rotate, stop, write, check.
+    """Do what was asked for, in the order rotate, stop or start, write, check.
 
-    Raises UsageError, and PlatformError when an endpoint that is needed is not there.
+    `configured` are the endpoints that a scan would call now, by category. Raises UsageError,
+    and PlatformError when an endpoint that is needed is not there.
     """
     _check_usage(sections, model, tasks)
     models = choose_models(sections, model)
     plan: list[str] = []
+    sights = look(platform, models)
+    if (model is not None and not tasks.stop) or tasks.check or tasks.start or _writes(tasks):
+        require(sights)
+    new_key = None
     if tasks.rotate_key is not None:
         [rotated] = choose_models(sections, tasks.rotate_key)
-        plan += _rotate(platform, reporter, rotated, tasks)
-    sights = look(platform, models)
-    if (model is not None and not tasks.stop) or _needs_one(tasks):
-        require(sights, models)
-    if tasks.stop:
-        plan += _stop(platform, reporter, sights, tasks)
+        new_key = _rotate(platform, reporter, rotated, plan, tasks)
+    if tasks.stop or tasks.start:
+        plan += _stop_or_start(platform, reporter, sights, tasks)
         sights = look(platform, models)
     result = EndpointsResult(sights, plan=plan)
+    there = [sight for sight in sights if sight.deployed]
     if not tasks.stop:
-        _tell(reporter, sights, models)
-    if tasks.write_env is not None or tasks.write_configmap is not None:
-        result.plan += _write(platform, reporter, sights, tasks)
+        _tell(reporter, sights)
+    if _writes(tasks):
+        result.plan += _write(platform, reporter, there, tasks, configured or {})
+    if new_key is not None:
+        _tell_who_has_the_old_key(reporter, rotated, new_key, tasks)
     if tasks.show_keys:
-        result.keys = {one.name: platform.key(one.name).get_secret_value() for one in sights}
+        result.keys = {one.name: platform.key(one.name).get_secret_value() for one in there}
     if tasks.check:
-        result.probes = check(platform, sights)
+        result.probes = check(platform, there)
     return result
 
 
@@ -107,82 +135,114 @@ def _check_usage(
                 f"--write-{option} {path}: {path} is a model, not a file",
                 hint=f"guardian endpoints {path} --write-{option}{file}",
             )
-    if tasks.stop and (tasks.check or _writes(tasks)):
-        raise UsageError("--stop goes with neither --check nor --write-*")
+    if tasks.stop and (tasks.start or tasks.check or _writes(tasks)):
+        raise UsageError("--stop goes with none of --start, --check and --write-*")
 
 
 def _writes(tasks: EndpointTasks) -> bool:
     return tasks.write_env is not None or tasks.write_configmap is not None
 
 
-def _needs_one(tasks: EndpointTasks) -> bool:
-    return tasks.check or _writes(tasks)
-
-
 def _rotate(
-    platform: Platform, reporter: Reporter, model: Model, tasks: EndpointTasks
-) -> list[str]:
-    require(look(platform, [model]), [model])
+    platform: Platform, reporter: Reporter, model: Model, plan: list[str], tasks: EndpointTasks
+) -> str | None:
+    """Replace a key and return the new one; a dry run adds to the plan instead."""
+    require(look(platform, [model]))
     if tasks.dry_run:
-        return [f"replace the key of {model.endpoint}"]
-    platform.rotate_key(model.endpoint)
+        plan.append(f"replace the key of {model.endpoint}")
+        return None
+    new = platform.rotate_key(model.endpoint).get_secret_value()
     reporter.note(f"{model.endpoint} has a new key; the old one opens nothing any more")
-    if tasks.write_env is None:
-        reporter.note(f"hint: guardian endpoints {model.name} --write-env")
-    return []
+    return new
 
 
-def _stop(
+def _tell_who_has_the_old_key(
+    reporter: Reporter, model: Model, new_key: str, tasks: EndpointTasks
+) -> None:
+    renew = f"guardian endpoints {model.name} --write-env"
+    stale = False
+    for path in dict.fromkeys([tasks.env_file, *([tasks.write_env] if tasks.write_env else [])]):
+        # Some have a virtual environment of that name.
+        held = variables_in(read_if_there(path)) if path.is_file() else {}
+        if held.get(f"{environment_name(model.category)}_KEY", new_key) != new_key:
+            stale = True
+            file = "" if path == tasks.env_file else f" {path}"
+            reporter.warn(f"{path} has another key for {model.endpoint}: {renew}{file}")
+    if not stale and tasks.write_env is None:
+        reporter.note(f"hint: {renew}")
+
+
+def _stop_or_start(
     platform: Platform, reporter: Reporter, sights: Sequence[Sight], tasks: EndpointTasks
 ) -> list[str]:
+    able = stoppable(platform)
+    due = [one for one in sights if one.deployed and (one.state == "stopped") == tasks.start]
     if tasks.dry_run:
-        return [f"stop {sight.name}" for sight in sights if sight.state != "stopped"]
-    stopped = stop(platform, sights)
-    for name in stopped:
-        reporter.note(f"{name} is stopped; the next deploy brings it back, with its URI and key")
-    if not stopped:
-        reporter.note("nothing was running")
+        return [f"{'start' if tasks.start else 'stop'} {sight.name}" for sight in due]
+    for sight in due:
+        if tasks.start:
+            able.start(sight.name)
+            reporter.note(f"{sight.name} is back as it was, with its URI, key, roles and traffic")
+        elif able.stop(sight.name):
+            again = f"guardian endpoints {sight.model} --start"
+            reporter.note(f"{sight.name} is stopped; {again} brings it back as it was")
+    if not due:
+        reporter.note("nothing was stopped" if tasks.start else "nothing was running")
     return []
 
 
-def _tell(reporter: Reporter, sights: Sequence[Sight], models: Sequence[Model]) -> None:
-    there = {sight.model for sight in sights}
-    for model in models:
-        if model.name not in there:
-            reporter.note(f"{model.name} has no endpoint yet: guardian deploy {model.name}")
+def _tell(reporter: Reporter, sights: Sequence[Sight]) -> None:
     for sight in sights:
-        if sight.state == "stopped":
-            reporter.warn(f"{sight.name} is stopped: guardian deploy {sight.model} brings it back")
+        if not sight.deployed:
+            reporter.note(f"{sight.model} has no endpoint yet: guardian deploy {sight.model}")
+        elif sight.state == "stopped":
+            again = f"guardian endpoints {sight.model} --start"
+            reporter.warn(f"{sight.name} is stopped: {again} brings it back as it was")
 
 
 def _write(
-    platform: Platform, reporter: Reporter, sights: Sequence[Sight], tasks: EndpointTasks
+    platform: Platform,
+    reporter: Reporter,
+    sights: Sequence[Sight],
+    tasks: EndpointTasks,
+    configured: Mapping[str, EndpointSetting],
 ) -> list[str]:
-    variables = gather_variables(platform, sights)
-    names = ", ".join(variables.names)
-    targets = [path for path in (tasks.write_env, tasks.write_configmap) if path is not None]
-    if tasks.dry_run:
-        return [f"set {names} in {path}" for path in targets]
-    if tasks.write_env is not None:
-        _write_env(reporter, tasks.write_env, variables, names)
-    if tasks.write_configmap is not None:
-        changed = write_configmap(tasks.write_configmap, variables)
-        reporter.note(_written(tasks.write_configmap, names, changed=changed))
+    variables = gather_variables(platform, sights, configured)
+    targets = []
+    if (path := tasks.write_env) is not None:
+        old = variables_in(read_if_there(path))
+        values = env_values(old, variables)
+        names = [name for name, value in values.items() if value is not None]
+        targets.append((path, names, partial(write_env, path, values)))
+        for name in lent_to(old, values):
+            reporter.warn(
+                f"{name} in {path} has no {name}_KEY and was lent {COMMON_KEY}, the key of an "
+                "endpoint of guardian's: that is taken out"
+            )
+    if (path := tasks.write_configmap) is not None:
+        targets.append((path, variables.names, partial(write_configmap, path, variables)))
         if platform.target == "local":
             reporter.warn("a local endpoint answers on this machine only: no pod can reach it")
-    return []
+    plan = []
+    for path, names, write in targets:
+        listed = ", ".join(names)
+        if tasks.dry_run:
+            plan.append(f"set {listed} in {path}")
+        elif write():
+            reporter.note(f"{path}: {listed} set (0600)")
+        else:
+            reporter.note(f"{path}: nothing to do, {listed} are set")
+        if may_be_committed(path):
+            reporter.warn(f"{path} holds keys, and git does not ignore it: put it in .gitignore")
+    return plan
 
 
-def _write_env(reporter: Reporter, path: Path, variables: Variables, names: str) -> None:
-    changed, left = write_env(path, variables)
-    reporter.note(_written(path, names, changed=changed))
-    for name in left:
-        reporter.warn(f"{name} in {path} has no {name}_KEY and took MODEL_ENDPOINT_KEY: changed")
-
-
-def _written(path: Path, names: str, *, changed: bool) -> str:
-    return f"{path}: {names} set (0600)" if changed else f"{path}: nothing to do, {names} are set"
-
-
-def _cure(sights: Sequence[Sight]) -> str | None:
-    return f"guardian deploy {sights[0].model}" if sights else None
+def _cure(sight: Sight, probes: Mapping[str, Probe]) -> str:
+    if sight.state == "stopped":
+        return f"guardian endpoints {sight.model} --start"
+    for row in sight.rows:
+        if row.name in probes and not probes[row.name].good and row.role in _IN_USE:
+            if row.state == "failed":
+                return f"guardian deploy {sight.model} --version {row.version}"
+            return f"guardian rollback {sight.model}"
+    return f"guardian endpoints {sight.model}"

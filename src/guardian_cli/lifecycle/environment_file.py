@@ -26,8 +26,8 @@ _VALUE = re.compile(
 _COMMENT = re.compile(r"\s+#.*|\s+$")
 
 
-def set_variables(data: bytes, values: Mapping[str, str]) -> bytes:
-    """Return the file with the variables set.
+def set_variables(data: bytes, values: Mapping[str, str | None]) -> bytes:
+    """Return the file with the variables set, and those that are None taken out.
 
     A variable that is there keeps its place, `export`, quotes and comment; where it is there
     twice, the last one counts and is changed. Others are added at the end, in the file's own
@@ -38,15 +38,24 @@ def set_variables(data: bytes, values: Mapping[str, str]) -> bytes:
     text = data.removeprefix(_BOM).decode("utf-8", "surrogateescape")
     bindings = _bindings(text)
     last = {key: number for number, (key, _, _) in enumerate(bindings) if key in values}
-    parts = [
-        _with_value(original, values[key])
-        if key is not None and last.get(key) == number and value != values[key]
-        else original
-        for number, (key, value, original) in enumerate(bindings)
-    ]
+    parts = []
+    for number, (key, value, original) in enumerate(bindings):
+        wanted = values.get(key, value) if key is not None else value
+        if wanted is None and value is not None:
+            # The empty lines before it are somebody else's.
+            lead = original[: len(original) - len(original.lstrip())]
+            parts.append(lead[: lead.rfind("\n") + 1])
+        elif wanted is not None and wanted != value and last.get(key) == number:
+            parts.append(_with_value(original, wanted))
+        else:
+            parts.append(original)
     end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
     joined = "".join(parts)
-    missing = [f"{name}={_quoted(values[name], '')}{end}" for name in values if name not in last]
+    missing = [
+        f"{name}={_quoted(value, '')}{end}"
+        for name, value in values.items()
+        if value is not None and name not in last
+    ]
     if missing and joined and not joined.endswith(("\n", "\r")):
         joined += end
     return bom + (joined + "".join(missing)).encode("utf-8", "surrogateescape")

@@ -47,7 +47,7 @@ def _model(name: str, section: ModelSection) -> Model:
     return Model(
         name=name,
         category=section.category,
-        endpoint=_endpoint_name(name, section.endpoint_name),
+        endpoint=_checked_endpoint_name(name, section.endpoint(name)),
         instance_type=section.instance_type,
         instance_count=section.instance_count,
     )
@@ -63,9 +63,8 @@ def check_deployment_name(name: str, version: str) -> None:
         )
 
 
-def _endpoint_name(model: str, chosen: str | None) -> str:
+def _checked_endpoint_name(model: str, name: str) -> str:
     """Return the endpoint's name; one that a platform would refuse is refused here."""
-    name = chosen or f"{model}-endpoint"
     hint = f"set models.{model}.endpoint_name in guardian.yaml"
     if len(name) > LONGEST_NAME:
         raise UsageError(

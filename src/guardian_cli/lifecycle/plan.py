@@ -25,6 +25,8 @@ from guardian_cli.lifecycle.roles import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from guardian_cli.lifecycle.figures import Figures
+
 
 @dataclass(frozen=True, slots=True)
 class CreateEndpoint:
@@ -58,11 +60,11 @@ class CreateDeployment:
 
     def describe(self) -> str:
         """Say it in a line."""
-        size = f"{self.spec.instance_count} × {self.spec.instance_type}"
+        spec = self.spec
+        # Where nothing bills there is no instance type.
+        size = f", {spec.instance_count} × {spec.instance_type}" if spec.instance_type else ""
         again = "replace failed" if self.anew else "create"
-        return (
-            f"{again} deployment {self.spec.name} ({self.spec.model} {self.spec.version}, {size})"
-        )
+        return f"{again} deployment {spec.name} ({spec.model} {spec.version}{size})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done to one endpoint; no steps means that all is as it should be."""
+    """What would be done to one endpoint; no steps means that all is as it should be.
+
+    `figures` are those of the version that is deployed, and of the champion beside it.
+    """
 
     model: str
     endpoint: str
@@ -159,6 +164,8 @@ class Plan:
     after: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    figures: tuple[Figures, ...] = ()
 
     @property
     def settles(self) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.lifecycle.figures import find_faults
 from guardian_cli.lifecycle.models import check_deployment_name
 from guardian_cli.lifecycle.plan import (
     CreateDeployment,
@@ -30,9 +31,12 @@ from guardian_cli.lifecycle.roles import (
     read_roles,
     version_of,
 )
-from guardian_cli.lifecycle.traffic import foreign_share, percent_of_rest, share_out
+from guardian_cli.lifecycle.traffic import foreign_share, percent_of, share_out
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardian_cli.lifecycle.figures import Figures
     from guardian_cli.lifecycle.platform import Deployment, Endpoint
 
 DEFAULT_TRAFFIC_PERCENT = 10
@@ -40,7 +44,11 @@ DEFAULT_TRAFFIC_PERCENT = 10
 
 @dataclass(frozen=True, slots=True)
 class DeployGoal:
-    """What a deploy is for. `traffic_percent` None: as it is, or 10 for a new challenger."""
+    """What a deploy is for. `traffic_percent` None: as it is, or 10 for a new challenger.
+
+    `bills` is for platforms on which a deployment costs money and runs on an instance type;
+    `figures` are what the registry knows, by version.
+    """
 
     model: str
     endpoint: str
@@ -52,6 +60,9 @@ class DeployGoal:
     prune: bool = False
     why: str | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
+    bills: bool = False
+    figures: Mapping[str, Figures] = field(default_factory=dict)
+    allow_simulated: bool = False
 
     def spec(self, version: str) -> DeploymentSpec:
         """The deployment of a version of this model."""
@@ -59,7 +70,7 @@ class DeployGoal:
             name=deployment_name(version),
             model=self.model,
             version=version,
-            instance_type=self.instance_type,
+            instance_type=self.instance_type if self.bills else "",
             instance_count=self.instance_count,
             tags={MODEL_TAG: self.model, VERSION_TAG: version},
             request_timeout_s=self.request_timeout_s,
@@ -74,16 +85,29 @@ class RollbackGoal:
     endpoint: str
     to: str | None = None
     why: str | None = None
+    bills: bool = False
+
+
+class NotDeployedError(UsageError):
+    """The version that a rollback leads to is not deployed any more, or never was."""
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(
+            f"version {version} of {model} is not deployed: a rollback makes no new deployment",
+            hint=f"guardian deploy {model} --version {version} --promote",
+        )
+        self.version = version
 
 
 def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     """Plan so that `goal.version` is deployed, and champion or challenger.
 
-    Raises PlatformError for a foreign deployment that has its name, UsageError for an endpoint
-    of another model.
+    Raises PlatformError for a foreign deployment that has its name, UsageError for a share of the
+    traffic that foreign deployments do not leave, or that a simulated version would take from a
+    real one.
     """
     check_deployment_name(deployment_name(goal.version), goal.version)
-    _check_owner(endpoint, goal)
+    _check_room(endpoint, goal)
     draft = Draft(endpoint)
     _wake(draft, goal.endpoint, goal.model)
     _finish(draft, goal.model)
@@ -95,16 +119,27 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     _provide(draft, goal.spec(goal.version))
     shift = _deploy_shift(draft.endpoint or ready, goal, before)
     if shift is not None:
+        _check_simulated(ready, goal, shift)
         draft.add(ProbeDeployment(deployment_name(goal.version)))
         draft.add(shift)
     for found in idle_deployments(draft.endpoint) if goal.prune else ():
         draft.add(DeleteDeployment(found.name))
     plan = _finished(endpoint, draft, goal, "promote" if goal.promote else "deploy")
-    return replace(plan, notes=(*plan.notes, *_traffic_note(goal, before)))
+    champion = before.champion if before.champion != goal.version else None
+    ours, theirs = goal.figures.get(goal.version), goal.figures.get(champion or "")
+    return replace(
+        plan,
+        notes=(*plan.notes, *_traffic_note(goal, before)),
+        warnings=tuple(f"{goal.model}: {one}" for one in find_faults(ours, theirs)) if ours else (),
+        figures=tuple(one for one in (ours, theirs) if one and ours),
+    )
 
 
 def plan_rollback(endpoint: Endpoint | None, goal: RollbackGoal) -> Plan:
-    """Plan the way back, or to `goal.to`. Raises PlatformError or UsageError when there is none."""
+    """Plan the way back, or to `goal.to`.
+
+    Raises PlatformError or UsageError when there is none, NotDeployedError where it was deleted.
+    """
     if endpoint is None:
         raise PlatformError(
             f"{goal.model} has no endpoint {goal.endpoint}: nothing to roll back",
@@ -145,22 +180,40 @@ def idle_deployments(endpoint: Endpoint | None) -> list[Deployment]:
     ]
 
 
-def _check_owner(endpoint: Endpoint | None, goal: DeployGoal) -> None:
-    if endpoint is None:
-        return
-    owner = endpoint.tags.get(MODEL_TAG, goal.model)
-    if owner != goal.model:
+def _check_room(endpoint: Endpoint | None, goal: DeployGoal) -> None:
+    """Check that foreign deployments leave a name and a share of the traffic."""
+    found = endpoint.deployment(deployment_name(goal.version)) if endpoint else None
+    left = 100 - foreign_share(endpoint)
+    if (goal.traffic_percent or 0) > left:
         raise UsageError(
-            f"endpoint {goal.endpoint} belongs to the model {owner}",
-            hint=f"give {goal.model} a name of its own: models.{goal.model}.endpoint_name",
+            f"--traffic {goal.traffic_percent}: deployments that guardian did not make leave "
+            f"{left}% of {goal.endpoint}",
+            hint=f"guardian deploy {goal.model} --version {goal.version} --traffic {left}",
         )
-    found = endpoint.deployment(deployment_name(goal.version))
     if found is not None and not is_ours(found):
         raise PlatformError(
             f"{found.name} on {goal.endpoint} was not made by guardian, and stands in the way",
             hint=f"remove or rename {found.name}, then: guardian deploy {goal.model} "
             f"--version {goal.version}",
         )
+
+
+def _check_simulated(endpoint: Endpoint, goal: DeployGoal, shift: Shift) -> None:
+    """Let a version from simulated data take traffic from a real one only where that is meant."""
+    name, ours = deployment_name(goal.version), goal.figures.get(goal.version)
+    gains = shift.traffic.get(name, 0) > endpoint.traffic.get(name, 0)
+    if ours is None or not ours.simulated or goal.allow_simulated or not gains:
+        return
+    for found in endpoint.deployments:
+        version = version_of(found)
+        known = goal.figures.get(version or "")
+        if version and found.traffic and not (known and known.simulated):
+            raise UsageError(
+                f"version {goal.version} of {goal.model} was trained on simulated data: it takes no"
+                f" traffic from version {version}, which was not",
+                hint=f"guardian train {goal.model} --data PATH, or if that is meant: guardian"
+                f" deploy {goal.model} --version {goal.version} --allow-simulated",
+            )
 
 
 def _wake(draft: Draft, name: str, model: str) -> None:
@@ -237,15 +290,15 @@ def _source(old: Roles, version: str) -> str | None:
 
 
 def _challenger_percent(endpoint: Endpoint, goal: DeployGoal, old: Roles) -> int:
-    """The challenger's percent of what guardian divides."""
+    """The challenger's percent of the endpoint's traffic."""
     challenger = old.challenger if goal.version == old.champion else goal.version
     if goal.traffic_percent is not None and challenger == goal.version:
         return goal.traffic_percent
-    if challenger is not None and challenger == old.challenger:
-        now = percent_of_rest(endpoint, challenger)
-        fresh = 0 if goal.version == old.champion else DEFAULT_TRAFFIC_PERCENT
-        return fresh if now is None else now
-    return DEFAULT_TRAFFIC_PERCENT
+    now = percent_of(endpoint, challenger) if challenger == old.challenger else 0
+    if now or goal.version == old.champion:
+        return now
+    # Nobody asked for so much that the champion would have less than its challenger.
+    return min(DEFAULT_TRAFFIC_PERCENT, (100 - foreign_share(endpoint)) // 2)
 
 
 def _rollback_shift(endpoint: Endpoint, goal: RollbackGoal, old: Roles) -> Shift | None:
@@ -254,7 +307,7 @@ def _rollback_shift(endpoint: Endpoint, goal: RollbackGoal, old: Roles) -> Shift
             f"{goal.endpoint} has no champion: nothing to roll back",
             hint=f"guardian deploy {goal.model}",
         )
-    live = bool(percent_of_rest(endpoint, old.challenger))
+    live = percent_of(endpoint, old.challenger) > 0
     target = _rollback_target(endpoint, goal, old, live=live)
     challenger = None if live or target == old.challenger else old.challenger
     if target == old.champion:
@@ -276,32 +329,27 @@ def _rollback_target(endpoint: Endpoint, goal: RollbackGoal, old: Roles, *, live
         found = endpoint.deployment(deployment_name(goal.to))
         if found is not None and is_ours(found):
             return goal.to
-        raise _not_deployed(goal, goal.to)
+        raise NotDeployedError(goal.model, goal.to)
     if live and old.champion is not None:
         return old.champion
     if old.previous is not None:
         return old.previous
     gone = read_roles(endpoint.tags).previous
     if gone is not None:
-        raise _not_deployed(goal, gone)
+        raise NotDeployedError(goal.model, gone)
     raise UsageError(
         f"{goal.model} has no live challenger and no previous champion: nothing to roll back to",
         hint=f"guardian rollback {goal.model} --history",
     )
 
 
-def _not_deployed(goal: RollbackGoal, version: str) -> UsageError:
-    return UsageError(
-        f"version {version} of {goal.model} is not deployed: a rollback makes no new deployment",
-        hint=f"guardian deploy {goal.model} --version {version} --promote",
-    )
-
-
-def _idle_hint(found: Deployment, model: str) -> str:
-    return (
-        f"{found.name} stays deployed at 0%: where deployments cost money, it still bills; "
-        f"guardian deploy {model} --prune removes it"
-    )
+def _idle_hint(found: Deployment, endpoint: Endpoint, goal: DeployGoal | RollbackGoal) -> str:
+    bills = ", and it still bills" if goal.bills else ""
+    # The champion's version, because what is newest may be what was rolled back.
+    champion = roles_on(endpoint).champion
+    version = f" --version {champion}" if champion else ""
+    prune = f"guardian deploy {goal.model}{version} --prune"
+    return f"{found.name} stays deployed at 0%{bills}; {prune} removes it"
 
 
 def _finished(
@@ -315,15 +363,17 @@ def _finished(
         before=rows_of(endpoint),
         after=rows_of(draft.endpoint),
         notes=_foreign_notes(draft.endpoint),
-        hints=tuple(_idle_hint(one, goal.model) for one in idle_deployments(draft.endpoint)),
+        hints=tuple(
+            _idle_hint(one, draft.endpoint, goal)
+            for one in idle_deployments(draft.endpoint)
+            if draft.endpoint
+        ),
     )
 
 
 def _traffic_note(goal: DeployGoal, old: Roles) -> tuple[str, ...]:
     if goal.traffic_percent is None:
         return ()
-    if goal.promote and old.champion is not None:
-        return (f"--traffic {goal.traffic_percent} does not count: --promote gives everything",)
     if old.champion not in {None, goal.version}:
         return ()
     return (f"--traffic is for a challenger: version {goal.version} is the champion",)

@@ -91,6 +91,11 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
     created: datetime | None = None
 
+    @property
+    def simulated(self) -> bool:
+        """Whether it was trained on simulated data; a version that says nothing was not."""
+        return self.tags.get("data") == "simulated"
+
 
 @dataclass(frozen=True, slots=True)
 class Tracking:

@@ -10,8 +10,6 @@ from typing import Any
 
 from guardian_cli.lifecycle.platform import Probe
 
-# The header that picks a deployment, on every platform.
-DEPLOYMENT_HEADER = "azureml-model-deployment"
 PROBE_TIMEOUT_S = 60.0
 
 

@@ -27,9 +27,10 @@ def quiet_mlflow(problem: str, server_uri: str | None) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        # After the import, which sets levels of its own.
+        # After the import, which sets levels of its own. Its errors are raised as well as logged,
+        # and logged with their traceback.
         for name in _NOISY:
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
         try:
             yield

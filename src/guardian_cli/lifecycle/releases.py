@@ -10,12 +10,13 @@ what was cut off at any of them.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.clock import Patience, timestamp
 from guardian_cli.lifecycle.history import Change, add_change, read_history
+from guardian_cli.lifecycle.ownership import own_endpoint
 from guardian_cli.lifecycle.plan import (
     CreateDeployment,
     CreateEndpoint,
@@ -28,7 +29,12 @@ from guardian_cli.lifecycle.plan import (
     StartEndpoint,
     rows_of,
 )
-from guardian_cli.lifecycle.planning import plan_deploy, plan_rollback, roles_on
+from guardian_cli.lifecycle.planning import (
+    NotDeployedError,
+    plan_deploy,
+    plan_rollback,
+    roles_on,
+)
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     DeploymentFailedError,
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guardian_cli.lifecycle.clock import Clock
+    from guardian_cli.lifecycle.figures import Figures
     from guardian_cli.lifecycle.plan import Step
     from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
     from guardian_cli.lifecycle.platform import DeploymentSpec, Endpoint, Platform
@@ -84,6 +91,8 @@ class Release:
     steps: tuple[str, ...]
     dry_run: bool
     hints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    figures: tuple[Figures, ...] = ()
 
 
 @dataclass
@@ -103,7 +112,8 @@ class Releases:
 
         Raises DeploymentFailedError or PlatformError; traffic is then as it was.
         """
-        return self._release(goal.endpoint, lambda found: plan_deploy(found, goal), dry_run=dry_run)
+        priced = replace(goal, bills=isinstance(self.platform, Metered))
+        return self._release(priced, lambda found: plan_deploy(found, priced), dry_run=dry_run)
 
     def rollback(
         self,
@@ -117,25 +127,35 @@ class Releases:
         `show` gets the result before the mark of a rollback under way is taken off: one that was
         killed before it could tell anybody is finished by the next one, and never undone.
         """
-        return self._release(
-            goal.endpoint, lambda found: plan_rollback(found, goal), dry_run=dry_run, show=show
-        )
+        priced = replace(goal, bills=isinstance(self.platform, Metered))
+        try:
+            return self._release(
+                priced, lambda found: plan_rollback(found, priced), dry_run=dry_run, show=show
+            )
+        except NotDeployedError as error:
+            if self.platform.registry.get(goal.model, error.version) is not None:
+                raise
+            raise UsageError(
+                f"{goal.model} has no version {error.version!r}",
+                hint=f"guardian rollback {goal.model} --history",
+            ) from error
 
-    def history(self, endpoint: str) -> list[Change]:
-        """The changes of an endpoint, newest first; none where there is no endpoint."""
-        found = self.platform.endpoint(endpoint)
+    def history(self, model: str, endpoint: str) -> list[Change]:
+        """The changes of a model's endpoint, newest first; none where there is no endpoint."""
+        found = own_endpoint(self.platform, model, endpoint)
         return read_history(found.tags) if found else []
 
     def _release(
         self,
-        name: str,
+        goal: DeployGoal | RollbackGoal,
         planner: Callable[[Endpoint | None], Plan],
         *,
         dry_run: bool,
         show: Callable[[Release], None] = lambda _: None,
     ) -> Release:
+        name = goal.endpoint
         if dry_run:
-            plan = planner(self.platform.endpoint(name))
+            plan = planner(own_endpoint(self.platform, goal.model, name))
             self._tell(plan)
             self._check_quota(plan)
             release = _report(plan, plan.after, dry_run=True)
@@ -145,7 +165,7 @@ class Releases:
         patience = Patience(self.clock, self.timeout_s, self.reporter.note)
         with ExitStack() as stack:
             patience.retry(lambda: stack.enter_context(self.platform.lock(name)))
-            plan = planner(self._settled(name, patience))
+            plan = planner(self._settled(goal.model, name, patience))
             self._tell(plan)
             self._check_quota(plan)
             try:
@@ -177,7 +197,7 @@ class Releases:
         for step in plan.steps[:-1] if plan.settles else plan.steps:
             found = None
             if isinstance(step, Shift):
-                found = self._settled(plan.endpoint, patience)
+                found = self._settled(plan.model, plan.endpoint, patience)
                 self._check_still_due(step, planner(found))
             self.reporter.note(f"{plan.endpoint}: {step.describe()}")
             if leavable is not None and isinstance(step, CreateDeployment):
@@ -212,11 +232,11 @@ class Releases:
                 "again",
             )
 
-    def _settled(self, name: str, patience: Patience) -> Endpoint | None:
+    def _settled(self, model: str, name: str, patience: Patience) -> Endpoint | None:
         """Look at the endpoint once nothing is under way on it."""
 
         def look() -> Endpoint | None:
-            found = self.platform.endpoint(name)
+            found = own_endpoint(self.platform, model, name)
             if found is None:
                 return None
             ours = [d.name for d in found.deployments if d.state == "updating" and version_of(d)]
@@ -355,6 +375,8 @@ class Releases:
     def _tell(self, plan: Plan) -> None:
         for note in plan.notes:
             self.reporter.note(note)
+        for warning in plan.warnings:
+            self.reporter.warn(warning)
         if not plan.steps:
             self.reporter.note(f"{plan.endpoint}: nothing to do, all is as asked for")
 
@@ -371,4 +393,6 @@ def _report(
         steps=tuple(step.describe() for step in plan.steps),
         dry_run=dry_run,
         hints=plan.hints if hints is None else hints,
+        warnings=plan.warnings,
+        figures=plan.figures,
     )

@@ -6,13 +6,15 @@ packets that are really there. Neither is believed alone: what was decoded must 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.media.frames import DecodeTally
 from guardian_cli.media.sampling import TOLERANCE_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardian_cli.media.frames import DecodeMode
 
 _MOST_MISSING_S = 0.9
@@ -30,24 +32,29 @@ class Seen:
     decoded: int = 0
     scored: int = 0
     last_s: float | None = None
-    before_last_s: float | None = None
     last_scored_s: float | None = None
+    scored_until_s: float = 0.0
     largest_gap_s: float = 0.0
     unseen_gaps: int = 0
     errors: int = 0
     still: bool = False
 
-    def note_scored(self, time_s: float, ideal_s: float | None = None) -> None:
-        """Note that the frame decoded last is scored; `ideal_s` is where the one due should be."""
-        scored_s = self.last_scored_s or 0.0
-        gap_s = time_s - scored_s
+    def note_scored(
+        self, time_s: float, until_s: float | None = None, ideal_s: float | None = None
+    ) -> None:
+        """Note that a frame is scored; `ideal_s` is where the one that was due should have been.
+
+        `until_s` is when the next frame comes, None where that is not known.
+        """
+        gap_s = time_s - (self.last_scored_s or 0.0)
         lost = ideal_s is not None and ideal_s < time_s - 2 * self.interval_s
         # One frame is enough: before a pause it is what people see for all of that time.
-        passed_over = (self.before_last_s or 0.0) > scored_s + TOLERANCE_S
+        passed_over = time_s > self.scored_until_s + TOLERANCE_S
         if gap_s > self.max_gap_s + TOLERANCE_S and (lost or passed_over):
             self.unseen_gaps += 1
         self.largest_gap_s = max(self.largest_gap_s, gap_s)
         self.last_scored_s = time_s
+        self.scored_until_s = time_s if until_s is None else until_s
         self.scored += 1
 
 
@@ -76,7 +83,7 @@ def tolerance_s(interval_s: float) -> float:
 
 def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
     """Sum up a pass; `ended` is False while it runs or where it was cut short."""
-    end_s = _end(seen, promise)
+    end_s = end_of(seen, promise)
     claim_s = max(promise.claims_s, default=None)
     shortfalls = _shortfalls(seen, promise, end_s) if seen.decoded else ["nothing decoded"]
     reached_end = ended and not shortfalls
@@ -100,7 +107,24 @@ def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
     )
 
 
-def _end(seen: Seen, promise: Promise) -> float | None:
+def together(parts: Sequence[DecodeTally], unseen: Sequence[str] = ()) -> DecodeTally:
+    """Sum up the parts of one file, such as a photo and its video; the first sets the length.
+
+    `unseen` says what else the file holds that could not be seen.
+    """
+    notes = [note for part in parts for note in part.notes]
+    return replace(
+        parts[0],
+        frames_decoded=sum(part.frames_decoded for part in parts),
+        frames_scored=sum(part.frames_scored for part in parts),
+        reached_end=all(part.reached_end for part in parts),
+        decode_errors=sum(part.decode_errors for part in parts),
+        complete=all(part.complete for part in parts) and not unseen,
+        notes=(*notes, *unseen),
+    )
+
+
+def end_of(seen: Seen, promise: Promise) -> float | None:
     """Where what was decoded ends: the last frame lasts as long as its packet, or an interval."""
     if seen.last_s is None:
         return None
@@ -108,7 +132,7 @@ def _end(seen: Seen, promise: Promise) -> float | None:
         promise.packets_end_s is not None and seen.last_s >= promise.packets_end_s - TOLERANCE_S
     )
     lasts_s = promise.last_duration_s if at_end and promise.last_duration_s else seen.interval_s
-    return seen.last_s + lasts_s
+    return round(seen.last_s + lasts_s, 6)
 
 
 def _shortfalls(seen: Seen, promise: Promise, end_s: float | None) -> list[str]:

@@ -12,7 +12,9 @@ no-frames, crashed, timeout, memory, stopped (closed from another thread).
 
 from __future__ import annotations
 
+import errno
 import itertools
+import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media import messages
-from guardian_cli.media.frames import DecodeTally, Frame, nothing_seen
+from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeTally, Frame, nothing_seen
 from guardian_cli.media.worker_process import (
     COMMAND,
     START_S,
@@ -62,11 +64,17 @@ class Decoder:
     def worker(self) -> WorkerProcess:
         """Return the running worker, started if need be; raise SourceError if it won't run."""
         if self._worker is None:
-            worker = WorkerProcess(self._command)
+            try:
+                worker = WorkerProcess(self._command)
+            except OSError as error:
+                # As it is, it would read as if the source could not be opened.
+                limit = " (see ulimit -u)" if error.errno == errno.EAGAIN else ""
+                message = f"no decoder process can be started: {error.strerror or error}{limit}"
+                raise SourceError(message, kind="crashed") from error
             try:
                 worker.receive(Budget(START_S))
-            except (WorkerDiedError, WorkerLateError):
-                why = worker.last_words() or "no reason given"
+            except (WorkerDiedError, WorkerLateError) as error:
+                why = worker.last_words() or str(error)
                 worker.dispose()
                 message = f"the decoder process does not start ({why})"
                 raise SourceError(message, kind="crashed") from None
@@ -118,7 +126,8 @@ class SourceDecoding:
         self._decoder = decoder
         self._location = location
         self._settings = settings
-        self._budget = Budget(settings.timeout_s)
+        self._allowed_s = settings.timeout_s or _allowance_s(settings.for_s)
+        self._budget = Budget(self._allowed_s)
         self._facts: MediaFacts | None = None
         self._tally = nothing_seen(settings.mode)
         self._order: int | None = None
@@ -167,14 +176,15 @@ class SourceDecoding:
                     self._order = None
                     raise SourceError(message.header["message"], kind=message.header["kind"])
                 if message.image is not None:
-                    yield Frame(message.header["time_s"], message.image)
+                    header = message.header
+                    yield Frame(header["time_s"], message.image, header["shown_until_s"])
             self._order = None
         except WorkerDiedError as death:
             if self._closed:
                 raise self._lost("given up before its end", "stopped") from None
             raise self._lost(f"the decoder crashed on it ({death})", "crashed") from None
         except WorkerLateError:
-            message_text = f"not decoded within {self._settings.timeout_s:g} s"
+            message_text = f"not decoded within {self._allowed_s:g} s"
             raise self._lost(message_text, "timeout") from None
         finally:
             if self._order is not None:
@@ -182,8 +192,16 @@ class SourceDecoding:
 
     def _receive(self, worker: WorkerProcess, order: int) -> Message:
         while True:
-            with self._reading:
-                message = worker.receive(self._budget)
+            # A length can be claimed that nothing has: however much time it is given, a worker that
+            # says nothing for as long as any source is given hangs. It speaks every second.
+            quiet_s = self._settings.timeout_s or DEFAULT_TIMEOUT_S
+            wait = Budget(min(self._budget.left_s, quiet_s))
+            self._budget.left_s -= wait.left_s
+            try:
+                with self._reading:
+                    message = worker.receive(wait)
+            finally:
+                self._budget.left_s += wait.left_s
             if message.header.get("order") != order:
                 continue
             self._note(message)
@@ -194,6 +212,10 @@ class SourceDecoding:
             self._tally = messages.tally_from(message.header["tally"])
         if message.header["type"] == "facts":
             self._facts = messages.facts_from(message.header["facts"])
+            if self._settings.timeout_s is None:
+                allowed_s = max(self._allowed_s, _allowance_s(self._facts.duration_s))
+                self._budget.left_s += allowed_s - self._allowed_s
+                self._allowed_s = allowed_s
 
     def _lost(self, message: str, kind: str) -> SourceError:
         """Give the worker up; what was seen until then stays known, and is never complete."""
@@ -229,3 +251,9 @@ class SourceDecoding:
         self._reading.release()
         worker = self._decoder.worker()
         self._stop(worker)
+
+
+def _allowance_s(length_s: float | None) -> float:
+    """Return how long a source of this length may take to decode when nobody says so."""
+    known = length_s is not None and math.isfinite(length_s)
+    return max(DEFAULT_TIMEOUT_S, 2 * length_s) if known and length_s else DEFAULT_TIMEOUT_S

@@ -17,7 +17,6 @@ _FIRST_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", 
 _MOST_BOXES = 1_000_000
 _RIFF_SLACK_BYTES = 8
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def is_cut_off(read_at: ReadAt, size: int) -> bool | None:
@@ -26,8 +25,6 @@ def is_cut_off(read_at: ReadAt, size: int) -> bool | None:
     `read_at(at, count)` gives bytes of the file, `size` is its length.
     """
     head = read_at(0, 12)
-    if head[:8] == _PNG:
-        return _png_cut_off(read_at, size)
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return _gif_cut_off(read_at, size)
     if head[:4] == _EBML:
@@ -74,17 +71,6 @@ def _boxes(
         if length and length < body:
             return
         start = until
-
-
-def _png_cut_off(read_at: ReadAt, size: int) -> bool:
-    """Walk a PNG's chunks to the one that ends it; an animation may break off at any of them."""
-    at = len(_PNG)
-    while at + 12 <= size:
-        head = read_at(at, 8)
-        at += 12 + int.from_bytes(head[:4], "big")
-        if head[4:] == b"IEND":
-            return at > size
-    return True
 
 
 def _gif_cut_off(read_at: ReadAt, size: int) -> bool:

@@ -22,6 +22,7 @@ from guardian_cli.http_sessions import (
     network_errors,
     open_session,
     proxies_for,
+    retry_after_s,
 )
 from guardian_cli.media.urls import mask_url
 
@@ -39,7 +40,10 @@ STALL_TIMEOUT_S = 30.0
 WATCH_EVERY_S = 0.1
 MOST_REDIRECTS = 5
 MOST_RESUMES = 2
+MOST_WAITS = 6
+LEAST_WAIT_S = 0.1
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TELLS_WHEN = frozenset({429, 503})
 
 
 def fetch_url(
@@ -56,7 +60,8 @@ def fetch_url(
     `timeout_s` bounds the whole, `progress` is told the bytes so far and in all, if known; setting
     `stop` ends it. A broken transfer is resumed twice. A user and password in the URL are sent to
     that host alone. Raises SourceError, of kind `unreachable`, `too_large`, `timeout`,
-    `interrupted` or `unwritable`, and leaves no file behind then.
+    `interrupted` or `unwritable`, and leaves no file behind then. Who answers 429 or 503 and says
+    when to come again is asked again then, if there is time.
     """
     try:
         _same_origin(url, url)
@@ -130,12 +135,26 @@ class _Download:
                 return
 
     def _fetch_once(self, file: BinaryIO) -> None:
-        with self._get() as response:
+        with self._get_when_ready() as response:
             self._take_head(response, file)
             for chunk in self._chunks(response):
                 self._keep(chunk, file)
             if self._held.total not in {None, self._held.received}:
                 raise _Broken("the transfer broke off")
+
+    def _get_when_ready(self) -> Response:
+        """Get the file, from a server that is busy at the time that it says, if that is soon."""
+        for _ in range(MOST_WAITS):
+            response = self._get()
+            if response.status_code not in _TELLS_WHEN:
+                return response
+            wait_s = retry_after_s(response.headers.get("Retry-After"), time.time())
+            if wait_s is None or wait_s >= self._watch.left_s:
+                return response
+            response.close()
+            self._watch.pause(max(wait_s, LEAST_WAIT_S))
+            self._check_watch()
+        return self._get()
 
     def _get(self) -> Response:
         """Follow redirects to the response that has the file, or the rest of it."""
@@ -264,6 +283,11 @@ class _Watch:
         if self._stop is not None and self._stop.is_set():
             return "interrupted"
         return "timeout" if time.monotonic() >= self._deadline_s else None
+
+    @property
+    def left_s(self) -> float:
+        """How much of the time is left, in seconds."""
+        return self._deadline_s - time.monotonic()
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond the end."""

@@ -12,18 +12,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DecodeMode = Literal["fast", "full"]
+DEFAULT_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture and when it is shown.
 
-    `time_s` is seconds on the video's own clock, 0 being the first video frame. `image` is
-    H x W x 3, uint8, BGR, upright, pixels square, its shorter side at most what was asked for.
+    `time_s` is seconds on the video's own clock, 0 being the first video frame, `shown_until_s`
+    when the next picture takes its place (None: not known). `image` is H x W x 3, uint8, BGR,
+    upright, pixels square, its shorter side at most what was asked for.
     """
 
     time_s: float
     image: NDArray[np.uint8]
+    shown_until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class MediaFacts:
     duration_s: float | None
     codec: str | None
     rotation: int
+    frames_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class DecodeTally:
     `largest_gap_s` is the widest stretch without a scored frame, both ends of the video included.
     `complete` means: the end was reached, nothing was damaged, and no frames were passed over for
     longer than `max_gap_s`; `notes` say in words what stands against it, and what else is to know.
+    `timed_out` means that decoding took too long and was ended before the source did.
     """
 
     duration_s: float | None
@@ -56,6 +61,7 @@ class DecodeTally:
     reached_end: bool
     decode_errors: int
     complete: bool
+    timed_out: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -78,6 +84,7 @@ class DecodeSettings:
     """How to decode: sampling interval, limits, and the shorter side the detectors want (pixels).
 
     `threads` is how many the decoder may use, 0 for as many as it likes; `for_s` is for streams.
+    Without a `timeout_s` the time allowed is the larger of DEFAULT_TIMEOUT_S and twice the length.
     In fast mode frames are left out of videos of at least `skip_over_px` pixels over all frames:
     below (about a second of decoding) there is nothing to win.
     """
@@ -86,7 +93,7 @@ class DecodeSettings:
     mode: DecodeMode = "fast"
     max_gap_s: float = 2.0
     short_side_px: int = 336
-    timeout_s: float = 600.0
+    timeout_s: float | None = None
     memory_mb: int = 4096
     for_s: float | None = None
     threads: int = 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from guardian_cli.errors import SourceError
 from guardian_cli.media.sniff import HEAD_BYTES
 
+FD_FOLDER = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -32,8 +33,7 @@ class LocalFile:
         except SourceError:
             os.close(self.fd)
             raise
-        folder = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
-        self.path = f"{folder}/{self.fd}"
+        self.path = f"{FD_FOLDER}/{self.fd}"
 
     def head(self) -> bytes:
         """Return the first bytes."""
@@ -42,11 +42,6 @@ class LocalFile:
     def read_at(self, at: int, count: int) -> bytes:
         """Return up to `count` bytes from `at` on."""
         return os.pread(self.fd, count, at)
-
-    def rewind(self) -> int:
-        """Go back to the start and return the descriptor."""
-        os.lseek(self.fd, 0, os.SEEK_SET)
-        return self.fd
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -13,9 +13,9 @@ import tempfile
 from collections import Counter
 
 _FFMPEG_LINE = re.compile(r"^\[([^\]@]+?) @ (?:0x)?[0-9a-fA-F]+\] (.*)")
-_IMAGE_DAMAGE = re.compile(
-    r"^(Corrupt JPEG|Premature end|libpng (error|warning)|.*TIFF_(Error|Warning))"
-)
+# libpng and libtiff warn of odd profiles and tags; what is wrong with pixels is an error to them.
+# libjpeg calls even lost pixels a warning.
+_IMAGE_DAMAGE = re.compile(r"^(Corrupt JPEG|Premature end|libpng error|.*TIFF_Error)")
 _MOST_BYTES = 1 << 20
 SCALER = "swscaler"
 

@@ -55,6 +55,17 @@ def rotate(image: NDArray[np.uint8], clockwise_degrees: int) -> NDArray[np.uint8
     return np.rot90(image, -(clockwise_degrees // 90) % 4)
 
 
+def turn(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn a picture upright by EXIF's orientation, 1 to 8."""
+    mirrored = image.transpose(1, 0, 2) if orientation > 4 else image
+    down, across = _FLIPS[orientation - 1]
+    return np.ascontiguousarray(mirrored[::down, ::across])
+
+
+# For orientations 1 to 8, after lines and columns have changed places from 5 on.
+_FLIPS = ((1, 1), (1, -1), (-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1), (-1, 1))
+
+
 def to_sdr(image: NDArray[np.uint8], transfer: Transfer) -> NDArray[np.uint8]:
     """Show an HDR picture (BT.2020, PQ or HLG as 8-bit BGR codes) as a usual screen would.
 

@@ -241,13 +241,13 @@ def _track(stream: av.stream.Stream) -> Track:
         duration_s=_duration_s(stream, scale),
         frame_count=max(0, stream.frames),
         disposition=int(stream.disposition),
-        interlaced=bool(pictures) and pictures.field_order in _FIELD_ORDERS,
-        alpha=bool(pictures)
+        interlaced=pictures is not None and pictures.field_order in _FIELD_ORDERS,
+        alpha=pictures is not None
         and (has_alpha(pictures.pix_fmt) or stream.metadata.get("alpha_mode") == "1"),
         # MP4's sample entry; Matroska's identifier of the key.
         encrypted=_tag(decoder) == "encv" or "enc_key_id" in stream.metadata,
         transfer=_TRANSFERS.get(pictures.color_trc) if pictures else None,
-        wide_gamut=bool(pictures) and pictures.color_primaries == _PRIMARIES_BT2020,
+        wide_gamut=pictures is not None and pictures.color_primaries == _PRIMARIES_BT2020,
     )
 
 

@@ -115,6 +115,15 @@ class Grid:
         """Note that the frame at `time_s` was looked at: what is due lies after it."""
         self.due = max(self.due + 1, bucket_of(time_s, self.every_s) + 1)
 
+    def would_miss(self, time_s: float, until_s: float) -> bool:
+        """Say whether a picture that nothing is due for is what people see at the time that is.
+
+        The frame that is taken for that time comes only after it, and may be a short one. So a
+        picture that is shown for a whole interval or longer is looked at too.
+        """
+        visible = time_s < self.due_s - TOLERANCE_S and until_s > self.due_s + TOLERANCE_S
+        return visible and until_s - time_s >= self.every_s - TOLERANCE_S
+
 
 def bucket_of(time_s: float, every_s: float) -> int:
     """Return the number of the last grid time at or before `time_s`."""
@@ -216,7 +225,7 @@ class Outline:
 
     def _note_first(self, stamp_s: float) -> None:
         if self._pauses is None:
-            self._pauses = Pauses(self.every_s)
+            self._pauses = Pauses(self.every_s - TOLERANCE_S)
         self._pauses.add(stamp_s)
         self.start_s = stamp_s if self.start_s is None else self.start_s
         bucket = bucket_of(stamp_s - self.start_s, self.every_s)

@@ -5,17 +5,13 @@ Pure. The name is looked at only where bytes can't tell (a stream of JPEGs start
 
 from __future__ import annotations
 
-import math
 import re
-import struct
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    Buffer = bytes | memoryview
+from typing import Literal
 
 Sniffed = Literal[
-    "jpeg", "png", "webp", "avif", "heif", "bmp", "tiff", "jpeg2000", "playlist", "text", "media"
-]
+    "jpeg", "png", "webp", "avif", "heif", "bmp", "ico", "tiff", "jpeg2000",
+    "playlist", "text", "media",
+]  # fmt: skip
 HEAD_BYTES = 65536
 
 _PLAYLIST = re.compile(
@@ -32,6 +28,19 @@ _XML_LIST = re.compile(
 _TEXT_BYTES = frozenset(b"\t\n\r\f\x1b") | frozenset(range(0x20, 0x7F))
 _HEIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc")
 _JPEG_STREAM_ENDINGS = (".mjpeg", ".mjpg")
+_VIDEO_STARTS = (
+    b"GIF87a", b"GIF89a", b"FLV\x01", b"DKIF", b"YUV4MPEG2 ", b".RMF", b"nut/multimedia", b"FWS",
+    b"CWS", b"\x1f\x07\x00", b"\x06\x0e\x2b\x34\x02\x05\x01\x01",
+    *(b"\x00\x00\x01" + code for code in (b"\xb0", b"\xb3", b"\xb5", b"\xba")),
+    *(b"\x00\x00\x00\x01" + nal for nal in (b"\x09", b"\x27", b"\x47", b"\x67", b"\x40", b"\x46")),
+)  # fmt: skip
+_EBML, _EBML_VIDEO, _EBML_AUDIO = b"\x1a\x45\xdf\xa3", b"\x83\x81\x01", b"\x83\x81\x02"
+_ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+_ASF_VIDEO = b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11"
+_OGG_VIDEO = re.compile(rb"\x80theora|\x01video|OVP80|BBCD|fishead")
+_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"jP  ", b"JXL ", b"sidx", b"skip")
+_AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+_TRANSPORT_PACKETS = ((0, 188), (4, 192), (0, 204))
 
 
 def sniff(head: bytes, name: str = "") -> Sniffed:
@@ -49,24 +58,63 @@ def sniff(head: bytes, name: str = "") -> Sniffed:
     return "playlist" if _XML_LIST.search(head) or _ADDRESS_LINE.search(head) else "text"
 
 
+def shows_media(head: bytes) -> bool:
+    """Say whether first bytes are those of a video or an image, whatever the file is called.
+
+    Unlike `sniff`, which takes all that it does not know for a video, and leaves it to the decoder.
+    """
+    if _is_text(head):
+        return False
+    if _picture(head) is not None or head.startswith(_VIDEO_STARTS):
+        return True
+    if head[4:8] in _BOXES:
+        return head[8:12] not in _AUDIO_BRANDS
+    if head.startswith(_EBML):
+        return _EBML_VIDEO in head or _EBML_AUDIO not in head
+    if head.startswith(_ASF):
+        return _ASF_VIDEO in head
+    if head.startswith(b"OggS"):
+        return _OGG_VIDEO.search(head) is not None
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    return any(
+        len(head) > first + 4 * length and head[first : first + 5 * length : length] == b"G" * 5
+        for first, length in _TRANSPORT_PACKETS
+    )
+
+
 def _picture(head: bytes) -> Sniffed | None:
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "media" if may_be_animated_png(head) else "png"
+        return "png"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+    if is_heif(head):
         return _heif(head)
     if head[:4] in (b"II*\0", b"MM\0*"):
         return "tiff"
     if head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
         return "jpeg2000"
+    if _is_icon(head):
+        return "ico"
     return "bmp" if _is_bmp(head) else None
 
 
+def _is_icon(head: bytes) -> bool:
+    """Tell icons and cursors from MPEG-4's start codes by their first entry."""
+    count, reserved, size = head[4:6], head[9:10], head[14:18]
+    return (
+        head[:4] in (b"\0\0\1\0", b"\0\0\2\0")
+        and count not in (b"", b"\0\0")
+        and reserved == b"\0"
+        and size > b"\0\0\0\0"
+        and int.from_bytes(head[18:22], "little") >= 6 + 16 * int.from_bytes(count, "little")
+    )
+
+
 def _heif(head: bytes) -> Sniffed:
-    """Tell AVIF pictures from sequences, which are videos, and from HEIC, which none can read."""
+    """Tell AVIF pictures from sequences, which are videos, and from HEIC."""
     brands = head[8 : min(len(head), max(16, int.from_bytes(head[:4], "big")))]
     if b"avis" in brands:
         return "media"
@@ -89,40 +137,14 @@ def _is_bmp(head: bytes) -> bool:
     )
 
 
-def may_be_animated_png(head: bytes) -> bool:
-    """Say whether an acTL chunk (an animation) comes, or may come, before the first image data."""
-    at = 8
-    while at + 8 <= len(head):
-        (size,), kind = struct.unpack(">I", head[at : at + 4]), head[at + 4 : at + 8]
-        if kind == b"acTL":
-            return True
-        if kind == b"IDAT":
-            return False
-        at += 12 + size
-    return True
+def is_heif(head: bytes) -> bool:
+    """Say whether a file is of the family of HEIC and AVIF, sequences included."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def is_animated_webp(head: bytes) -> bool:
     """Say whether the extended header of a WebP file has the animation bit."""
     return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
-
-
-def webp_pixels(head: bytes) -> int:
-    """Return the canvas of an extended WebP file in pixels, at least 1."""
-    if len(head) < 30:
-        return 1
-    sides = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
-    return math.prod(sides)
-
-
-def webp_frames(data: Buffer) -> int:
-    """Count the animation frames (ANMF chunks) that a WebP file has."""
-    view, at, frames = memoryview(data), 12, 0
-    while at + 8 <= len(view):
-        frames += bytes(view[at : at + 4]) == b"ANMF"
-        size = int.from_bytes(view[at + 4 : at + 8], "little")
-        at += 8 + size + (size & 1)
-    return frames
 
 
 def _is_text(head: bytes) -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+import stat
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from guardian_cli.errors import UsageError
+from guardian_cli.media.sniff import HEAD_BYTES, shows_media
 from guardian_cli.media.urls import mask_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 # One line each would be fifty lines; a string splits in a glance.
 _VIDEO = """
@@ -22,13 +26,17 @@ _VIDEO = """
     mp2v mp4 mpe mpeg mpg mpv mts mxf nut ogm ogv ogx qt rm rmvb swf ts vob webm wmv y4m
 """
 _IMAGE = """
-    apng avif bmp dib gif jfif jp2 jpe jpeg jpg jxl pbm pgm png pnm ppm tif tiff webp
+    apng avif bmp dib gif heic heif hif ico jfif jp2 jpe jpeg jpg jxl mpo pbm pgm png pnm ppm tif
+    tiff webp
 """
 VIDEO_ENDINGS = frozenset(_VIDEO.split())
 IMAGE_ENDINGS = frozenset(_IMAGE.split())
+WORKSPACE = ".guardian"
+_FileId = tuple[int, int]
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+)://")
+_CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
-SourceKind = Literal["file", "url", "stream", "missing", "unsupported", "closed"]
+SourceKind = Literal["file", "url", "stream", "missing", "unsupported", "closed", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,42 +61,182 @@ class Source:
         ).hex()
 
 
-def expand_sources(named: Iterable[str], stdin: Iterable[str] = ()) -> list[Source]:
+def expand_sources(
+    named: Iterable[str], stdin: BinaryIO | None = None, skipped: Counter[str] | None = None
+) -> list[Source]:
     """Turn what was named into sources, each once, in order.
 
-    A path that is not there becomes a source of kind `missing`. Raises UsageError for a folder or
-    glob with nothing in it, and when nothing at all was named.
+    What folders hold and is left out is counted in `skipped`, by reason. A path that is not there
+    becomes a source of kind `missing`. Raises UsageError for a folder or glob with nothing in it,
+    when nothing at all was named, and for a standard input that is no list.
     """
-    seen: set[str] = set()
-    sources: list[Source] = []
-    for name in _with_stdin(named, stdin):
-        for source in _expand(name):
-            identity = _identity(source)
-            if identity not in seen:
-                seen.add(identity)
-                sources.append(source)
-    if not sources:
-        raise UsageError("no source was named", hint="guardian scan VIDEO, or a folder, or a URL")
-    return sources
-
-
-def _with_stdin(named: Iterable[str], stdin: Iterable[str]) -> Iterator[str]:
+    search = _Search(Counter() if skipped is None else skipped)
     for name in named:
-        if name == "-":
-            yield from (line for raw in stdin if (line := raw.strip("\r\n")).strip())
+        if name != "-":
+            search.add_named(name)
+            continue
+        for line in _names_in(stdin) if stdin is not None else ():
+            search.add_listed(line)
+    if not search.found:
+        raise UsageError("no source was named", hint="guardian scan VIDEO, or a folder, or a URL")
+    return list(search.found.values())
+
+
+class _Search:
+    """Collects sources by what they are, so that each comes once, whatever it is called."""
+
+    def __init__(self, skipped: Counter[str]) -> None:
+        self.found: dict[object, Source] = {}
+        self._skipped = skipped
+        self._left_out: set[_FileId] = set()
+
+    def add_named(self, name: str) -> None:
+        """Add what a name on the command line stands for; it may be a pattern."""
+        if not os.path.lexists(name) and not _SCHEME.match(name) and glob.has_magic(name):
+            self._add_glob(name)
+        elif not self._add(name):
+            raise UsageError(
+                f"{show_path(name)}: no video or image in this folder",
+                hint="a file that is named itself is always tried, whatever its ending",
+            )
+
+    def add_listed(self, name: str) -> None:
+        """Add what a line of a list names, never a pattern; nothing in it ends the whole list."""
+        if not self._add(name):
+            self._keep(Source("empty", name, show_path(name)))
+
+    def _add(self, name: str) -> bool:
+        """Add a file, a folder's files or an address; False for a folder with nothing in it."""
+        scheme = _SCHEME.match(name)
+        if scheme and not os.path.lexists(name):
+            self._keep(_remote(name, scheme.group(1).lower()))
+        elif os.path.isdir(name):  # noqa: PTH112 - a name from outside may be no valid Path
+            return self._add_folder(name)
         else:
-            yield name
+            try:
+                self._keep(Source("file", name, show_path(name)), _file_id(os.stat(name)))  # noqa: PTH116
+            except (OSError, ValueError):
+                self._keep(Source("missing", name, show_path(name)))
+        return True
+
+    def _add_glob(self, pattern: str) -> None:
+        matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the written form
+        added = [
+            self._add(match)
+            for match in matches
+            if "**" not in pattern or not os.path.isdir(match)  # noqa: PTH112
+        ]
+        if not any(added):
+            raise UsageError(f"{show_path(pattern)}: nothing matches")
+
+    def _add_folder(self, name: str) -> bool:
+        """Add what a folder and those below hold; links are followed, each folder once."""
+        found, entered, waiting = False, set[_FileId](), [name]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                here = _file_id(os.stat(folder))  # noqa: PTH116 - a name from outside, as above
+                if here in entered:
+                    continue
+                entered.add(here)
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError:
+                # What may not be looked into is not skipped in silence: it ends as an error.
+                self._keep(Source("closed", folder, show_path(folder)))
+                found = True
+                continue
+            inner: list[str] = []
+            for entry in entries:
+                if entry.is_dir() and not entry.name.startswith("."):
+                    inner.append(entry.path)
+                else:
+                    found |= self._add_entry(entry)
+            waiting += reversed(inner)
+        return found
+
+    def _add_entry(self, entry: os.DirEntry[str]) -> bool:
+        """Add a file of a folder, or count it as skipped; say whether it is one to scan."""
+        source = Source("file", entry.path, show_path(entry.path))
+        try:
+            status = entry.stat()
+        except OSError:
+            # A link to nothing: one that claims to be a video is missed, any other is not.
+            if has_known_ending(entry.name) and not entry.name.startswith("."):
+                self._keep(replace(source, kind="missing"))
+                return True
+            self._skipped["broken link"] += 1
+            return False
+        identity = _file_id(status)
+        reason = _why_skipped(entry, status)
+        if reason is None:
+            kept = self.found.setdefault(identity, source)
+            again = kept is not source and (
+                os.path.abspath(kept.location) != os.path.abspath(entry.path)  # noqa: PTH100
+            )
+            if again:
+                self._skipped["the same file again"] += 1
+        elif identity not in self._left_out:
+            self._left_out.add(identity)
+            self._skipped[reason] += 1
+        return reason is None
+
+    def _keep(self, source: Source, identity: _FileId | None = None) -> None:
+        """Keep a source unless it is here already."""
+        self.found.setdefault(identity or source.location, source)
 
 
-def _expand(name: str) -> list[Source]:
-    scheme = _SCHEME.match(name)
-    if scheme and not os.path.lexists(name):
-        return [_remote(name, scheme.group(1).lower())]
-    if os.path.isdir(name):  # noqa: PTH112 - a name from outside may be no valid Path
-        return _in_folder(name)
-    if not os.path.lexists(name) and glob.has_magic(name):
-        return _in_glob(name)
-    return [_local(name)]
+def _why_skipped(entry: os.DirEntry[str], status: os.stat_result) -> str | None:
+    """Return why a folder's entry is left out, None for what is to be scanned."""
+    if entry.name == WORKSPACE and stat.S_ISDIR(status.st_mode):
+        return "guardian's workspace"
+    if entry.name.startswith("."):
+        return "hidden"
+    if not stat.S_ISREG(status.st_mode):
+        return "no regular file"
+    if has_known_ending(entry.name):
+        return None
+    try:
+        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 - any bytes in its name
+            return None if shows_media(file.read(HEAD_BYTES)) else "no video or image"
+    except OSError:
+        # Nobody knows what it is, so it is tried, and ends as an error that says why.
+        return None
+
+
+def skipped_line(skipped: Mapping[str, int]) -> str:
+    """Say what folders held and was not scanned, the most frequent reason first."""
+    reasons = sorted(skipped.items(), key=lambda one: (-one[1], one[0]))
+    parts = ", ".join(f"{number} {reason}" for reason, number in reasons)
+    return f"{sum(skipped.values())} skipped: {parts}"
+
+
+def _names_in(stdin: BinaryIO) -> Iterator[str]:
+    """Yield the names in a list with a name a line, or a NUL after each as `find -print0` writes.
+
+    Raises UsageError for what is no list: a video, say.
+    """
+    listed = stdin.read(HEAD_BYTES)
+    for more in (False, True):
+        listed += stdin.read() if more else b""
+        # No name is empty and hardly one has control characters, but a binary file soon has both.
+        binary = _CONTROL.search(listed) is not None
+        if b"\0" in listed:
+            binary = listed[:1] == b"\0" or b"\0\0" in listed or (binary and shows_media(listed))
+        if binary:
+            raise UsageError(
+                "standard input holds binary data, but - reads a list of names",
+                hint="guardian scan FILE, or: find uploads -type f | guardian scan -",
+            )
+    separator = b"\0" if b"\0" in listed else b"\n"
+    for name in listed.removeprefix(codecs.BOM_UTF8).split(separator):
+        kept = name if separator == b"\0" else name.rstrip(b"\r")
+        if kept.strip():
+            yield os.fsdecode(kept)
+
+
+def _file_id(status: os.stat_result) -> _FileId:
+    return status.st_dev, status.st_ino
 
 
 def _remote(name: str, scheme: str) -> Source:
@@ -100,58 +248,6 @@ def _remote(name: str, scheme: str) -> Source:
     return Source("unsupported", name, shown)
 
 
-def _local(name: str) -> Source:
-    try:
-        there = os.path.exists(name)  # noqa: PTH110
-    except ValueError:
-        there = False
-    return Source("file" if there else "missing", name, show_path(name))
-
-
-def _in_folder(name: str) -> list[Source]:
-    closed: list[OSError] = []
-    found = [
-        _local(os.path.join(folder, file))  # noqa: PTH118 - keeps the name as the user wrote it
-        for folder, _, files in _walk(name, closed)
-        for file in sorted(files)
-        if has_known_ending(file)
-    ]
-    # What may not be looked into is not skipped in silence: it ends as an error.
-    found += [Source("closed", error.filename, show_path(error.filename)) for error in closed]
-    if not found:
-        raise UsageError(
-            f"{show_path(name)}: no video or image in this folder",
-            hint="a file that is named itself is always tried, whatever its ending",
-        )
-    return found
-
-
-def _walk(name: str, closed: list[OSError]) -> Iterator[tuple[str, list[str], list[str]]]:
-    for folder, folders, files in os.walk(name, onerror=closed.append):
-        folders.sort()
-        yield folder, folders, files
-
-
-def _in_glob(pattern: str) -> list[Source]:
-    found: list[Source] = []
-    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the written form
-    for match in matches:
-        if not os.path.isdir(match):  # noqa: PTH112
-            found.append(_local(match))
-        elif "**" not in pattern:
-            found.extend(_folder_or_nothing(match))
-    if not found:
-        raise UsageError(f"{show_path(pattern)}: nothing matches")
-    return found
-
-
-def _folder_or_nothing(name: str) -> list[Source]:
-    try:
-        return _in_folder(name)
-    except UsageError:
-        return []
-
-
 def has_known_ending(name: str) -> bool:
     """Whether a file in a folder is taken for a video or an image."""
     ending = Path(name).suffix.lower().removeprefix(".")
@@ -161,9 +257,3 @@ def has_known_ending(name: str) -> bool:
 def show_path(name: str) -> str:
     """A path as text that can be printed and put into JSON, whatever bytes are in it."""
     return os.fsencode(name).decode("utf-8", "backslashreplace") if "\0" not in name else repr(name)
-
-
-def _identity(source: Source) -> str:
-    if source.kind == "file":
-        return os.path.realpath(source.location)
-    return source.location

@@ -1,99 +1,235 @@
-"""Still pictures and animated WebP, by OpenCV's codecs. Only the worker imports this module."""
+"""Every picture of an image file, upright: photos, pages, animations. Only the worker imports this.
+
+OpenCV decodes still pictures, because it says which are damaged; Pillow reads their orientation,
+and decodes animations, whose frames it gives one by one with their durations.
+"""
 
 from __future__ import annotations
 
+import io
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2  # noqa: TID253 - only the worker process imports this module
 import numpy as np  # noqa: TID253 - as above
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.picture import eight_bit, flatten
-from guardian_cli.media.sniff import is_animated_webp, webp_frames, webp_pixels
+from guardian_cli.media.embedded import has_box, jpeg_parts, png_chunks, video_behind
+from guardian_cli.media.picture import eight_bit, flatten, turn
+from guardian_cli.media.sniff import is_animated_webp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
-    from guardian_cli.media.logs import Log
+    from guardian_cli.media.local_file import LocalFile
     from guardian_cli.media.sniff import Sniffed
 
-_MOST_AT_ONCE = 64
-_MOST_PIXELS_AT_ONCE = 1 << 26
 _DEFAULT_SHOWN_S = 0.1
+_ORIENTATION_TAG = 0x0112
+_DAMAGED = "the picture is damaged, cut off or too large"
 
 
 class IncompleteError(Exception):
-    """Frames of an animation, as many as the argument says, could not be decoded."""
+    """Pictures of a file, as many as the argument says, could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Still:
-    """One picture of an image file and how long it is shown; `image` is 8-bit BGR."""
+    """One picture of an image file; `image` is 8-bit BGR, `width` and `height` are as shown.
+
+    `shown_s` is how long a frame of an animation lasts, None for a picture that stands for itself;
+    `beside` says that it does so beside others of its file, of which viewers show one or another.
+    """
 
     image: NDArray[np.uint8]
     width: int
     height: int
-    shown_s: float
+    shown_s: float | None = None
+    beside: bool = False
 
 
-def read_stills(fd: int, kind: Sniffed, log: Log) -> Iterator[Still]:
-    """Decode an image file, frame by frame if animated; raise SourceError if it can't be."""
-    data = np.frombuffer(mmap.mmap(fd, 0, prot=mmap.PROT_READ), np.uint8).reshape(1, -1)
-    log.forget()
-    if kind == "webp" and is_animated_webp(data[0, :32].tobytes()):
-        yield from _animation(data)
+def video_in(file: LocalFile, kind: Sniffed) -> int | None:
+    """Return where in a picture file a video begins (0: the file is one too), None without one."""
+    data = mmap.mmap(file.fd, 0, prot=mmap.PROT_READ)
+    if kind in ("heif", "avif") and has_box(data, b"moov"):
+        return 0
+    if kind == "jpeg":
+        return jpeg_parts(data)[1]
+    return video_behind(data, 4) if kind == "heif" else None
+
+
+def read_stills(file: LocalFile, kind: Sniffed) -> Iterator[Still]:
+    """Decode all pictures of an image file; raise SourceError if there is not one."""
+    data = mmap.mmap(file.fd, 0, prot=mmap.PROT_READ)
+    chunks = png_chunks(data) if kind == "png" else ()
+    pixels_at = chunks.index(b"IDAT") if b"IDAT" in chunks else len(chunks)
+    if b"acTL" in chunks[:pixels_at]:
+        # Pixels before the first frame's header are the picture for viewers without animation.
+        frames = chunks.count(b"fcTL") + (b"fcTL" not in chunks[:pixels_at])
+        yield from _animation(data, frames + (b"IEND" not in chunks))
+    elif kind == "webp" and is_animated_webp(data[:32]):
+        yield from _animation(data, 0)
+    elif kind == "heif":
+        yield from _heif(data, beside=video_in(file, kind) is not None)
+    elif kind == "ico":
+        yield from _icons(data)
+    elif kind == "tiff" and (pages := int(cv2.imcount(file.path))) > 1:
+        yield from _each((_page(data, page) for page in range(pages)), beside=True)
     else:
-        yield _still(data, kind)
+        parts = jpeg_parts(data)[0] if kind == "jpeg" else [slice(0, len(data))]
+        has_exif = kind in ("jpeg", "webp", "avif") or b"eXIf" in chunks
+        stills = (_still(data[part], has_exif=has_exif) for part in parts)
+        yield from _each(stills, beside=len(parts) > 1 or video_in(file, kind) is not None)
 
 
-def extra_pages(path: str, kind: Sniffed) -> int:
-    """Return how many further pictures a TIFF file holds, of which only the first is looked at."""
-    return max(0, int(cv2.imcount(path)) - 1) if kind == "tiff" else 0
+def _each(stills: Iterator[Still | None], *, beside: bool) -> Iterator[Still]:
+    """Yield the pictures that could be decoded; the first of them has to be."""
+    missing = 0
+    for number, still in enumerate(stills):
+        if still is None and not number:
+            raise SourceError(_DAMAGED, kind="unreadable")
+        missing += still is None
+        if still is not None:
+            yield replace(still, beside=beside)
+    if missing:
+        raise IncompleteError(missing)
 
 
-def _still(data: NDArray[np.uint8], kind: Sniffed) -> Still:
-    image = _decode(data, cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise SourceError(f"the {kind} picture is damaged, cut off or too large", kind="unreadable")
-    if image.ndim == 3 and image.shape[2] == 4:
-        pixels = flatten(eight_bit(image))
-        return Still(pixels, image.shape[1], image.shape[0], 0.0)
-    upright = _decode(data, cv2.IMREAD_COLOR)  # the only mode that turns by EXIF orientation
-    pixels = eight_bit(image if upright is None else upright)
-    return Still(pixels, pixels.shape[1], pixels.shape[0], 0.0)
-
-
-def _decode(data: NDArray[np.uint8], mode: int) -> NDArray[Any] | None:
+def _still(data: bytes, *, has_exif: bool) -> Still | None:
+    """Decode a picture once, so that what is wrong with it is told once."""
+    if data[4:12] == b"ftypavis":
+        # The picture that stands for an image sequence, instead of the sequence's first frame.
+        data = data[:8] + b"avif" + data[12:]
     try:
-        return cv2.imdecode(data, mode)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        if error.code == cv2.Error.StsNoMem:
-            raise MemoryError from error
+        _raise_no_memory(error)
         return None
+    if image is None:
+        return None
+    return _shown(image, _orientation(data) if has_exif else 1)
 
 
-def _animation(data: NDArray[np.uint8]) -> Iterator[Still]:
-    at, promised = 0, webp_frames(data[0].data)
-    at_once = max(
-        1, min(_MOST_AT_ONCE, _MOST_PIXELS_AT_ONCE // webp_pixels(data[0, :32].tobytes()))
-    )
-    while True:
-        done, found = cv2.imdecodeanimation(data, at, at_once)
-        if not done or not found.frames:
-            if at == 0:
-                raise SourceError("the animation is damaged or cut off", kind="unreadable")
-            break
-        for frame, shown_ms in zip(found.frames, found.durations, strict=False):
-            image = eight_bit(frame)
-            pixels = flatten(image) if image.shape[2] == 4 else image
-            shown_s = float(shown_ms) / 1000 if shown_ms > 0 else _DEFAULT_SHOWN_S
-            yield Still(pixels, frame.shape[1], frame.shape[0], shown_s)
-        at += len(found.frames)
-        if len(found.frames) < at_once:
-            break
-    if at < promised:
-        raise IncompleteError(promised - at)
+def _page(data: mmap.mmap, page: int) -> Still | None:
+    """Decode one page of a TIFF file, which OpenCV turns upright itself."""
+    buffer, flags = np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
+    try:
+        done, images = cv2.imdecodemulti(buffer, flags, range=(page, page + 1))
+    except cv2.error as error:
+        _raise_no_memory(error)
+        return None
+    return _shown(images[0], 1) if done and len(images) else None
+
+
+def _raise_no_memory(error: cv2.error) -> None:
+    if error.code == cv2.Error.StsNoMem:
+        raise MemoryError from error
+
+
+def _shown(image: NDArray[Any], orientation: int, shown_s: float | None = None) -> Still:
+    """Make a decoded picture (BGR, BGRA or grey) one to look at."""
+    upright = turn(eight_bit(image), orientation)
+    height, width = upright.shape[:2]
+    pixels = flatten(upright) if upright.shape[2] == 4 else upright
+    return Still(pixels, width, height, shown_s)
+
+
+def _animation(data: mmap.mmap, promised: int) -> Iterator[Still]:
+    """Yield an animation's frames, then the picture that stands beside it, if there is one."""
+    shown = 0
+    default: Still | None = None
+    try:
+        image = _open(data)
+        frames = int(getattr(image, "n_frames", 1))
+        orientation, promised = _tag(image), max(promised, frames)
+        for number in range(frames):
+            image.seek(number)
+            if number == 0 and getattr(image, "default_image", False):
+                default = _shown(_pixels(image), orientation)
+                continue
+            pixels = _pixels(image)  # and only then is its duration known
+            shown_s = float(image.info.get("duration") or 0) / 1000
+            yield _shown(pixels, orientation, shown_s if shown_s > 0 else _DEFAULT_SHOWN_S)
+            shown += 1
+    except (GeneratorExit, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises whatever a damaged file runs it into
+        if not shown and default is None:
+            raise SourceError("the animation is damaged or cut off", kind="unreadable") from error
+    if default is not None:
+        yield replace(default, beside=True)
+        shown += 1
+    if shown < promised:
+        raise IncompleteError(promised - shown)
+
+
+def _open(data: bytes | mmap.mmap) -> ImageFile:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # memory is limited for the whole process
+    return Image.open(io.BytesIO(data))
+
+
+def _pixels(image: Image) -> NDArray[np.uint8]:
+    return np.asarray(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
+
+
+def _icons(data: mmap.mmap) -> Iterator[Still]:
+    """Yield all sizes of an icon: each may be a picture of its own."""
+    from PIL import IcoImagePlugin
+
+    def icon(file: IcoImagePlugin.IcoFile, number: int) -> Still | None:
+        try:
+            return _shown(_pixels(file.frame(number)), 1)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            return None
+
+    try:
+        file = IcoImagePlugin.IcoFile(io.BytesIO(data))
+    except Exception as error:
+        raise SourceError(_DAMAGED, kind="unreadable") from error
+    stills = (icon(file, number) for number in range(len(file.entry)))
+    yield from _each(stills, beside=len(file.entry) > 1)
+
+
+def _heif(data: mmap.mmap, *, beside: bool) -> Iterator[Still]:
+    """Yield all pictures of a HEIF file but thumbnails; libheif turns them upright itself."""
+    try:
+        from pillow_heif import open_heif
+    except ImportError:
+        why = 'HEIC pictures need an extra: pip install "guardian-cli[heif]"'
+        raise SourceError(why, kind="unsupported") from None
+
+    def picture(image: Any) -> Still | None:
+        try:
+            return _shown(np.asarray(image), 1)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            return None
+
+    try:
+        images = list(open_heif(data[:], bgr_mode=True))
+    except Exception as error:
+        raise SourceError(_DAMAGED, kind="unreadable") from error
+    yield from _each((picture(image) for image in images), beside=beside or len(images) > 1)
+
+
+def _orientation(data: bytes) -> int:
+    try:
+        return _tag(_open(data))
+    except Exception:  # noqa: BLE001 - a header that Pillow can't read turns nothing
+        return 1
+
+
+def _tag(image: Image) -> int:
+    """Return EXIF's orientation, 1 to 8; Pillow puts AVIF's own `irot` and `imir` there too."""
+    found = image.getexif().get(_ORIENTATION_TAG, 1)
+    return found if found in range(1, 9) else 1

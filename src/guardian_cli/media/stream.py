@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media.coverage import Promise, Seen, judge
+from guardian_cli.media.frames import Frame
 from guardian_cli.media.opencv_reader import OpenCvReader, describe_capture
 from guardian_cli.media.pyav_file import MediaFile, OpenError, choose_track
 from guardian_cli.media.pyav_reader import PyAvReader
@@ -66,10 +68,11 @@ class StreamDecoding:
         doubts = () if self._lasted else (f"the stream broke off before {self._for_s:g} s",)
         return judge(self.seen, Promise(doubts=doubts), ended=self._ended)
 
-    def frames(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """Yield the samples, then the last frame."""
+    def frames(self) -> Iterator[Frame]:
+        """Yield the samples, then the last frame; each once the next one says how long it lasts."""
         clock, grid = Clock(self.survey.interval_s), Grid(self._settings.every_s)
-        held: tuple[float, NDArray[np.uint8]] | None = None
+        held: Frame | None = None
+        due = False
         began_s = self._now()
         try:
             while not self._lasted and self._grab():
@@ -77,17 +80,16 @@ class StreamDecoding:
                 began_s = self._now() if not self.seen.decoded else began_s
                 self._lasted = max(time_s, self._now() - began_s - _LATE_S) >= self._for_s
                 self._note(time_s)
+                if held is not None and (due or grid.would_miss(held.time_s, time_s)):
+                    self.seen.note_scored(held.time_s, time_s)
+                    yield replace(held, shown_until_s=time_s)
                 picture = self._retrieve()
-                if picture is None:
-                    continue
-                held = (time_s, picture)
-                if grid.wants(time_s):
+                held = None if picture is None else Frame(time_s, picture)
+                due = held is not None and grid.wants(time_s)
+                if due:
                     grid.take(time_s)
-                    self.seen.note_scored(time_s)
-                    held = None
-                    yield time_s, picture
             if held is not None:
-                self.seen.note_scored(held[0])
+                self.seen.note_scored(held.time_s)
                 yield held
         finally:
             self._reader.close()
@@ -110,7 +112,7 @@ class StreamDecoding:
         if not self.seen.decoded:
             self._log.forget()  # joined in mid-stream: what came before a key frame is no damage
         self.seen.decoded += 1
-        self.seen.before_last_s, self.seen.last_s = self.seen.last_s, time_s
+        self.seen.last_s = time_s
         self._go_on()
 
     def _retrieve(self) -> NDArray[np.uint8] | None:

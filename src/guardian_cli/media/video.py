@@ -5,11 +5,13 @@ Only the worker process imports this module.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.coverage import Seen, judge, tolerance_s
+from guardian_cli.media.coverage import Seen, end_of, judge, tolerance_s
+from guardian_cli.media.frames import Frame
 from guardian_cli.media.logs import SCALER
 from guardian_cli.media.pyav_file import OpenError
 from guardian_cli.media.pyav_reader import PyAvReader
@@ -27,15 +29,25 @@ if TYPE_CHECKING:
     from guardian_cli.media.logs import Log
     from guardian_cli.media.survey import Survey
 
-    Picture = NDArray[np.uint8]
-    Shot = tuple[float, Picture]
-
 _SEEK_OVER_S = 10.0
 _SEEK_MARGINS_S = (0.5, 5.0, 30.0)
 
 
 class _RestartError(Exception):
     """Leaving out frames does not go well here: decode every one."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """The frame decoded last, if its picture was taken; it is passed on once its end is known.
+
+    `due` means that it is a sample, whenever the next frame comes.
+    """
+
+    frame: Frame
+    stamp_s: float | None
+    due: bool
+    ideal_s: float | None = None
 
 
 class VideoDecoding:
@@ -74,8 +86,8 @@ class VideoDecoding:
         """Return what was seen so far; final once `frames` has ended."""
         return judge(self.seen, self.promise, ended=self._ended)
 
-    def frames(self) -> Iterator[Shot]:
-        """Yield (time, picture) of the samples; raise SourceError when there is not one frame."""
+    def frames(self) -> Iterator[Frame]:
+        """Yield the samples; raise SourceError when there is not one frame."""
         while True:
             try:
                 yield from self._pass()
@@ -95,37 +107,62 @@ class VideoDecoding:
             return f"opens as {codec}, but no frame comes out of it"
         return nothing_decoded(codec, outline.packets)
 
-    def _pass(self) -> Iterator[Shot]:
+    def _pass(self) -> Iterator[Frame]:
         reader = self._open(skip=self._skip)
         try:
             yield from self._read(reader)
         finally:
             reader.close()
 
-    def _read(self, reader: PyAvReader) -> Iterator[Shot]:
+    def _read(self, reader: PyAvReader) -> Iterator[Frame]:
         self._start_over()
-        held: Shot | None = None
+        held: _Held | None = None
         while reader.grab():
             time_s = self._note_frame(reader)
+            if held is not None:
+                until_s = self._until(held, time_s)
+                if held.due or self._grid.would_miss(held.frame.time_s, until_s):
+                    yield self._scored(held, until_s)
+                held = None
             if self.seen.last_scored_s is not None and time_s <= self.seen.last_scored_s:
                 continue
-            due = self._grid.wants(time_s)
-            lasting = not due and self._is_shown_long(reader.stamp_s, time_s)
-            if not due and not lasting and not self._may_be_last(reader.stamp_s):
-                continue
-            picture = self._retrieve(reader)
-            if picture is None:
-                continue
-            held = None if due or lasting else (time_s, picture)
-            if due:
-                self._take(time_s)
-            elif lasting:
-                self.seen.note_scored(time_s)
-            if due or lasting:
-                yield time_s, picture
+            due, stamp_s = self._grid.wants(time_s), reader.stamp_s
+            if due or self._is_shown_long(stamp_s, time_s) or self._may_be_last(stamp_s):
+                held = self._hold(reader, time_s, due=due)
+        if held is not None and held.due:
+            yield self._scored(held, end_of(self.seen, self.promise))
         self._note_errors(reader)
         self._check_end()
         yield from self._last(held)
+
+    def _hold(self, reader: PyAvReader, time_s: float, *, due: bool) -> _Held | None:
+        """Take the picture of the frame grabbed; a pass that moved it too far is given up."""
+        picture = self._retrieve(reader)
+        if picture is None:
+            return None
+        ideal_s = self._ideal() if due else None
+        most_s = self._settings.every_s / 4 + TOLERANCE_S
+        if self._skip and ideal_s is not None and time_s - ideal_s > most_s:
+            raise _RestartError
+        if due:
+            self._grid.take(time_s)
+        return _Held(Frame(time_s, picture), reader.stamp_s, due, ideal_s)
+
+    def _until(self, held: _Held, next_s: float) -> float:
+        """Return until when a frame is shown, given the time of the next one decoded.
+
+        Where frames are left out that is not the next one shown: only pauses are known then.
+        """
+        if not self._skip or held.stamp_s is None or self.survey.outline is None:
+            return next_s
+        pause_end_s = self.survey.outline.shown_until(held.stamp_s)
+        if pause_end_s is None:
+            return min(next_s, held.frame.time_s + self.seen.interval_s)
+        return min(next_s, rounded(pause_end_s - (self._first_stamp_s or 0.0)))
+
+    def _scored(self, held: _Held, until_s: float | None) -> Frame:
+        self.seen.note_scored(held.frame.time_s, until_s, held.ideal_s)
+        return replace(held.frame, shown_until_s=until_s)
 
     def _start_over(self) -> None:
         self._log.forget()
@@ -139,7 +176,7 @@ class VideoDecoding:
             self.survey.rotation = reader.rotation or 0
             self._note_first(reader.stamp_s)
         self.seen.decoded += 1
-        self.seen.before_last_s, self.seen.last_s = self.seen.last_s, time_s
+        self.seen.last_s = time_s
         if self.seen.decoded % 16 == 0:
             self._go_on()
         return time_s
@@ -160,14 +197,12 @@ class VideoDecoding:
             raise _RestartError
 
     def _is_shown_long(self, stamp_s: float | None, time_s: float) -> bool:
-        """Say whether a frame between two samples fills a gap that is too wide without it."""
+        """Say whether a frame between two samples is what people see at the time that is due."""
         outline = self.survey.outline
         if outline is None or stamp_s is None or not outline.matches(self._first_stamp_s):
             return False
         until_s = outline.shown_until(stamp_s)
-        scored_s = self.seen.last_scored_s or 0.0
-        lasts_s = 0.0 if until_s is None else until_s - stamp_s
-        return time_s + lasts_s - scored_s > self.seen.max_gap_s + TOLERANCE_S and lasts_s > 0
+        return until_s is not None and self._grid.would_miss(time_s, time_s + until_s - stamp_s)
 
     def _may_be_last(self, stamp_s: float | None) -> bool:
         """Say whether this frame may be the last; where the packets tell nothing, each may be."""
@@ -177,21 +212,12 @@ class VideoDecoding:
         ahead_s = self.seen.interval_s * 4 if self._skip else TOLERANCE_S
         return stamp_s >= outline.last_s - ahead_s
 
-    def _retrieve(self, reader: PyAvReader) -> Picture | None:
+    def _retrieve(self, reader: PyAvReader) -> NDArray[np.uint8] | None:
         try:
             return reader.retrieve()
         except ConversionError:
             self._conversions += 1
             return None
-
-    def _take(self, time_s: float) -> None:
-        """Note a sample that is due; a skipping pass that moves one too far is given up."""
-        ideal_s = self._ideal()
-        most_s = self._settings.every_s / 4 + TOLERANCE_S
-        if self._skip and ideal_s is not None and time_s - ideal_s > most_s:
-            raise _RestartError
-        self.seen.note_scored(time_s, ideal_s)
-        self._grid.take(time_s)
 
     def _ideal(self) -> float | None:
         outline = self.survey.outline
@@ -218,38 +244,42 @@ class VideoDecoding:
         if end_s is not None and end_s - self.seen.last_s > tolerance_s(self.seen.interval_s) / 2:
             raise _RestartError
 
-    def _last(self, held: Shot | None) -> Iterator[Shot]:
+    def _last(self, held: _Held | None) -> Iterator[Frame]:
         """Yield the last decoded frame, unless it was a sample anyway."""
         last_s, scored_s = self.seen.last_s, self.seen.last_scored_s
         if last_s is None or (scored_s is not None and scored_s >= last_s):
             return
-        if held is None or held[0] != last_s:
-            held = next(self._pick([last_s]), held)
-        if held is not None:
-            self.seen.note_scored(held[0])
-            yield held
+        frame = held.frame if held is not None else self._frame_at(last_s)
+        if frame is not None:
+            end_s = end_of(self.seen, self.promise)
+            self.seen.note_scored(frame.time_s, end_s)
+            yield replace(frame, shown_until_s=end_s)
 
-    def _pick(self, times_s: Sequence[float]) -> Iterator[Shot]:
-        for time_s, reader in self._walk(lambda: times_s[0]):
-            if time_s in times_s:
+    def _frame_at(self, wanted_s: float) -> Frame | None:
+        for time_s, reader in self._walk(lambda: wanted_s):
+            if time_s >= wanted_s:
                 try:
-                    yield time_s, reader.retrieve()
+                    return Frame(time_s, reader.retrieve()) if time_s == wanted_s else None
                 except ConversionError:
                     self._conversions += 1
-            if time_s >= times_s[-1]:
-                return
+                    return None
+        return None
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Shot]:
+    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, in order, all frames decoded."""
         cursor = WindowCursor(windows, step_s)
+        held: Frame | None = None
         for time_s, reader in self._walk(lambda: cursor.start_s):
+            if held is not None:
+                yield replace(held, shown_until_s=time_s)
+                held = None
             if cursor.wants(time_s):
-                try:
-                    yield time_s, reader.retrieve()
-                except ConversionError:
-                    continue
+                with suppress(ConversionError):
+                    held = Frame(time_s, reader.retrieve())
             if cursor.start_s is None:
                 return
+        if held is not None:
+            yield replace(held, shown_until_s=end_of(self.seen, self.promise))
 
     def _walk(self, wanted: Callable[[], float | None]) -> Iterator[tuple[float, PyAvReader]]:
         """Decode all frames from near the wanted time on, jumping ahead where it is far away.

@@ -27,10 +27,7 @@ from guardian_cli.media.logs import Log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from guardian_cli.media.frames import DecodeTally, MediaFacts
+    from guardian_cli.media.frames import DecodeTally, Frame, MediaFacts
     from guardian_cli.media.session import Session
 
 # mallopt: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD. Some memory is kept between small videos
@@ -94,10 +91,16 @@ class Pipe:
         """Tell what the source is."""
         self.send({"type": "facts", "facts": asdict(facts)})
 
-    def frame(self, time_s: float, image: NDArray[np.uint8], tally: DecodeTally) -> None:
-        """Send a picture, H x W x 3, uint8."""
-        header = {"type": "frame", "time_s": time_s, "shape": image.shape, "tally": asdict(tally)}
-        self.send(header, image.data.cast("B"))
+    def frame(self, frame: Frame, tally: DecodeTally) -> None:
+        """Send a picture, when it is shown and until when."""
+        header = {
+            "type": "frame",
+            "time_s": frame.time_s,
+            "shown_until_s": frame.shown_until_s,
+            "shape": frame.image.shape,
+            "tally": asdict(tally),
+        }
+        self.send(header, frame.image.data.cast("B"))
         self.check()
 
     def go_on(self, tally: Callable[[], DecodeTally]) -> None:

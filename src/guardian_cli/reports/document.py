@@ -7,15 +7,16 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
+from guardian_cli.verdict.closeness import rounded
 from guardian_cli.verdict.policy import DetectorReport, worst
 from guardian_cli.verdict.timeline import Sample, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from guardian_cli.media.frames import DecodeTally, MediaFacts
     from guardian_cli.reports.result import ScanResult
-    from guardian_cli.verdict.category import CategoryVerdict
+    from guardian_cli.verdict.category import CategoryVerdict, Limits
 
 SCHEMA = "guardian.scan/1"
 _DIGITS = 6
@@ -37,7 +38,10 @@ def to_dict(result: ScanResult) -> Json:
         "categories": {name: _category(one) for name, one in result.categories.items()},
     }
     if result.samples is not None:
-        element["frames"] = [_frame(sample) for sample in merge(result.samples, ())]
+        limits = {name: one.limits for name, one in result.categories.items()}
+        element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
+    if result.made is not None:
+        element["made"] = dict(result.made)
     timing = result.timing
     element["timing"] = {
         "wall_s": _number(timing.wall_s),
@@ -56,11 +60,27 @@ def to_line(result: ScanResult) -> Json:
     return {"schema": SCHEMA, **to_dict(result)}
 
 
-def document(scans: Sequence[Mapping[str, Any]], *, version: str = __version__) -> Json:
-    """Return the whole document; `scans` are elements or lines, in the order to show."""
+def document(
+    scans: Iterable[Mapping[str, Any]],
+    *,
+    version: str = __version__,
+    skipped: Mapping[str, int] | None = None,
+    interrupted: bool = False,
+) -> Json:
+    """Return the whole document; `scans` are elements or lines, in the order to show.
+
+    `skipped` counts, by reason, what folders hold and was not scanned.
+    """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
     verdict = worst(element["verdict"] for element in elements)
-    return {"schema": SCHEMA, "guardian": version, "verdict": verdict, "scans": elements}
+    return {
+        "schema": SCHEMA,
+        "guardian": version,
+        "verdict": verdict,
+        "scans": elements,
+        "skipped": dict(skipped or {}),
+        "interrupted": interrupted,
+    }
 
 
 def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:
@@ -89,6 +109,7 @@ def _coverage(tally: DecodeTally) -> Json:
         "reached_end": tally.reached_end,
         "decode_errors": tally.decode_errors,
         "complete": tally.complete,
+        "timed_out": tally.timed_out,
     }
 
 
@@ -100,18 +121,19 @@ def _detector(one: DetectorReport) -> Json:
         "status": one.status,
         "reason": None if one.reason is None else _encodable(one.reason),
         "frames": one.frames,
+        "deployments": dict(one.deployments),
     }
 
 
 def _category(one: CategoryVerdict) -> Json:
     return {
-        "score": _number(one.score),
+        "score": _score(one.score, one.limits),
         "verdict": one.verdict,
         "segments": [
             {
                 "start_s": _number(segment.start_s),
                 "end_s": _number(segment.end_s),
-                "peak": _number(segment.peak),
+                "peak": _score(segment.peak, one.limits),
                 "peak_s": _number(segment.peak_s),
             }
             for segment in one.segments
@@ -119,12 +141,13 @@ def _category(one: CategoryVerdict) -> Json:
     }
 
 
-def _frame(sample: Sample) -> Json:
+def _frame(sample: Sample, limits: Mapping[str, Limits | None]) -> Json:
     scores = {
         name: {
-            "fused": _number(score.fused),
+            "fused": _score(score.fused, limits.get(name)),
             "clip": _number(score.clip),
             "custom": _number(score.custom),
+            **{detector: _number(one) for detector, one in score.offline.items()},
         }
         for name, score in sample.scores.items()
     }
@@ -132,6 +155,10 @@ def _frame(sample: Sample) -> Json:
     if sample.same_as_s is not None:
         frame["same_as_s"] = _number(sample.same_as_s)
     return frame
+
+
+def _score(value: float | None, limits: Limits | None) -> float | None:
+    return None if value is None else rounded(value, limits, _DIGITS)
 
 
 def _number(value: float | None) -> float | None:

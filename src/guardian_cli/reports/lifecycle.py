@@ -60,7 +60,8 @@ def show_setup(console: Console, target: str, done: Setup, *, as_json: bool, che
         document = setup_document(target, done.workspace, created, dry_run=done.dry_run)
         console.result(to_text(document))
     else:
-        console.show(setup_table(done.workspace, created, dry_run=done.dry_run))
+        bills = target != "local"
+        console.show(setup_table(done.workspace, created, dry_run=done.dry_run, bills=bills))
 
 
 def show_endpoints(

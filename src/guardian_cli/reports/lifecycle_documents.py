@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from guardian_cli.lifecycle.endpoints import verdict_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,11 +58,11 @@ def endpoints_document(
     target: str,
     sights: Sequence[Sight],
     *,
-    probes: Mapping[str, Probe] | None = None,
+    probes: Mapping[str, Mapping[str, Probe]] | None = None,
     keys: Mapping[str, str] | None = None,
     plan: Sequence[str] | None = None,
 ) -> Json:
-    """Return guardian.endpoints/1; `probes` and `keys` are by endpoint name."""
+    """Return guardian.endpoints/1; `keys` are by endpoint, `probes` by endpoint and deployment."""
     document: Json = {
         "schema": "guardian.endpoints/1",
         "target": target,
@@ -92,6 +95,8 @@ def _release(release: Release) -> Json:
         "after": [_row(row) for row in release.after],
         "steps": list(release.steps),
         "dry_run": release.dry_run,
+        "warnings": list(release.warnings),
+        "figures": [asdict(one) for one in release.figures],
     }
 
 
@@ -105,22 +110,31 @@ def _row(row: Row) -> Json:
     }
 
 
-def _endpoint(sight: Sight, probes: Mapping[str, Probe], keys: Mapping[str, str]) -> Json:
+def _endpoint(
+    sight: Sight, probes: Mapping[str, Mapping[str, Probe]], keys: Mapping[str, str]
+) -> Json:
+    checked = probes.get(sight.name, {})
     shown: Json = {
         "model": sight.model,
         "endpoint": sight.name,
         "uri": sight.uri,
         "state": sight.state,
-        "deployments": [_row(row) for row in sight.rows],
+        "deployments": [
+            _row(row) | ({"check": _check(checked[row.name])} if row.name in checked else {})
+            for row in sight.rows
+        ],
     }
     if sight.name in probes:
-        probe = probes[sight.name]
-        shown["check"] = {
-            "ok": probe.good,
-            "problem": probe.problem,
-            "score": probe.score,
-            "latency_ms": None if probe.latency_ms is None else round(probe.latency_ms, 3),
-        }
+        shown["check"] = _check(verdict_on(sight, checked))
     if sight.name in keys:
         shown["key"] = keys[sight.name]
     return shown
+
+
+def _check(probe: Probe) -> Json:
+    return {
+        "ok": probe.good,
+        "problem": probe.problem,
+        "score": probe.score,
+        "latency_ms": None if probe.latency_ms is None else round(probe.latency_ms, 3),
+    }

@@ -12,18 +12,24 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from guardian_cli.lifecycle.endpoints import Sight
+    from guardian_cli.lifecycle.figures import Figures
     from guardian_cli.lifecycle.history import Change
     from guardian_cli.lifecycle.platform import Probe, Workspace
     from guardian_cli.lifecycle.releases import Release
 
 _ROLE_STYLES = {"champion": "bold green", "challenger": "yellow", "previous": "dim"}
-_STATE_STYLES = {"failed": "bold red", "stopped": "bold red", "updating": "yellow"}
+_STATE_STYLES = {
+    "failed": "bold red",
+    "stopped": "bold red",
+    "updating": "yellow",
+    "not deployed": "dim",
+}
 
 
 def endpoints_table(
     sights: Sequence[Sight],
     *,
-    probes: Mapping[str, Probe] | None = None,
+    probes: Mapping[str, Mapping[str, Probe]] | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> RenderableType:
     """Return a block for each endpoint: its address and state, and a row for each deployment."""
@@ -36,12 +42,14 @@ def endpoints_table(
             (sight.model, "bold"), "  ", (sight.state, _STATE_STYLES.get(sight.state, "green"))
         )
         # Addresses and keys are copied from here: they must not wrap.
-        lines = [head, Text(f"  {sight.uri}", no_wrap=True, overflow="ignore")]
+        lines: list[RenderableType] = [head]
+        if sight.deployed:
+            lines.append(Text(f"  {sight.uri}", no_wrap=True, overflow="ignore"))
         if keys and sight.name in keys:
             lines.append(Text(f"  key {keys[sight.name]}", no_wrap=True, overflow="ignore"))
-        if probes and sight.name in probes:
-            lines.append(_probe_line(probes[sight.name]))
-        parts += [*([""] if parts else []), *lines, _rows_table(sight)]
+        if sight.deployed:
+            lines.append(_rows_table(sight, (probes or {}).get(sight.name)))
+        parts += [*([""] if parts else []), *lines]
     return Group(*parts) if parts else Text("no endpoints")
 
 
@@ -69,7 +77,31 @@ def release_table(release: Release) -> RenderableType:
     steps = [Text(f"  would {step}") for step in release.steps] if release.dry_run else []
     if release.dry_run and not steps:
         steps = [Text("  would change nothing")]
-    return Group(title, *steps, table)
+    return Group(title, *steps, table, *_figures_table(release.figures))
+
+
+def _figures_table(figures: Sequence[Figures]) -> list[RenderableType]:
+    """Return a column for the version that is deployed, and one for the champion beside it."""
+    from rich.text import Text
+
+    if all(one.auc is None for one in figures):
+        return []
+    roles = ("this version", "champion")
+    names = [f"{role} ({one.version})" for role, one in zip(roles, figures, strict=False)]
+    table = _table("by its training", *names)
+
+    def show(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    rows = {
+        "AUC": [f"{show(one.auc)} ({show(one.auc_low)}-{show(one.auc_high)})" for one in figures],
+        "metadata alone": [show(one.metadata_auc) for one in figures],
+        "recall": [show(one.recall) for one in figures],
+        "data": [_plain(one.data or "-").rpartition("/")[2] for one in figures],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *(Text(cell) for cell in cells))
+    return ["", table]
 
 
 def history_table(changes: Sequence[Change]) -> RenderableType:
@@ -85,8 +117,10 @@ def history_table(changes: Sequence[Change]) -> RenderableType:
     return table
 
 
-def setup_table(workspace: Workspace, created: Sequence[str], *, dry_run: bool) -> RenderableType:
-    """Return a line for each part of a workspace."""
+def setup_table(
+    workspace: Workspace, created: Sequence[str], *, dry_run: bool, bills: bool
+) -> RenderableType:
+    """Return a line for each part of a workspace, and what it costs where it `bills`."""
     from rich.console import Group
     from rich.text import Text
 
@@ -99,17 +133,18 @@ def setup_table(workspace: Workspace, created: Sequence[str], *, dry_run: bool) 
     for part in workspace.missing:
         if part not in created:
             table.add_row(Text(_plain(part)), Text("missing", style="bold red"))
-    cost = f"about {workspace.monthly_cost_usd:.2f} USD a month"
-    title = Text.assemble((_plain(workspace.name), "bold"), f"  {cost}")
+    cost = f"  about {workspace.monthly_cost_usd:.2f} USD a month" if bills else ""
+    title = Text.assemble((_plain(workspace.name), "bold"), cost)
     return Group(title, table)
 
 
-def _rows_table(sight: Sight) -> RenderableType:
+def _rows_table(sight: Sight, probes: Mapping[str, Probe] | None) -> RenderableType:
     from rich.text import Text
 
     if not sight.rows:
         return Text("  no deployments")
-    table = _table("  deployment", "version", "role", "traffic", "state")
+    names = ["  deployment", "version", "role", "traffic", "state"]
+    table = _table(*names, *([] if probes is None else ["check"]))
     for row in sight.rows:
         table.add_row(
             Text(f"  {row.name}"),
@@ -117,16 +152,17 @@ def _rows_table(sight: Sight) -> RenderableType:
             Text(row.role or "-", style=_ROLE_STYLES.get(row.role or "", "")),
             f"{row.traffic}%",
             Text(row.state, style=_STATE_STYLES.get(row.state, "")),
+            *([_check_cell(probes[row.name])] if probes and row.name in probes else []),
         )
     return table
 
 
-def _probe_line(probe: Probe) -> Text:
+def _check_cell(probe: Probe) -> Text:
     from rich.text import Text
 
     if probe.good:
-        return Text(f"  check: ok, score {probe.score:.3f}, {probe.latency_ms or 0:.0f} ms")
-    return Text(f"  check: {_plain(probe.problem or '')}", style="bold red")
+        return Text(f"ok, score {probe.score:.3f}, {probe.latency_ms or 0:.0f} ms")
+    return Text(_plain(probe.problem or ""), style="bold red")
 
 
 def _table(*names: str) -> Table:
@@ -135,7 +171,8 @@ def _table(*names: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in names:
         right = name in {"traffic", "was", "now", "would be"}
-        table.add_column(name, no_wrap=name != "why", justify="right" if right else "left")
+        wraps = name in {"why", "check"}
+        table.add_column(name, no_wrap=not wraps, justify="right" if right else "left")
     return table
 
 

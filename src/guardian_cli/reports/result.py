@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,7 @@ class ScanResult:
     file's, in hex. `samples` are all scored
     frames in any order, kept only where they are wanted. `every_s` is the sampling interval, for
     the reader's eye. `error` is set where the verdict is `error`, and `categories` is empty then.
+    `made` says what made the result, as in guardian.scan/1.
     """
 
     source: str
@@ -55,3 +56,4 @@ class ScanResult:
     error: SourceFailure | None = None
     source_id: str | None = None
     every_s: float | None = None
+    made: Mapping[str, Any] | None = None

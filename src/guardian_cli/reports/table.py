@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from guardian_cli.reports.sparkline import Sparkline
-from guardian_cli.reports.text import Fitted, clock, count, shorten, visible
-from guardian_cli.verdict.policy import floor_to_cents
+from guardian_cli.reports.text import count, shorten, shorten_path, visible
+from guardian_cli.verdict.category import Limits
+from guardian_cli.verdict.closeness import show_score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table
     from rich.text import Text
 
@@ -30,18 +31,8 @@ STYLES: dict[Outcome, str] = {
 }
 WORST_FIRST: tuple[Outcome, ...] = ("block", "error", "review", "allow")
 SEGMENTS_SHOWN = 12
-
-
-def render(
-    results: Sequence[ScanResult], *, ascii_only: bool = False, took_s: float | None = None
-) -> RenderableType:
-    """Return what to print for a run: a single source in full, several as a table with a total.
-
-    `ascii_only` draws without block characters; `took_s` is the whole run's wall time.
-    """
-    if len(results) == 1:
-        return render_one(results[0], ascii_only=ascii_only)
-    return render_many(results, took_s=took_s)
+# Fewer cells than this are no room for a category's thresholds.
+NARROW = 50
 
 
 def render_one(result: ScanResult, *, ascii_only: bool = False) -> RenderableType:
@@ -51,34 +42,63 @@ def render_one(result: ScanResult, *, ascii_only: bool = False) -> RenderableTyp
 
     parts: list[RenderableType] = [_headline(result)]
     if result.categories:
-        parts += ["", Padding(_categories(result, ascii_only=ascii_only), (0, 0, 0, 2))]
+        parts += ["", Padding(Categories(result, ascii_only), (0, 0, 0, 2))]
     parts += ["", Padding(_facts(result), (0, 0, 0, 2))]
     return Group(*parts)
 
 
-def render_many(results: Sequence[ScanResult], *, took_s: float | None = None) -> RenderableType:
-    """Return one row for each source, in the order given, and a line with the totals."""
+def render_many(elements: Iterable[Mapping[str, Any]], total: str) -> RenderableType:
+    """Return a row for each element of guardian.scan/1, the worst first, and a line with the sums.
+
+    `total` follows the sums: how long it took, how fast it was.
+    """
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("verdict", no_wrap=True)
-    # A column that may wrap is what rich makes narrow where the terminal is.
-    table.add_column("source")
-    table.add_column("highest", no_wrap=True)
-    table.add_column("at", no_wrap=True, justify="right")
-    table.add_column("notes")
-    for result in results:
-        highest, at = _highest(result)
-        table.add_row(
-            _word(result.verdict),
-            Fitted(visible(result.source), least=20),
-            Text(highest),
-            Text(at),
-            Fitted(_notes(result), style="dim", where="end", least=12),
-        )
-    return Group(table, "", _totals(results, took_s))
+    ordered = sorted(elements, key=lambda one: (WORST_FIRST.index(one["verdict"]), -_highest(one)))
+    verdicts = [one["verdict"] for one in ordered]
+    sums = Text(f"{count(len(ordered), 'source')}: ")
+    for at, verdict in enumerate(one for one in WORST_FIRST if one in verdicts):
+        sums.append(", " if at else "")
+        sums.append(f"{verdicts.count(verdict)} {verdict}", style=STYLES[verdict])
+    sums.append(total)
+    rows = [(one["verdict"], visible(one["source"]), visible(_why(one))) for one in ordered]
+    return Group(Rows(rows), "", sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Verdict, source and reason in a row each; a reason that finds no room goes on below.
+
+    Nothing of a reason is ever cut, and of a source's name only what a whole line can't hold.
+    """
+
+    rows: Sequence[tuple[Outcome, str, str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        indent = len("REVIEW") + 2
+        room = max(options.max_width - indent, 1)
+        widths = sorted(cell_len(source) for _, source, _ in self.rows)
+        # Wide enough for most names; one long name does not push all reasons to the right.
+        column = min(widths[len(widths) * 3 // 4], room // 2)
+        for verdict, source, why in self.rows:
+            line = Text.assemble((f"{verdict.upper():<{indent}}", STYLES[verdict]))
+            name = shorten_path(source, room) if console.is_terminal else source
+            beside = max(column, cell_len(name)) + 2 + cell_len(why) <= room
+            padding = " " * (max(column - cell_len(name), 0) + 2)
+            parts = [Text(name)]
+            if beside:
+                parts[0].append(padding + why, "dim")
+            elif why:
+                parts.append(Text(why, "dim"))
+            for part in parts:
+                for piece in part.wrap(console, room, overflow="fold"):
+                    piece.rstrip()
+                    yield line.append(piece)
+                    line = Text(" " * indent)
 
 
 def _word(verdict: Outcome) -> Text:
@@ -100,27 +120,38 @@ def _headline(result: ScanResult) -> RenderableType:
     return grid
 
 
-def _categories(result: ScanResult, *, ascii_only: bool) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """A row for each category; where there is little room without its thresholds."""
 
-    ends = _span(result)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("category", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for heading in ("score", "review", "block"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(ends)
-    for name, one in result.categories.items():
-        table.add_row(
-            Text(shorten(visible(name), 20)),
-            Text("unscored", style="bold yellow") if one.score is None else _word(one.verdict),
-            Text("-" if one.score is None else f"{floor_to_cents(one.score):.2f}"),
-            Text(f"{one.limits.review:.2f}" if one.limits else "", style="dim"),
-            Text(f"{one.limits.block:.2f}" if one.limits else "", style="dim"),
-            Sparkline(one.timeline, one.limits, ascii_only) if _is_video(result) else "",
-        )
-    return table
+    result: ScanResult
+    ascii_only: bool
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        from rich.table import Table
+        from rich.text import Text
+
+        is_wide = options.max_width >= NARROW
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        table.add_column("category", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        for heading in ("score", "review", "block") if is_wide else ("score",):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(_span(self.result))
+        for name, one in self.result.categories.items():
+            limits = one.limits
+            scores = [Text("-" if one.score is None else show_score(one.score, limits))]
+            if is_wide:
+                ends = (limits.review, limits.block) if limits else ()
+                scores += [Text(show_score(at), "dim") for at in ends] or [Text(""), Text("")]
+            line = Sparkline(one.timeline, limits, self.ascii_only)
+            table.add_row(
+                Text(shorten(visible(name), 20)),
+                Text("unscored", style="bold yellow") if one.score is None else _word(one.verdict),
+                *scores,
+                line if _is_video(self.result) else "",
+            )
+        yield table
 
 
 def _facts(result: ScanResult) -> Table:
@@ -163,18 +194,18 @@ def _segment_lines(name: str, one: CategoryVerdict) -> Iterator[str]:
     worst_first = sorted(one.segments, key=lambda segment: -segment.peak)
     shown = sorted(worst_first[:SEGMENTS_SHOWN], key=lambda segment: segment.start_s)
     for segment in shown:
-        yield f"{name} {_segment_line(segment)}"
+        yield f"{name} {_segment_line(segment, one.limits)}"
     hidden = len(one.segments) - len(shown)
     if hidden:
         yield f"{name} in {count(hidden, 'more segment')}, none higher; --json has all"
 
 
-def _segment_line(segment: Segment) -> str:
-    peak = f"{floor_to_cents(segment.peak):.2f}"
+def _segment_line(segment: Segment, limits: Limits | None) -> str:
+    peak = show_score(segment.peak, limits)
     if segment.start_s == segment.end_s:
-        return f"at {clock(segment.start_s)}, peak {peak}"
-    span = f"{clock(segment.start_s)} to {clock(segment.end_s)}"
-    return f"{span}, peak {peak} at {clock(segment.peak_s)}"
+        return f"at {segment.start_s:.1f} s, peak {peak}"
+    span = f"{segment.start_s:.1f} to {segment.end_s:.1f} s"
+    return f"{span}, peak {peak} at {segment.peak_s:.1f} s"
 
 
 def _media_line(result: ScanResult) -> str:
@@ -221,42 +252,25 @@ def _span(result: ScanResult) -> str:
     length_s = result.coverage.duration_s if result.coverage else None
     if not _is_video(result) or length_s is None:
         return ""
-    return f"0:00.0 to {clock(length_s)}"
+    return f"0 to {length_s:.1f} s"
 
 
-def _highest(result: ScanResult) -> tuple[str, str]:
-    """Return the worst category's name and score, and when it was reached, as text."""
-    scored = [(one.score, name) for name, one in result.categories.items() if one.score is not None]
+def _highest(element: Mapping[str, Any]) -> float:
+    scores = [one["score"] for one in element["categories"].values()]
+    return max((score for score in scores if score is not None), default=0.0)
+
+
+def _why(element: Mapping[str, Any]) -> str:
+    """Return its reasons; where all is well, the highest score."""
+    if element["reasons"]:
+        return "; ".join(element["reasons"])
+    scored = {
+        name: one["score"]
+        for name, one in element["categories"].items()
+        if one["score"] is not None
+    }
     if not scored:
-        return "-", ""
-    order: dict[str, int] = {"block": 2, "review": 1, "allow": 0}
-    score, name = max(scored, key=lambda pair: (order[result.categories[pair[1]].verdict], pair[0]))
-    one = result.categories[name]
-    is_found = one.verdict != "allow" and one.at_s is not None and _is_video(result)
-    at = clock(one.at_s) if is_found and one.at_s is not None else ""
-    return f"{shorten(visible(name), 20)} {floor_to_cents(score):.2f}", at
-
-
-def _notes(result: ScanResult) -> str:
-    if result.error is not None:
-        return visible(result.error.message)
-    notes = [f"{name} unscored" for name, one in result.categories.items() if one.score is None]
-    if result.coverage is not None and not result.coverage.complete:
-        notes.append("incomplete")
-    if result.degraded:
-        notes.append("degraded")
-    return visible(", ".join(notes))
-
-
-def _totals(results: Sequence[ScanResult], took_s: float | None) -> Text:
-    from rich.text import Text
-
-    verdicts = [result.verdict for result in results]
-    text = Text(f"{count(len(results), 'source')}: ")
-    parts = [(verdicts.count(one), one) for one in WORST_FIRST if one in verdicts]
-    for at, (number, one) in enumerate(parts):
-        text.append(", " if at else "")
-        text.append(f"{number} {one}", style=STYLES[one])
-    if took_s is not None:
-        text.append(f" in {took_s:.1f} s")
-    return text
+        return ""
+    name = max(scored, key=lambda one: scored[one])
+    thresholds = (element.get("made") or {}).get("thresholds", {}).get(name)
+    return f"{name} {show_score(scored[name], Limits(**thresholds) if thresholds else None)}"

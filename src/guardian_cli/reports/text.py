@@ -1,16 +1,8 @@
-"""Words for people: times, counts, names that are safe to show, and text that fits its column."""
+"""Words for people: counts, names that are safe to show, and names that fit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.console import Console, ConsoleOptions
-    from rich.measure import Measurement
-    from rich.text import Text
+from typing import Literal
 
 _DOTS = "..."
 
@@ -22,15 +14,6 @@ def visible(text: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
-
-
-def clock(time_s: float) -> str:
-    """Return a time as m:ss.s, or h:mm:ss.s from an hour upwards."""
-    tenths = round(max(0.0, time_s) * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{rest // 10:02d}.{rest % 10}"
-    return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
 
 
 def count(number: int, noun: str) -> str:
@@ -52,6 +35,16 @@ def shorten(text: str, width: int, where: Literal["middle", "end"] = "middle") -
     return head + _DOTS + tail
 
 
+def shorten_path(path: str, width: int) -> str:
+    """Cut a path to `width` terminal cells: of the folders first, of the file's name last."""
+    from rich.cells import cell_len
+
+    name = path.rsplit("/", 1)[-1]
+    if cell_len(path) <= width or cell_len(name) + len(_DOTS) > width:
+        return shorten(path if cell_len(path) <= width else name, width)
+    return _DOTS + _fitting(path[::-1], width - len(_DOTS))[::-1]
+
+
 def _fitting(text: str, width: int) -> str:
     """Return the longest beginning that takes at most `width` cells; wide characters take two."""
     from rich.cells import get_character_cell_size
@@ -62,26 +55,3 @@ def _fitting(text: str, width: int) -> str:
         if used > width:
             return text[:at]
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """Text for a rich table that is cut to the width its column gets, never wrapped."""
-
-    text: str
-    style: str = ""
-    where: Literal["middle", "end"] = "middle"
-    least: int = 8
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        from rich.text import Text
-
-        text = shorten(self.text, options.max_width, self.where)
-        yield Text(text, style=self.style, no_wrap=True, overflow="crop")
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        from rich.cells import cell_len
-        from rich.measure import Measurement
-
-        wide = cell_len(self.text)
-        return Measurement(min(self.least, wide), min(wide, options.max_width))

@@ -25,6 +25,8 @@ def show_trainings(
     for report in reports:
         for note in report.notes:
             console.note(f"{report.model}: {note}")
+        if report.conclusion:
+            console.warn(f"{report.model}: version {report.version}: {report.conclusion}")
     if as_json:
         one = named and len(reports) == 1
         parts = [training_part(report, target) for report in reports]
@@ -34,7 +36,13 @@ def show_trainings(
         for report in reports:
             console.show(training_table(report))
     for report in reports:
-        console.note(f"hint: guardian deploy {report.model}")
+        if report.conclusion is None:
+            console.note(f"hint: guardian deploy {report.model}")
+        else:
+            console.note(
+                "hint: more files of both classes, from other sources, then:"
+                f" guardian train {report.model} --data PATH"
+            )
 
 
 def training_part(report: TrainReport, target: str) -> Json:
@@ -48,6 +56,7 @@ def training_part(report: TrainReport, target: str) -> Json:
         "data": dict(report.data),
         "training": dict(report.training),
         "notes": list(report.notes),
+        "conclusion": report.conclusion,
     }
 
 
@@ -73,6 +82,8 @@ def _rows(
     found = metrics["true_positive_rate"]
     positives = f"{data['positives']} positive ({data['positive']}), {data['groups']} groups"
     left_out = f", {data['left_out_count']} left out" if data["left_out_count"] else ""
+    if data["contradictions"]:
+        left_out += f" ({data['contradictions']} labelled in contradiction)"
     return [
         ("AUC", _with_interval(metrics["auc"], metrics["auc_interval"])),
         (
@@ -82,7 +93,7 @@ def _rows(
         ("ECE", _number(metrics["ece"])),
         (
             f"threshold for {rate:.0%}",
-            f"{_number(metrics['threshold'])}, which finds {found:.0%} of the positives",
+            f"{_number(metrics['threshold'])} (served as 0.5) finds {found:.0%} of the positives",
         ),
         (
             "data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -17,13 +18,13 @@ Result = TypeVar("Result")
 class Batch(Generic[Item, Result]):
     """Runs `work(item)` over items in `workers` threads; each thread makes its own `work`.
 
-    What `work` raises is raised out of `results`, and ends the batch.
+    What `work` raises is raised out of `results`, and ends the batch; None is no result.
     """
 
     def __init__(
         self,
         items: Iterable[Item],
-        make_work: Callable[[], Callable[[Item], Result]],
+        make_work: Callable[[], Callable[[Item], Result | None]],
         workers: int,
     ) -> None:
         self._items = iter(items)
@@ -62,6 +63,14 @@ class Batch(Generic[Item, Result]):
             else:
                 yield done
 
+    def ended(self) -> Iterator[Result]:
+        """Yield the results that are there already; never waits."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                done = self._done.get_nowait()
+                if done is not None and not isinstance(done, BaseException):
+                    yield done
+
     def stop(self) -> None:
         """Start nothing more; what runs is for `work` itself to end."""
         self._stopped.set()
@@ -81,7 +90,9 @@ class Batch(Generic[Item, Result]):
                     item = next(self._items, None)
                 if item is None:
                     break
-                self._done.put(work(item))
+                result = work(item)
+                if result is not None:
+                    self._done.put(result)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever reads the results
             self._done.put(error)
         finally:

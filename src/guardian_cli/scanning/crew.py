@@ -1,5 +1,8 @@
 """Whose turn it is to decode: as many sources at a time as there are workers.
 
+What has to be fetched is fetched before that: a slow server must not hold a turn. How many are
+fetched at a time, or lie fetched and wait, is bounded as well, and with it the disk they take.
+
 A source gives its turn on when its last frame is handed in, so the next one is decoded while the
 scores are awaited. A video keeps its decoder until it is judged: the file is still open there, for
 a second look. That is why there are some more decoders than turns.
@@ -16,12 +19,14 @@ from guardian_cli.scanning.scorer import ScoringStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from guardian_cli.media.frames import Opener
 
 # Two batches of the model are about six clips of three frames, or sixteen pictures.
 DECODERS_MORE = 6
 SOURCES_MORE = 16
+DOWNLOADS_MORE = 4
 
 
 class Crew:
@@ -33,6 +38,7 @@ class Crew:
     def __init__(self, workers: int, new_decoder: Callable[[], Opener] = Decoder) -> None:
         self._new_decoder = new_decoder
         self._turns = workers
+        self._downloads = workers + DOWNLOADS_MORE
         self._most_decoders = workers + DECODERS_MORE
         self._decoders: list[Opener] = []
         self._idle: list[Opener] = []
@@ -41,12 +47,36 @@ class Crew:
 
     @contextmanager
     def place(self) -> Iterator[Place]:
-        """Wait for a turn and a decoder to use it with; at its end both are given back."""
-        place = Place(self, self._begin())
+        """A place for one source; at its end the turn and the decoder are given back."""
+        place = Place(self)
         try:
             yield place
         finally:
             place.leave()
+
+    @contextmanager
+    def downloading(self) -> Iterator[None]:
+        """Wait until fewer sources are fetched, or lie there for a turn, than may be."""
+        with self._changed:
+            self._wait_for(lambda: self._downloads > 0)
+            self._downloads -= 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._downloads += 1
+                self._changed.notify_all()
+
+    def take_decoder(self) -> Opener:
+        """Wait for a turn and a decoder to use it with."""
+        with self._changed:
+            # Both at once: who held a turn and waited for a decoder could wait for ever.
+            self._wait_for(lambda: self._turns > 0 and self._decoder_to_be_had())
+            self._turns -= 1
+            if not self._idle:
+                self._decoders.append(self._new_decoder())
+                return self._decoders[-1]
+            return self._idle.pop()
 
     def take_turn(self) -> None:
         """Wait until fewer sources are decoded than there are workers."""
@@ -71,16 +101,6 @@ class Crew:
         for decoder in self._decoders:
             decoder.close()
 
-    def _begin(self) -> Opener:
-        with self._changed:
-            # Both at once: who held a turn and waited for a decoder could wait for ever.
-            self._wait_for(lambda: self._turns > 0 and self._decoder_to_be_had())
-            self._turns -= 1
-            if not self._idle:
-                self._decoders.append(self._new_decoder())
-                return self._decoders[-1]
-            return self._idle.pop()
-
     def _decoder_to_be_had(self) -> bool:
         return bool(self._idle) or len(self._decoders) < self._most_decoders
 
@@ -93,11 +113,24 @@ class Crew:
 class Place:
     """One source's turn and decoder. For the thread that scans it."""
 
-    def __init__(self, crew: Crew, decoder: Opener) -> None:
+    def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._decoder: Opener | None = decoder
-        self._has_turn = True
-        self.decoder = decoder
+        self._decoder: Opener | None = None
+        self._has_turn = False
+
+    def begin(self) -> Opener:
+        """Wait for a turn and a decoder, which is kept until nothing more is to be decoded."""
+        if self._decoder is None:
+            self._decoder = self._crew.take_decoder()
+            self._has_turn = True
+        return self._decoder
+
+    def fetched(self, fetch: Callable[[], Path]) -> Path:
+        """Fetch a file as soon as that is allowed, and wait for a turn with it."""
+        with self._crew.downloading():
+            path = fetch()
+            self.begin()
+            return path
 
     def pause(self, *, for_good: bool) -> None:
         """Give the turn on; `for_good` the decoder as well, for nothing more is to be decoded."""

@@ -44,12 +44,7 @@ class Fusing:
             score = answers.get(index, {}).get(category)
             if score is not None:
                 scores.setdefault(detector.info.name, score)
-        return score_category(
-            clip=scores.get("clip"),
-            endpoint=scores.get("endpoint"),
-            nudenet=scores.get("nudenet"),
-            weights=self.weights,
-        )
+        return score_category(scores, self.weights)
 
 
 def _moved(answers: Answers, errors: Answers, way: int) -> Answers:

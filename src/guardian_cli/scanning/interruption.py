@@ -20,12 +20,23 @@ class Interruption:
     """Whether somebody wants this to end."""
 
     def __init__(self) -> None:
-        self._came = False
+        self.came = False
+        self._held = False
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if one came, whatever has become of it."""
-        if self._came:
+        if self.came:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let an interrupt wait until the end of this: half a line must not be written."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self.check()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -48,5 +59,7 @@ class Interruption:
             self.check()
 
     def _note(self, *_: object) -> None:
-        self._came = True
-        raise KeyboardInterrupt
+        # The second one in a row waits for nothing: whoever reads stdout may have stopped reading.
+        is_second, self.came = self.came, True
+        if is_second or not self._held:
+            raise KeyboardInterrupt

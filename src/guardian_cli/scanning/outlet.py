@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
-from guardian_cli.reports.table import render
+from guardian_cli.reports.table import WORST_FIRST, render_many, render_one
 from guardian_cli.reports.text import count
-from guardian_cli.scanning.one import digest_of
-from guardian_cli.scanning.results_file import ResultsFile
+from guardian_cli.scanning.results_file import ResultsFile, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
@@ -24,78 +25,128 @@ OutputFormat = Literal["table", "json", "jsonl"]
 
 
 class Outlet:
-    """Takes each result once, as it ends, and shows what was asked for. Close it."""
+    """Takes each result once, as it ends, and shows what was asked for. Close it.
 
-    def __init__(self, output: OutputFormat, console: Console, resume: Path | None) -> None:
+    `is_done` may be asked from any thread; the rest is for the one that made it.
+    """
+
+    def __init__(
+        self,
+        output: OutputFormat,
+        console: Console,
+        resume: Path | None,
+        *,
+        skipped: Mapping[str, int] | None = None,
+        frames: bool = False,
+    ) -> None:
+        """`skipped` counts what folders left out, `frames` asks for every scored frame."""
         self._output = output
         self._console = console
+        self._skipped = skipped or {}
         self._file = ResultsFile(resume) if resume is not None else None
-        self._order: dict[str, int] = {}
-        self._results: list[ScanResult] = []
+        self._frames = frames
+        self._started_s = time.perf_counter()
+        self._last: ScanResult | None = None
+        self._scanned_frames = 0
+        # By the key of each source that has ended: its element, None where the file has it.
+        self._ended: dict[str, Mapping[str, Any] | None] = {}
         self._verdicts: list[Outcome] = []
+        self._done: list[str] = []
+        self._again: Counter[str] = Counter()
 
-    def not_yet_held(self, sources: Sequence[Source]) -> list[Source]:
-        """Return the sources that `--resume`'s file lacks, or holds changed or as an error."""
-        self._order = {source.shown: number for number, source in enumerate(sources)}
-        waiting = [source for source in sources if not self._holds(source)]
-        if len(waiting) < len(sources):
-            held = len(sources) - len(waiting)
-            self._console.note(f"{held} of {len(sources)} sources are done already")
-        return waiting
+    def is_done(self, source: Source, sha256: str | None, fingerprint: Callable[[], str]) -> bool:
+        """Whether the file holds a result of this source that stands, which counts as its result.
+
+        `fingerprint` is only asked where it decides: it may have to wait for a model to be loaded.
+        """
+        key = source.identity or source.shown
+        held = self._file.held.get(key) if self._file is not None else None
+        if held is None or held.why_again(sha256, held.fingerprint or "", frames=self._frames):
+            return False
+        if held.why_again(sha256, fingerprint(), frames=self._frames):
+            return False
+        self._done.append(key)
+        return True
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
         line = document.to_line(result)
         if self._file is not None:
+            self._count_again(self._file, line)
             self._file.append(line)
         if self._output == "jsonl":
             self._console.result(document.dumps(line))
         else:
-            self._results.append(result)
+            self._ended[key_of(line)] = None if self._file is not None else line
+        self._last = result
+        self._scanned_frames += result.coverage.frames_scored if result.coverage else 0
         self._verdicts.append(result.verdict)
 
-    def finish(self) -> Iterable[Outcome]:
-        """Write what is written at the end; return the verdicts that the exit code covers."""
-        self._results.sort(key=lambda result: self._order.get(result.source, 0))
+    def finish(self, sources: Sequence[Source], *, interrupted: bool = False) -> Iterable[Outcome]:
+        """Write what is written at the end; return the verdicts of these sources, as far as known.
+
+        What is on stdout covers the same ones, whatever else the file holds.
+        """
+        if self._file is not None:
+            self._ended |= dict.fromkeys(self._done)
+            self._verdicts += [self._file.held[key].verdict for key in self._done]
         if self._output == "json":
-            scans = self._file.newest() if self._file else map(document.to_dict, self._results)
-            self._console.result(document.dumps(document.document(list(scans)), indent=2))
-        elif self._output == "table" and self._results:
-            self._console.show(render(self._results))
-        if self._file is None:
-            return self._verdicts
-        self._say_what_is_held(self._file)
-        return [held.verdict for held in self._file.held.values()]
+            whole = document.document(
+                self._elements(sources), skipped=self._skipped, interrupted=interrupted
+            )
+            self._console.result(document.dumps(whole, indent=2))
+        elif self._output == "table" and self._ended:
+            self._show_table(sources)
+        if self._skipped:
+            self._console.note(skipped_line(self._skipped))
+        if self._file is not None:
+            self._say_what_is_held(self._file)
+        return self._verdicts
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            if kind is not None and issubclass(kind, KeyboardInterrupt):
-                self._say_what_is_held(self._file)
             self._file.close()
 
+    def _elements(self, sources: Sequence[Source]) -> list[Mapping[str, Any]]:
+        """What has ended, in the order in which it was named."""
+        order = {source.shown: number for number, source in enumerate(sources)}
+        held = [key for key, element in self._ended.items() if element is None]
+        elements = [element for element in self._ended.values() if element is not None]
+        if self._file is not None:
+            elements += self._file.newest(held)
+        elements.sort(key=lambda element: order.get(element["source"], 0))
+        if self._frames:
+            return elements
+        return [{k: v for k, v in one.items() if k != "frames"} for one in elements]
+
+    def _show_table(self, sources: Sequence[Source]) -> None:
+        if len(sources) == 1 and self._last is not None:
+            self._console.show(render_one(self._last))
+            return
+        took_s = time.perf_counter() - self._started_s
+        total = f" in {took_s:.1f} s"
+        if self._scanned_frames:
+            total += f", {self._scanned_frames / max(took_s, 1e-6):.0f} frames/s"
+        if len(self._ended) < len(sources):
+            total += f"; {len(sources) - len(self._ended)} more were not scanned"
+        self._console.show(render_many(self._elements(sources), total))
+
+    def _count_again(self, file: ResultsFile, line: Mapping[str, Any]) -> None:
+        held = file.held.get(key_of(line))
+        if held is not None:
+            fingerprint = (line.get("made") or {}).get("fingerprint", "")
+            why = held.why_again(line["sha256"], fingerprint, frames=self._frames)
+            self._again[why or "other content"] += 1
+
     def _say_what_is_held(self, file: ResultsFile) -> None:
-        verdicts = [held.verdict for held in file.held.values()]
-        self._console.note(f"{file.path} holds {_counted(verdicts)}")
-
-    def _holds(self, source: Source) -> bool:
-        key = source.identity or source.shown
-        held = self._file.held.get(key) if self._file is not None else None
-        if held is None or held.verdict == "error":
-            return False
-        if source.kind != "file":
-            return source.kind in {"url", "stream"}
-        try:
-            return held.sha256 == digest_of(Path(source.location))
-        except OSError:
-            return False
-
-
-def _counted(verdicts: Sequence[str]) -> str:
-    counts = Counter(verdicts)
-    parts = [
-        f"{counts[name]} {name}" for name in ("block", "error", "review", "allow") if counts[name]
-    ]
-    return f"{count(len(verdicts), 'source')}: {', '.join(parts)}"
+        again = ", ".join(f"{number} {why}" for why, number in self._again.most_common())
+        if self._done or again:
+            done = f"{len(self._done)} done already"
+            self._console.note(f"{done}, {self._again.total()} again: {again}" if again else done)
+        counts = Counter(held.verdict for held in file.held.values())
+        parts = [f"{counts[name]} {name}" for name in WORST_FIRST if counts[name]]
+        held = f"{count(len(file.held), 'source')}{': ' if parts else ''}{', '.join(parts)}"
+        self._console.note(f"{file.path} holds {held}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,7 +13,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.verdict.policy import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 Line = dict[str, Any]
@@ -21,11 +22,32 @@ LINE_SCHEMA = "guardian.scan/1"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is kept in memory of a source's newest line, so that a million of them fit."""
+    """What is kept in memory of a source's newest line, so that a million of them fit.
+
+    `flaw` says why the result does not stand whatever made it, such as `degraded`.
+    """
 
     verdict: Outcome
     sha256: str | None
     offset: int
+    fingerprint: str | None = None
+    flaw: str | None = None
+    has_frames: bool = False
+
+    def why_again(self, sha256: str | None, fingerprint: str, *, frames: bool) -> str | None:
+        """Why its source must be scanned again; None where the result stands.
+
+        `sha256` and `fingerprint` are of the source's content and of what would scan it now;
+        `frames` says that every frame is wanted. What has no content that can be told, such as a
+        live stream, is another each time.
+        """
+        if self.flaw is not None:
+            return self.flaw
+        if self.fingerprint != fingerprint:
+            return "other settings" if self.fingerprint else "by an older guardian"
+        if sha256 is None or self.sha256 != sha256:
+            return "other content"
+        return "without frames" if frames and not self.has_frames else None
 
 
 class ResultsFile:
@@ -55,11 +77,11 @@ class ResultsFile:
         self._keep(line, self._end)
         self._end += len(data)
 
-    def newest(self) -> Iterator[Line]:
-        """Every source's newest line, in the order in which the sources first came."""
+    def newest(self, keys: Iterable[str]) -> Iterator[Line]:
+        """The newest lines of the sources with these keys, in this order."""
         with self.path.open("rb") as file:
-            for held in self.held.values():
-                file.seek(held.offset)
+            for key in keys:
+                file.seek(self.held[key].offset)
                 yield json.loads(file.readline())
 
     def close(self) -> None:
@@ -67,8 +89,17 @@ class ResultsFile:
         os.close(self._fd)
 
     def _keep(self, line: Mapping[str, Any], offset: int) -> None:
-        key = str(line.get("source_id") or line["source"])
-        self.held[key] = Held(line["verdict"], line.get("sha256"), offset)
+        made = line.get("made")
+        fingerprint = made.get("fingerprint") if isinstance(made, dict) else None
+        self.held[key_of(line)] = Held(
+            line["verdict"],
+            line.get("sha256"),
+            offset,
+            # A batch has one or two: a million lines share the text.
+            sys.intern(fingerprint) if isinstance(fingerprint, str) else None,
+            _flaw(line),
+            "frames" in line,
+        )
 
     def _write(self, data: bytes) -> None:
         try:
@@ -109,6 +140,22 @@ class ResultsFile:
             self._write(b"\n")
             end += 1
         return end
+
+
+def key_of(line: Mapping[str, Any]) -> str:
+    """What a source's results are kept under."""
+    return str(line.get("source_id") or line["source"])
+
+
+def _flaw(line: Mapping[str, Any]) -> str | None:
+    if line["verdict"] == "error":
+        return "failed"
+    if (line.get("coverage") or {}).get("timed_out"):
+        return "timed out"
+    if line.get("degraded"):
+        return "degraded"
+    categories = (line.get("categories") or {}).values()
+    return "unscored" if any(one.get("score") is None for one in categories) else None
 
 
 def _is_torn(raw: bytes, *, after_ours: bool) -> bool:

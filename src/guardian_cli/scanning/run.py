@@ -6,11 +6,12 @@ import math
 import os
 import sys
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from guardian_cli.config import calm_threads, load_settings
+from guardian_cli.config import calm_threads, count_cores, load_settings
 from guardian_cli.detectors.panel import (
     Panel,
     PanelOptions,
@@ -19,7 +20,7 @@ from guardian_cli.detectors.panel import (
 )
 from guardian_cli.errors import UsageError
 from guardian_cli.media.fetching import fetch_url
-from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.media.sources import expand_sources
 from guardian_cli.scanning.batch import Batch
 from guardian_cli.scanning.crew import SOURCES_MORE, Crew
@@ -27,12 +28,13 @@ from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.outlet import Outlet
-from guardian_cli.scanning.progress import make_progress
+from guardian_cli.scanning.progress import Progress
+from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer
 from guardian_cli.verdict.policy import exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.config import Settings
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from guardian_cli.media.sources import Source
     from guardian_cli.reports.result import ScanResult
     from guardian_cli.scanning.outlet import OutputFormat
-    from guardian_cli.scanning.progress import Progress
     from guardian_cli.verdict.policy import FailOn
 
 MOST_DOWNLOAD_BYTES = 16 << 30
@@ -63,6 +64,7 @@ class ScanRequest:
     precision: str = "auto"
     no_endpoints: bool = False
     offline: bool = False
+    deployment: str | None = None
     fail_on: FailOn = "review"
     workers: int | None = None
     resume: Path | None = None
@@ -77,23 +79,38 @@ def run_scan(request: ScanRequest, console: Console) -> int:
     settings = load_settings(request.config_file, flags=request.flags)
     if not settings.config.categories:
         raise UsageError(
-            "no category is left to score: guardian.yaml drops them all",
-            hint="see guardian.yaml.example for every key",
+            "no category is left to score: guardian.yaml switches them all off",
+            hint="guardian --example-config shows every key",
         )
-    sources = expand_sources(request.sources, sys.stdin or ())
+    skipped: Counter[str] = Counter()
+    sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
     _check(request, sources)
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *_without_effect(request, settings, sources)):
         console.warn(warning)
     interruption = Interruption()
-    with interruption.watched(), Outlet(request.output, console, request.resume) as outlet:
-        waiting = outlet.not_yet_held(sources)
-        _scan_all(request, settings, waiting, outlet, console, interruption)
-        return exit_code(outlet.finish(), request.fail_on)
+    with (
+        interruption.watched(),
+        Outlet(
+            request.output, console, request.resume, skipped=skipped, frames=request.frames
+        ) as outlet,
+    ):
+        try:
+            _scan_all(request, settings, sources, outlet, console, interruption)
+        except BaseException:
+            # A library that is interrupted while it is imported may raise anything.
+            if interruption.came:
+                outlet.finish(sources, interrupted=True)
+            raise
+        return exit_code(outlet.finish(sources), request.fail_on)
 
 
 def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
     if request.for_s is not None and not 0 < request.for_s < math.inf:
         raise UsageError("--for must be over 0 seconds", hint="guardian scan rtsp://… --for 60")
+    if request.frames and request.output == "table" and request.resume is None:
+        raise UsageError(
+            "--frames has no effect on a table", hint="add --json, --jsonl or --resume FILE.jsonl"
+        )
     if request.model_config is not None and not request.model_config.is_file():
         raise UsageError(f"--model-config {request.model_config}: no such file")
     pretrained = str(request.flags.get("clip", {}).get("pretrained", ""))
@@ -106,6 +123,23 @@ def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
         )
 
 
+def _without_effect(
+    request: ScanRequest, settings: Settings, sources: Sequence[Source]
+) -> Iterator[str]:
+    """Say which options change nothing here."""
+    if request.for_s is not None and not any(source.kind == "stream" for source in sources):
+        yield "--for has no effect: none of the sources is a stream"
+    if "clip" not in settings.config.scan.detectors:
+        named = {
+            **request.flags.get("clip", {}),
+            **({"model-config": True} if request.model_config else {}),
+            **({"device": True} if request.device != "auto" else {}),
+            **({"precision": True} if request.precision != "auto" else {}),
+        }
+        for option in named:
+            yield f"--{option} has no effect: clip is not in scan.detectors"
+
+
 def _scan_all(
     request: ScanRequest,
     settings: Settings,
@@ -114,27 +148,25 @@ def _scan_all(
     console: Console,
     interruption: Interruption,
 ) -> None:
-    if not sources:
-        return
     calm_threads()
     options = _panel_options(request, console)
     panel = _no_panel_needed(request, sources)
     side_px = panel.short_side_px if panel else expected_short_side_px(settings, options)
     if side_px is not None:
-        with _Shift(request, settings, sources, console, side_px) as shift:
+        with _Shift(request, settings, sources, outlet, console, side_px) as shift:
             # The first frames are decoded while the model loads.
             panel = panel or _panel(settings, options, console)
             if panel.short_side_px == side_px:
-                shift.run(panel, outlet, interruption)
+                shift.run(panel, interruption)
                 return
     panel = panel or _panel(settings, options, console)
-    with _Shift(request, settings, sources, console, panel.short_side_px) as shift:
-        shift.run(panel, outlet, interruption)
+    with _Shift(request, settings, sources, outlet, console, panel.short_side_px) as shift:
+        shift.run(panel, interruption)
 
 
 def _no_panel_needed(request: ScanRequest, sources: Sequence[Source]) -> Panel | None:
     """An empty panel where there is nothing that could be scored."""
-    if all(source.kind in {"missing", "unsupported", "closed"} for source in sources):
+    if all(source.kind not in {"file", "url", "stream"} for source in sources):
         return Panel(offline=request.offline)
     return None
 
@@ -143,6 +175,7 @@ def _panel_options(request: ScanRequest, console: Console) -> PanelOptions:
     return PanelOptions(
         no_endpoints=request.no_endpoints,
         offline=request.offline,
+        deployment=request.deployment,
         device=request.device,
         precision=request.precision,
         model_config=request.model_config,
@@ -154,7 +187,7 @@ def _panel(settings: Settings, options: PanelOptions, console: Console) -> Panel
     panel = build_panel(settings, options)
     for gone in panel.absent:
         if gone.status == "unavailable":
-            console.warn(f"{gone.info.name} is not available: {gone.reason}")
+            console.warn(f"{gone.info.name} is not available: {gone.reason}", gone.hint)
     return panel
 
 
@@ -169,19 +202,34 @@ class _Shift:
         request: ScanRequest,
         settings: Settings,
         sources: Sequence[Source],
+        outlet: Outlet,
         console: Console,
         side_px: int,
     ) -> None:
         """`side_px` is the shorter side, in pixels, that frames are to have."""
-        workers = min(request.workers or _cores(), len(sources))
+        workers = min(request.workers or count_cores(), len(sources))
         stop = threading.Event()
+        self._outlet = outlet
         self._console = console
         self._panel = Panel(offline=request.offline)
+        self._provenance = Provenance(request, settings, self._panel)
         config = settings.config
         self._scorer = Scorer(fusing=Fusing(config.categories, config.fusion))
-        self._progress = make_progress(len(sources), console)
-        decoding = _decode_settings(request, settings, workers, side_px)
-        tools = _tools(request, settings, self._panel, self._scorer, self._progress, decoding, stop)
+        timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
+        tools = ScanTools(
+            config=config,
+            panel=self._panel,
+            scorer=self._scorer,
+            decoding=_decode_settings(request, settings, workers, side_px),
+            progress=Progress(len(sources), console),
+            fetch=lambda url, folder: fetch_url(
+                url, folder, timeout_s=timeout_s, max_bytes=MOST_DOWNLOAD_BYTES, stop=stop
+            ),
+            made=self._provenance.made,
+            is_done=self._is_done,
+            keep_frames=request.frames,
+            offline=request.offline,
+        )
         crew = Crew(workers)
         threads = min(workers + SOURCES_MORE, len(sources))
         self._batch = Batch(sources, lambda: _work(tools, crew), threads)
@@ -199,20 +247,33 @@ class _Shift:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+        self._console.end_progress()
 
-    def run(self, panel: Panel, outlet: Outlet, interruption: Interruption) -> None:
+    def _is_done(self, source: Source, sha256: str | None) -> bool:
+        def fingerprint() -> str:
+            self._scorer.wait_until_started()
+            return self._provenance.fingerprint(source)
+
+        return self._outlet.is_done(source, sha256, fingerprint)
+
+    def run(self, panel: Panel, interruption: Interruption) -> None:
         """Let the panel score what waits and what comes, and put out every result."""
         interruption.check()
         self._panel.detectors += panel.detectors
         self._panel.absent += panel.absent
         self._scorer.start(panel.detectors)
-        with self._progress:
-            failing: set[tuple[str, str | None]] = set()
+        failing: set[tuple[str, str | None]] = set()
+        try:
             for result in self._batch.results():
-                outlet.put(result)
-                failing |= {
-                    (d.name, d.category) for d in result.detectors if d.status == "degraded"
-                }
+                with interruption.held():
+                    self._outlet.put(result)
+                    failing |= {
+                        (d.name, d.category) for d in result.detectors if d.status == "degraded"
+                    }
+        except KeyboardInterrupt:
+            for result in self._batch.ended():
+                self._outlet.put(result)
+            raise
         _summarise(panel, failing, self._console)
 
 
@@ -228,36 +289,12 @@ def _decode_settings(
         timeout_s=scan.timeout_s,
         memory_mb=scan.memory_mb,
         for_s=request.for_s,
-        threads=max(1, _cores() // workers),
+        threads=max(1, count_cores() // workers),
     )
 
 
-def _tools(
-    request: ScanRequest,
-    settings: Settings,
-    panel: Panel,
-    scorer: Scorer,
-    progress: Progress,
-    decoding: DecodeSettings,
-    stop: threading.Event,
-) -> ScanTools:
-    timeout_s = settings.config.scan.timeout_s
-    return ScanTools(
-        config=settings.config,
-        panel=panel,
-        scorer=scorer,
-        decoding=decoding,
-        progress=progress,
-        fetch=lambda url, folder: fetch_url(
-            url, folder, timeout_s=timeout_s, max_bytes=MOST_DOWNLOAD_BYTES, stop=stop
-        ),
-        keep_frames=request.frames,
-        offline=request.offline,
-    )
-
-
-def _work(tools: ScanTools, crew: Crew) -> Callable[[Source], ScanResult]:
-    def work(source: Source) -> ScanResult:
+def _work(tools: ScanTools, crew: Crew) -> Callable[[Source], ScanResult | None]:
+    def work(source: Source) -> ScanResult | None:
         with crew.place() as place:
             return scan_source(source, tools, place)
 
@@ -267,11 +304,6 @@ def _work(tools: ScanTools, crew: Crew) -> Callable[[Source], ScanResult]:
 def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Console) -> None:
     for detector in panel.detectors:
         summary = detector.summary()
-        if summary and console.quiet and (detector.info.name, detector.info.category) in failing:
-            console.warn(summary)
-        elif summary:
-            console.note(summary)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if summary is not None:
+            is_failing = (detector.info.name, detector.info.category) in failing
+            (console.warn if is_failing else console.note)(summary)

@@ -3,6 +3,7 @@
 Every source submits its frames from its own thread; each detector has one queue and as many threads
 as it may have calls at once, and fills its batches from whatever frames wait, whichever video they
 are from. A bounded number of frames is under way, so memory does not grow with a video's length.
+A detector that crashes takes the sources of that batch with it, and no other.
 
 A detector may answer fast and say how far it may be off. A frame that such an error could decide is
 scored once more, exactly; so the verdict does not depend on the numbers a machine computes in.
@@ -10,13 +11,14 @@ scored once more, exactly; so the verdict does not depend on the numbers a machi
 
 from __future__ import annotations
 
-import queue
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from guardian_cli.detectors.base import RoutedDetector
+from guardian_cli.scanning.frame_queue import Batch, FrameQueue, Origin, Ticket
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -31,29 +33,6 @@ class ScoringStopped(Exception):  # noqa: N818 - a signal, not an error of the u
     """The scorer was stopped while a frame waited."""
 
 
-@dataclass(slots=True)
-class Ticket:
-    """A frame under way: filled in by every detector, then `wait` returns.
-
-    `errors` are how far scores may be off; with `exactly` it is asked for scores without.
-    """
-
-    image: NDArray[np.uint8] | None
-    waiting: int = 0
-    exactly: bool = False
-    scores: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    errors: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    failures: dict[int, str] = field(default_factory=dict)
-    done: threading.Event = field(default_factory=threading.Event)
-    crash: BaseException | None = None
-
-    def wait(self) -> None:
-        """Block until every detector has answered; raise what a detector died of."""
-        self.done.wait()
-        if self.crash is not None:
-            raise self.crash
-
-
 class Scorer:
     """Runs detectors over submitted frames. Use as a context manager; `stop` ends it at once."""
 
@@ -66,7 +45,7 @@ class Scorer:
         """
         self._fusing = fusing
         self.detectors: tuple[Detector, ...] = ()
-        self._queues: list[queue.SimpleQueue[Ticket | None]] = []
+        self._queues: list[FrameQueue] = []
         self._room = threading.Semaphore(FRAMES_UNDER_WAY)
         self._lock = threading.Lock()
         self._started = threading.Event()
@@ -80,7 +59,7 @@ class Scorer:
         threads = []
         with self._lock:
             self.detectors = tuple(detectors)
-            self._queues = [queue.SimpleQueue() for _ in self.detectors]
+            self._queues = [FrameQueue(*numbered) for numbered in enumerate(self.detectors)]
             for index, detector in enumerate(self.detectors):
                 for _ in range(max(1, detector.concurrency)):
                     arguments = (index, detector)
@@ -100,12 +79,15 @@ class Scorer:
         if self._stopped.is_set():
             raise ScoringStopped
 
-    def submit(self, image: NDArray[np.uint8]) -> Ticket:
-        """Hand in one upright BGR image (H x W x 3, uint8); blocks while too many are under way."""
+    def submit(self, image: NDArray[np.uint8], origin: Origin | None = None) -> Ticket:
+        """Hand in one upright BGR image (H x W x 3, uint8) of a source, or of one of its own.
+
+        Blocks while too many are under way.
+        """
         while not self._room.acquire(timeout=0.5):
             if self._stopped.is_set():
                 raise ScoringStopped
-        ticket = Ticket(image)
+        ticket = Ticket(image, origin or Origin())
         with self._lock:
             if self._stopped.is_set():
                 raise ScoringStopped
@@ -114,6 +96,12 @@ class Scorer:
             else:
                 self._early.append(ticket)
         return ticket
+
+    def end(self, origin: Origin) -> None:
+        """Say that no more frames of a source are to come for now."""
+        origin.more = False
+        for waiting in self._queues:
+            waiting.wake()
 
     def _hand_out(self, ticket: Ticket) -> None:
         ticket.waiting = len(self.detectors)
@@ -129,9 +117,8 @@ class Scorer:
             self._started.set()
             early, self._early = self._early, []
         self._give_up(early, ScoringStopped())
-        for index, detector in enumerate(self.detectors):
-            for _ in range(max(1, detector.concurrency)):
-                self._queues[index].put(None)
+        for waiting, detector in zip(self._queues, self.detectors, strict=True):
+            self._give_up(waiting.close(), ScoringStopped())
             detector.close()
 
     def __enter__(self) -> Self:
@@ -142,39 +129,34 @@ class Scorer:
 
     def _serve(self, index: int, detector: Detector) -> None:
         waiting = self._queues[index]
-        while (first := waiting.get()) is not None:
-            batch = [first, *_more(waiting, detector.batch_size - 1)]
+        while (batch := waiting.take()) is not None:
+            answer = None
+            tickets = [ticket for ticket, _ in batch.frames]
             if self._stopped.is_set():
-                self._give_up(batch, ScoringStopped())
+                self._give_up(tickets, ScoringStopped())
                 continue
-            # Told apart before any is answered: an answer may send a frame back to be asked again.
-            rough = [ticket for ticket in batch if not ticket.exactly]
-            exact = [ticket for ticket in batch if ticket.exactly]
-            if rough:
-                self._ask(index, detector.score, rough)
-            if exact:
-                self._ask(index, detector.score_exactly, exact)
+            try:
+                answer = _ask(detector, batch)
+                self._answer(index, batch, answer)
+            except BaseException as error:  # noqa: BLE001 - handed to every source that waits
+                self._give_up(tickets, error)
+            finally:
+                waiting.answered(batch, answer)
 
-    def _ask(
-        self,
-        index: int,
-        score: Callable[[Sequence[NDArray[np.uint8]]], Answer],
-        group: list[Ticket],
-    ) -> None:
-        try:
-            images = [ticket.image for ticket in group if ticket.image is not None]
-            self._answer(index, group, score(images))
-        except BaseException as error:  # noqa: BLE001 - handed to every source that waits
-            self._give_up(group, error)
-
-    def _answer(self, index: int, group: list[Ticket], answer: Answer) -> None:
+    def _answer(self, index: int, batch: Batch, answer: Answer) -> None:
         with self._lock:
-            errors = answer.errors or [{}] * len(group)
-            for ticket, scores, off_by in zip(group, answer.scores, errors, strict=True):
+            errors = answer.errors or [{}] * len(batch.frames)
+            rows = zip(batch.frames, answer.scores, errors, strict=True)
+            for (ticket, _), scores, off_by in rows:
+                if ticket.done.is_set():
+                    continue
                 ticket.scores[index] = scores
                 ticket.errors[index] = off_by
+                if scores and answer.deployment is not None:
+                    ticket.deployments[index] = answer.deployment
                 if answer.failure is not None and not scores:
                     ticket.failures[index] = answer.failure
+                    ticket.misconfigured |= {index} if answer.misconfigured else set()
                 ticket.waiting -= 1
                 if ticket.waiting == 0:
                     self._settle(ticket)
@@ -199,7 +181,7 @@ class Scorer:
             return False
         return self._fusing.is_decided(self.detectors, ticket.scores, ticket.errors)
 
-    def _give_up(self, batch: list[Ticket], error: BaseException) -> None:
+    def _give_up(self, batch: Iterable[Ticket], error: BaseException) -> None:
         with self._lock:
             for ticket in batch:
                 if not ticket.done.is_set():
@@ -214,16 +196,15 @@ class Scorer:
         self._room.release()
 
 
-def _more(waiting: queue.SimpleQueue[Ticket | None], most: int) -> list[Ticket]:
-    """What waits already, up to `most`; never blocks."""
-    batch: list[Ticket] = []
-    while len(batch) < most:
-        try:
-            ticket = waiting.get_nowait()
-        except queue.Empty:
-            break
-        if ticket is None:
-            waiting.put(None)
-            break
-        batch.append(ticket)
-    return batch
+def _ask(detector: Detector, batch: Batch) -> Answer:
+    """Call a detector; its answer has as many scores as the batch has frames, or this raises."""
+    images = [image for _, image in batch.frames]
+    if batch.route.exactly:
+        answer = detector.score_exactly(images)
+    elif isinstance(detector, RoutedDetector):
+        answer = detector.score_by(batch.route.deployment, images)
+    else:
+        answer = detector.score(images)
+    if {len(answer.scores), len(answer.errors or answer.scores)} != {len(images)}:
+        raise RuntimeError(f"{detector.info.name} does not answer each of {len(images)} frames")
+    return answer

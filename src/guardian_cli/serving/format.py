@@ -41,9 +41,11 @@ class ModelCard:
     `architecture` and `options` go to `networks.build_network`. `input_px` is the side of the
     square that the network sees; `views` says how a frame becomes squares: "squash" (the whole
     frame, squeezed into one) or "squares" (as many as cover the frame; the largest score counts).
-    `mean` and `std` are per RGB channel, for values in 0..1. The score of a logit z is
-    1 / (1 + exp(-(z / temperature + bias))), Platt's scaling. `threshold` is the score that
-    training proposes, `data_digest` names the data it has seen.
+    `mean` and `std` are per RGB channel, for values in 0..1. A logit z has the probability
+    1 / (1 + exp(-(z / temperature + bias))), Platt's scaling. `threshold` is the probability from
+    which training calls a file positive: it is served as the score 0.5 (see `to_score`). None,
+    as in a card that does not have it, serves the probability itself. `data_digest` names the data
+    it has seen.
     """
 
     model: str
@@ -56,7 +58,7 @@ class ModelCard:
     std: tuple[float, float, float] = CLIP_STD
     temperature: float = 1.0
     bias: float = 0.0
-    threshold: float = 0.5
+    threshold: float | None = None
     data_digest: str = ""
     format: str = FORMAT
 
@@ -69,8 +71,23 @@ class ModelCard:
             raise FormatError(f"input_px is {self.input_px}, not in 8..1024")
         if not self.temperature > 0:
             raise FormatError(f"temperature is {self.temperature}, not over 0")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise FormatError(f"threshold is {self.threshold}, not in 0..1")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
             raise FormatError("mean and std must be three numbers each, std over 0")
+
+    def to_score(self, probability: float) -> float:
+        """Map a probability so that the threshold becomes 0.5: two straight lines; 0 and 1 stay.
+
+        Everything behind an endpoint (fusion, `review`, `block`) takes 0.5 for the point of
+        decision, wherever a training has found its own. The order of scores stays.
+        """
+        threshold = 0.5 if self.threshold is None else self.threshold
+        if probability < threshold:
+            return 0.5 * (probability / threshold)
+        if probability in (0.0, 1.0):
+            return probability
+        return 0.5 + 0.5 * ((probability - threshold) / (1.0 - threshold))
 
 
 def write_card(folder: Path, card: ModelCard) -> None:

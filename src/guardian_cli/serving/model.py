@@ -63,10 +63,13 @@ class FrameScorer:
         if not np.isfinite(logits).all():
             raise ModelFaultError("the network gave NaN or infinity")
         scaled = np.clip(logits / self.card.temperature + self.card.bias, -60.0, 60.0)
-        scores = 1.0 / (1.0 + np.exp(-scaled))
+        probabilities = 1.0 / (1.0 + np.exp(-scaled))
         ends = np.cumsum(counts)
         starts = ends - np.asarray(counts)
-        return [float(scores[start:end].max()) for start, end in zip(starts, ends, strict=True)]
+        return [
+            self.card.to_score(float(probabilities[start:end].max()))
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     def _logits(self, views: NDArray[np.float32]) -> NDArray[np.float64]:
         import numpy as np

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
     from pathlib import Path
 
 Split = Literal["train", "val", "test"]
@@ -23,6 +23,8 @@ _SYNONYMS = {
     "violence": ("violence", "violent", "fight"),
 }
 _LISTED = 12
+_FIRST = 3
+_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class LeftOut:
     where: str
     path: str
     reason: str
+    contradiction: bool = False
 
     @property
     def line(self) -> str:
@@ -66,30 +69,46 @@ class Listing:
         return tuple(sorted({item.label for item in self.items}))
 
 
+def check_listed(listing: Listing) -> None:
+    """Raise UsageError for a listing of no file, or of one class, and say what was left out."""
+    labels, left_out = listing.labels, listing.left_out
+    if not labels:
+        raise UsageError(
+            f"{listing.source}: no file that can be trained on{sum_up(left_out)}",
+            hint="a path in a CSV counts from the CSV's own folder",
+        )
+    if len(labels) == 1:
+        raise UsageError(
+            f"there is one class only, {labels[0]!r}: training needs two{sum_up(left_out)}",
+            hint="add files of another class, such as harmless ones",
+        )
+
+
+def sum_up(left_out: Sequence[LeftOut]) -> str:
+    """Say what was left out, for the end of a message: how many of each reason, the first few."""
+    if not left_out:
+        return ""
+    reasons = Counter(one.reason.partition(":")[0] for one in left_out)
+    counts = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(_REASONS))
+    first = "; ".join(one.line for one in left_out[:_FIRST])
+    more = f"; and {len(left_out) - _FIRST} more" if len(left_out) > _FIRST else ""
+    return f"; left out ({counts}): {first}{more}"
+
+
 def choose_positive(labels: Sequence[str], category: str, named: str | None) -> str:
     """Say which label is the positive one: the one named, else by the category's usual names.
 
     Two that fit are unclear: the one not chosen would be taught as harmless. Raises UsageError,
-    which lists the labels, when none or several fit, or when there is one label only.
+    which lists the labels, when none or several fit.
     """
     seen = _list_some(labels)
     if named is not None:
         found = [label for label in labels if label == named] or _named_like(labels, (named,))
         if len(found) != 1:
-            hint = f"--positive {labels[0]}" if labels else None
-            raise UsageError(f"no class is named {named!r}; there are: {seen}", hint=hint)
-        positive = found[0]
-    else:
-        positive = _by_category(labels, category, seen)
-    if len(labels) < 2:
-        raise UsageError(
-            f"there is one class only, {seen}: training needs two",
-            hint="add files of another class, such as harmless ones",
-        )
-    return positive
-
-
-def _by_category(labels: Sequence[str], category: str, seen: str) -> str:
+            raise UsageError(
+                f"no class is named {named!r}; there are: {seen}", hint=f"--positive {labels[0]}"
+            )
+        return found[0]
     found = _named_like(labels, (category, *_SYNONYMS.get(category.casefold(), ()), "1"))
     if len(found) == 1:
         return found[0]
@@ -110,24 +129,49 @@ def _list_some(labels: Sequence[str]) -> str:
     return ", ".join(repr(label) for label in labels[:_LISTED]) + more
 
 
-def drop_repeats(items: Sequence[Item]) -> tuple[list[Item], list[LeftOut]]:
-    """Keep each file once; one that stands under two labels is left out altogether."""
-    labels: dict[Path, set[str]] = {}
-    for item in items:
-        labels.setdefault(item.path, set()).add(item.label)
+def drop_repeats(listing: Listing) -> Listing:
+    """Keep each file once, however its path is spelled; one under two labels is left out."""
+    files = [_identify(item.path) for item in listing.items]
+    contradictions = find_contradictions(listing.items, files)
     kept: list[Item] = []
-    left_out: list[LeftOut] = []
-    seen: set[Path] = set()
-    for item in items:
-        if len(labels[item.path]) > 1:
-            both = " and ".join(repr(label) for label in sorted(labels[item.path]))
-            left_out.append(LeftOut(item.where, str(item.path), f"is labelled {both}"))
-        elif item.path in seen:
+    left_out = [*listing.left_out]
+    seen: set[Hashable] = set()
+    for at, (item, file) in enumerate(zip(listing.items, files, strict=True)):
+        if at in contradictions:
+            left_out.append(contradictions[at])
+        elif file in seen:
             left_out.append(LeftOut(item.where, str(item.path), "is listed twice"))
         else:
-            seen.add(item.path)
+            seen.add(file)
             kept.append(item)
-    return kept, left_out
+    return replace(listing, items=tuple(kept), left_out=tuple(left_out))
+
+
+def _identify(path: Path) -> Hashable:
+    """What is the same for every spelling of a file's path, links included."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path
+    return found.st_dev, found.st_ino
+
+
+def find_contradictions(items: Sequence[Item], contents: Sequence[Hashable]) -> dict[int, LeftOut]:
+    """Find items of the same content under different labels, by position; each names another."""
+    alike: dict[Hashable, list[int]] = {}
+    for at, content in enumerate(contents):
+        alike.setdefault(content, []).append(at)
+    found: dict[int, LeftOut] = {}
+    for same in alike.values():
+        for at in same:
+            item = items[at]
+            other = next((items[one] for one in same if items[one].label != item.label), None)
+            if other is not None:
+                listed = str(other.path) != other.where
+                place = f"{other.path.name} ({other.where})" if listed else other.where
+                reason = f"contradiction: labelled {item.label!r} here, {other.label!r} at {place}"
+                found[at] = LeftOut(item.where, str(item.path), reason, contradiction=True)
+    return found
 
 
 def check_classes(items: Sequence[Item], left_out: Sequence[LeftOut], positive: str) -> None:
@@ -135,5 +179,8 @@ def check_classes(items: Sequence[Item], left_out: Sequence[LeftOut], positive: 
     counts = Counter(item.label == positive for item in items)
     for wanted, name in ((True, f"class {positive!r}"), (False, "the other classes")):
         if not counts[wanted]:
-            first = f"; first: {left_out[0].line}" if left_out else ""
-            raise UsageError(f"no file of {name} can be used{first}")
+            what = f"no file of {name}" if items else "none of the files"
+            raise UsageError(
+                f"{what} can be used{sum_up(left_out)}",
+                hint=f"guardian scan {left_out[0].path}" if left_out else None,
+            )

@@ -9,6 +9,7 @@ A line is written after its pictures, so an interrupted reading goes on where it
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.training.data import LeftOut
+from guardian_cli.training.data import LeftOut, find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,8 +92,10 @@ class Gallery:
         """Map the file: (pictures, px, px, 3) uint8 RGB, read from disk as it is used."""
         import numpy as np
 
-        shape = (sum(entry.count for entry in self.entries), self.px, self.px, 3)
-        return np.memmap(self.folder / PICTURES_NAME, np.uint8, "r", shape=shape)
+        path, size = self.folder / PICTURES_NAME, self.px * self.px * 3
+        # Also those of entries that were taken out again: `start` counts from the file's start.
+        shape = (path.stat().st_size // size, self.px, self.px, 3)
+        return np.memmap(path, np.uint8, "r", shape=shape)
 
     def pictures(self, at: int) -> NDArray[np.uint8]:
         """The pictures of one item: (count, px, px, 3) uint8 RGB."""
@@ -106,6 +109,16 @@ class Gallery:
             entry.count * size,
             offset=entry.start * size,
         ).reshape(entry.count, self.px, self.px, 3)
+
+
+def drop_contradictions(gallery: Gallery) -> tuple[Gallery, list[LeftOut]]:
+    """Leave out what stands under two labels: files of the same bytes, or of the same pictures."""
+    items = [entry.item for entry in gallery.entries]
+    pictures = [hashlib.sha256(gallery.pictures(at).tobytes()).digest() for at in range(len(items))]
+    found = find_contradictions(items, pictures)
+    found |= find_contradictions(items, [entry.sha256 for entry in gallery.entries])
+    kept = tuple(entry for at, entry in enumerate(gallery.entries) if at not in found)
+    return dataclasses.replace(gallery, entries=kept), [found[at] for at in sorted(found)]
 
 
 def squeeze(picture: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.config import load_settings
+from guardian_cli.config import count_cores, load_settings
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
@@ -85,7 +84,7 @@ def _run(options: Any, console: Console) -> None:
         report = train_model(request, registry, folder, tools)
     text = json.dumps(dataclasses.asdict(report), default=str)
     (options.report / REPORT_NAME).write_text(text, encoding="utf-8")
-    console.note(f"trained {request.model} on {os.cpu_count()} cores")
+    console.note(f"trained {request.model} on {count_cores()} cores")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from guardian_cli.training.baseline import score_by_metadata
 from guardian_cli.training.data import check_classes
 from guardian_cli.training.evaluation import FALSE_POSITIVES, caveats, gather, measure
 from guardian_cli.training.folds import Trainer
-from guardian_cli.training.frames import build_gallery
+from guardian_cli.training.frames import build_gallery, drop_contradictions
 from guardian_cli.training.grouping import group_items
 from guardian_cli.training.loop import LoopSettings
 from guardian_cli.training.plots import draw_plots
-from guardian_cli.training.report import metrics_part
+from guardian_cli.training.report import add_left_out, metrics_part
 from guardian_cli.training.splits import CROSS_VALIDATED_UP_TO, plan_splits
 from guardian_cli.training.tracking import describe_environment
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 REPORT_NAME = "report.json"
 ARTIFACT_NAME = "artifact"
 PLOTS_NAME = "plots"
-_MOST_LEFT_OUT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def learn(
 ) -> tuple[LeftOut, ...]:
     """Train, judge, and leave artifact, plots and report in the folder, the report last.
 
-    Returns the files that gave no picture.
+    Returns the files that gave no picture, or contradict each other.
     """
     gallery, unreadable = build_gallery(
         place.folder,
@@ -87,7 +86,9 @@ def learn(
         workers=workers,
         tell=lambda done, total: progress.step("reading files", done, total),
     )
-    found = _look(learning, gallery, tuple(unreadable))
+    gallery, contradictions = drop_contradictions(gallery)
+    left_out = (*unreadable, *contradictions)
+    found = _look(learning, gallery, left_out)
     bags = backbone.prepare(
         gallery,
         found.positive,
@@ -102,12 +103,12 @@ def learn(
     metrics = measure(judged, seed=learning.seed)
     _save(learning, backbone, trained, metrics, judged, found.digest, place)
     place.write(REPORT_NAME, _report(learning, label, settings, found, trained, metrics))
-    return tuple(unreadable)
+    return left_out
 
 
-def _look(learning: Learning, gallery: Gallery, unreadable: tuple[LeftOut, ...]) -> _Found:
+def _look(learning: Learning, gallery: Gallery, unusable: tuple[LeftOut, ...]) -> _Found:
     items = [entry.item for entry in gallery.entries]
-    left_out = (*learning.listing.left_out, *unreadable)
+    left_out = (*learning.listing.left_out, *unusable)
     check_classes(items, left_out, learning.positive)
     positive = [item.label == learning.positive for item in items]
     grouping = group_items(gallery, [item.group for item in items], positive, seed=learning.seed)
@@ -197,7 +198,7 @@ def _report(
 def _data_part(learning: Learning, found: _Found) -> dict[str, Any]:
     entries, folds = found.gallery.entries, found.plan.folds
     videos = sum(entry.facts.duration_s is not None for entry in entries)
-    return {
+    data = {
         "source": learning.listing.source,
         "simulated": learning.listing.simulated,
         "digest": found.digest,
@@ -216,9 +217,8 @@ def _data_part(learning: Learning, found: _Found) -> dict[str, Any]:
         "folds": [
             {"train": len(one.train), "val": len(one.val), "test": len(one.test)} for one in folds
         ],
-        "left_out_count": len(found.left_out),
-        "left_out": [asdict(one) for one in found.left_out[:_MOST_LEFT_OUT]],
     }
+    return add_left_out(data, found.left_out)
 
 
 def _data_notes(found: _Found) -> list[str]:
@@ -228,6 +228,11 @@ def _data_notes(found: _Found) -> list[str]:
         notes.append(
             f"{grouping.pairs} pairs of files look alike; {len(found.positive)} files were kept"
             f" together in {grouping.count} groups"
+        )
+    if grouping.conflicts:
+        notes.append(
+            f"{grouping.conflicts} pairs of files look alike and have different labels:"
+            " one of each may be labelled wrongly"
         )
     if found.plan.dropped:
         notes.append(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from guardian_cli.training.data import LeftOut
     from guardian_cli.training.evaluation import Metrics
 
 _LONGEST_TAG = 256
+_MOST_LEFT_OUT = 1000
 
 Json = dict[str, Any]
 
@@ -27,6 +29,31 @@ class TrainReport:
     data: Mapping[str, Any]
     training: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+
+    @property
+    def conclusion(self) -> str | None:
+        """Why the version is not worth deploying; None for one that may be."""
+        return conclude(self.metrics)
+
+
+def conclude(metrics: Mapping[str, Any]) -> str | None:
+    """Say why a model with these metrics is not worth deploying; None where nothing says so.
+
+    The AUC has to be over what metadata alone reaches, and over a coin's 0.5, with its whole
+    interval: what lies within the interval cannot be told apart from it.
+    """
+    low, high = metrics["auc_interval"]
+    metadata = metrics["metadata_auc"]
+    if low is None or metadata is None:
+        return "too little data to tell how good it is: not worth deploying"
+    reach = f"the AUC's interval, {low:.3f} to {high:.3f}, reaches down to"
+    if low <= metadata:
+        return f"no better than metadata: not worth deploying ({reach} {metadata:.3f})"
+    if low <= 0.5:
+        return f"no better than guessing: not worth deploying ({reach} 0.5)"
+    if not metrics["true_positive_rate"]:
+        return "its threshold finds none of the positives (recall 0): not worth deploying"
+    return None
 
 
 def metrics_part(metrics: Metrics, false_positives: float) -> Json:
@@ -46,6 +73,18 @@ def metrics_part(metrics: Metrics, false_positives: float) -> Json:
         "metadata_auc_interval": [_number(bound) for bound in metrics.metadata_auc_interval],
         "n": metrics.n,
         "positives": metrics.positives,
+    }
+
+
+def add_left_out(data: Mapping[str, Any], left_out: Sequence[LeftOut]) -> Json:
+    """The `data` of guardian.train/1 with more files that were left out, before all others."""
+    known = data.get("left_out", [])
+    return {
+        **data,
+        "left_out_count": len(left_out) + data.get("left_out_count", 0),
+        "contradictions": sum(one.contradiction for one in left_out)
+        + data.get("contradictions", 0),
+        "left_out": [*(asdict(one) for one in left_out), *known][:_MOST_LEFT_OUT],
     }
 
 
@@ -79,7 +118,9 @@ def version_tags(report: TrainReport) -> dict[str, str]:
         "ece": metrics["ece"],
         "threshold": metrics["threshold"],
         "threshold_false_positive_rate": metrics["threshold_false_positive_rate"],
+        "recall": metrics["true_positive_rate"],
         "metadata_auc": metrics["metadata_auc"],
+        "conclusion": report.conclusion,
         "guardian": training["environment"]["version.guardian"],
     }
     tags = {name: _tag(value) for name, value in values.items() if value is not None}

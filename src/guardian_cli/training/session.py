@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import calm_threads
+from guardian_cli.config import calm_threads, count_cores
 from guardian_cli.errors import GuardianError, PlatformError, UsageError
 from guardian_cli.lifecycle.platform import Clustered, TrainingJob, WorkspaceOptions
-from guardian_cli.training.data import check_classes, choose_positive
+from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.training.data import choose_positive
 from guardian_cli.training.listings import load_listing
 from guardian_cli.training.parcel import pack_listing
-from guardian_cli.training.progress import make_training_progress
-from guardian_cli.training.reading import open_reader
-from guardian_cli.training.report import TrainReport
-from guardian_cli.training.train import Tools, TrainRequest, train_model
+from guardian_cli.training.progress import ShownTraining
+from guardian_cli.training.reading import SHORT_SIDE_PX, open_reader
+from guardian_cli.training.report import TrainReport, add_left_out
+from guardian_cli.training.train import Tools, TrainRequest, tell_left_out, train_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from guardian_cli.config import Settings
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.lifecycle.platform import Platform, Registry
     from guardian_cli.training.backbones import BackboneName, Tower
+    from guardian_cli.training.data import LeftOut
 
 # Where runs work, also those whose platform is somewhere else.
 TRAINING_FOLDER = Path(".guardian") / "training"
@@ -44,6 +45,7 @@ class TrainOptions:
     epochs: int | None = None
     seed: int = 0
     compute: str | None = None
+    simulated: bool = False
 
 
 def train_all(
@@ -57,6 +59,8 @@ def train_all(
 
     Raises UsageError for options that make no sense together, PlatformError without a workspace.
     """
+    if options.data is not None and options.simulated:
+        raise UsageError("--data and --simulated exclude each other", hint="leave one of them out")
     if options.data is not None and len(models) > 1:
         raise UsageError(
             f"--data is for one model; there are {len(models)}",
@@ -77,8 +81,10 @@ def train_all(
             options.seed,
         )
         try:
+            if options.data is None and not options.simulated:
+                _check_simulated(platform.registry, model.name)
             if options.compute is not None:
-                done.append(_train_there(platform, options.compute, request))
+                done.append(_train_there(platform, options.compute, request, console))
             else:
                 done.append(_train_here(platform, settings, request, console))
         except GuardianError as error:
@@ -87,6 +93,17 @@ def train_all(
             console.warn(f"{model.name}: {error}")
             failures.append(error)
     return done, next(iter(failures), None)
+
+
+def _check_simulated(registry: Registry, model: str) -> None:
+    """Simulated data is for the first step: raise UsageError once there is a real version."""
+    real = [one.version for one in registry.versions(model) if not one.simulated]
+    if real:
+        raise UsageError(
+            f"{model} has versions from real data already ({', '.join(real[-3:])}), and no --data"
+            " is named",
+            hint=f"guardian train {model} --data PATH, or --simulated if that is meant",
+        )
 
 
 def _train_here(
@@ -99,13 +116,20 @@ def _train_here(
 @contextmanager
 def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Tools]:
     """What a training needs of the outside, on this machine."""
-    with make_training_progress(model, console) as progress:
+    scan = settings.config.scan
+    limits = DecodeSettings(
+        short_side_px=SHORT_SIDE_PX,
+        timeout_s=scan.timeout_s,
+        memory_mb=scan.memory_mb,
+        threads=1,
+    )
+    with ShownTraining(model, console) as progress:
         yield Tools(
-            open_reader=lambda: open_reader(settings.config.scan.timeout_s),
+            open_reader=lambda: open_reader(limits),
             load_tower=lambda: _load_tower(settings, console),
             progress=progress,
             reporter=console,
-            workers=max(1, os.cpu_count() or 1),
+            workers=count_cores(),
         )
 
 
@@ -115,7 +139,9 @@ def _load_tower(settings: Settings, console: Console) -> Tower:
     return load_tower(settings.config.clip, console.note, offline=settings.hub_offline)
 
 
-def _train_there(platform: Platform, compute: str, request: TrainRequest) -> TrainReport:
+def _train_there(
+    platform: Platform, compute: str, request: TrainRequest, console: Console
+) -> TrainReport:
     """Send a training to a cluster of the platform."""
     if not isinstance(platform, Clustered):
         raise UsageError(
@@ -125,20 +151,19 @@ def _train_there(platform: Platform, compute: str, request: TrainRequest) -> Tra
     arguments = dataclasses.asdict(request)
     del arguments["data"]
     with tempfile.TemporaryDirectory(prefix="guardian-data-") as scratch:
-        table = _pack_data(request, Path(scratch))
+        table: Path | None = None
+        left_out: tuple[LeftOut, ...] = ()
+        if request.data is not None:
+            # What cannot be trained on is better known before it is sent than after.
+            listing = load_listing(request.data)
+            choose_positive(listing.labels, request.category, request.positive)
+            left_out = listing.left_out
+            tell_left_out(left_out, console)
+            table = pack_listing(listing, Path(scratch))
         outcome = platform.train(TrainingJob(request.model, compute, arguments, table))
-    found = {**outcome.report, "version": outcome.version.version}
-    return TrainReport(**{**found, "notes": tuple(found["notes"])})
-
-
-def _pack_data(request: TrainRequest, scratch: Path) -> Path | None:
-    """What is to be sent, once it is known that it can be trained on."""
-    if request.data is None:
-        return None
-    listing = load_listing(request.data)
-    positive = choose_positive(listing.labels, request.category, request.positive)
-    check_classes(listing.items, listing.left_out, positive)
-    return pack_listing(listing, scratch)
+    data = add_left_out(outcome.report["data"], left_out)
+    version, notes = outcome.version.version, tuple(outcome.report["notes"])
+    return TrainReport(**{**outcome.report, "version": version, "notes": notes, "data": data})
 
 
 def _make_workspace(platform: Platform, console: Console) -> None:

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import UsageError
-from guardian_cli.training.data import SPLIT_NAMES, Item, LeftOut, Listing, drop_repeats
+from guardian_cli.training.data import SPLIT_NAMES, Item, LeftOut, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,8 +40,7 @@ def list_table(table: Path) -> Listing:
     if not items and not left_out:
         raise UsageError(f"{table}: no row below the first", hint=_SHAPE)
     _check_splits(items, table)
-    kept, repeated = drop_repeats(items)
-    return Listing(str(table), tuple(kept), (*left_out, *repeated))
+    return Listing(str(table), tuple(items), tuple(left_out))
 
 
 def resolve_path(folder: Path, written: str) -> Path:

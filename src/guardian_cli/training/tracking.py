@@ -7,13 +7,13 @@ killed process has begun is found by its tag and finished.
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
+from guardian_cli.config import count_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,6 +130,6 @@ def describe_environment() -> dict[str, str]:
         **packages,
         "system": platform.platform(),
         "device": device,
-        "cores": str(os.cpu_count()),
+        "cores": str(count_cores()),
         "threads": str(torch.get_num_threads()),
     }

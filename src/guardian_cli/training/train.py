@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from guardian_cli import __version__
 from guardian_cli.errors import MissingError
 from guardian_cli.training.backbones import ClipBackbone, TinyBackbone
-from guardian_cli.training.data import check_classes, choose_positive
+from guardian_cli.training.data import choose_positive
 from guardian_cli.training.learning import REPORT_NAME, Learning, learn
 from guardian_cli.training.publishing import publish
 from guardian_cli.training.simulate import Simulation
 from guardian_cli.training.workplace import open_workplace, take_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -77,8 +77,7 @@ def train_model(
     """
     listing, reader = _list_data(request, tools)
     positive = choose_positive(listing.labels, request.category, request.positive)
-    _tell_left_out(listing.left_out, tools.reporter)
-    check_classes(listing.items, listing.left_out, positive)
+    tell_left_out(listing.left_out, tools.reporter)
     # A registry that does not answer is better known before the training than after.
     registry.versions(request.model)
     backbone, label = _choose_backbone(request, tools)
@@ -99,7 +98,7 @@ def train_model(
                     request.model, request.category, listing, positive, request.seed, request.epochs
                 )
                 found = learn(learning, backbone, label, read, place, tools.progress, tools.workers)
-            _tell_left_out(found, tools.reporter)
+            tell_left_out(found, tools.reporter)
         report = publish(place, registry, request.model, tools.reporter)
         place.remove()
     return report
@@ -135,10 +134,11 @@ def _choose_backbone(request: TrainRequest, tools: Tools) -> tuple[Backbone, str
     return ClipBackbone(tower), f"clip {tower.label}"
 
 
-def _tell_left_out(left_out: tuple[LeftOut, ...], reporter: Reporter) -> None:
-    for one in left_out[:_SHOWN_LEFT_OUT]:
+def tell_left_out(left_out: Sequence[LeftOut], reporter: Reporter) -> None:
+    """Name the first files that are not trained on, and say how many more there are."""
+    # Contradictions first: they are mistakes in the labels, which nothing else would show.
+    ordered = sorted(left_out, key=lambda one: not one.contradiction)
+    for one in ordered[:_SHOWN_LEFT_OUT]:
         reporter.warn(f"left out: {one.line}")
-    if len(left_out) > _SHOWN_LEFT_OUT:
-        reporter.warn(
-            f"left out: {len(left_out) - _SHOWN_LEFT_OUT} more files; the report has them"
-        )
+    if len(ordered) > _SHOWN_LEFT_OUT:
+        reporter.warn(f"left out: {len(ordered) - _SHOWN_LEFT_OUT} more files; the report has them")

@@ -9,11 +9,13 @@ from guardian_cli.verdict.segments import Segment, find_segments
 from guardian_cli.verdict.timeline import (
     Point,
     Sample,
+    as_shown,
     fused_scores,
     is_inside,
-    lone_hot,
+    look_closer,
     merge,
     smooth,
+    windows_of,
 )
 
 if TYPE_CHECKING:
@@ -81,13 +83,29 @@ def judge_category(
 
     A second look that another category asked for must not move this one's score to and fro: its
     samples count from `review` upwards only. What was seen is not overlooked, and apart from that a
-    category's outcome does not depend on its neighbours.
+    category's outcome does not depend on its neighbours. Pictures count for as long as they are
+    shown (see the module timeline); `scored` and `samples` are frames.
     """
     kept = Limits(limits.review, limits.block)
-    asked = _asked_for(category, first, second, limits.review)
     everything = merge(first, second)
-    points = _count(category, everything, asked, kept, every_s, end_s)
-    fused = fused_scores(asked, category)
+    windows = windows_of(first, category, limits.review, every_s)
+
+    def asked_for(samples: Sequence[Sample]) -> list[Sample]:
+        return [sample for sample in samples if is_inside(windows, sample.time_s)]
+
+    fused = fused_scores(merge(first, asked_for(second)), category)
+    if len(everything) == 1:
+        only = fused_scores(everything, category)[0]
+        at_s = everything[0].time_s
+        points = [] if only is None else [Point(at_s, only, only, only, at_s)]
+    else:
+        counted, beside = as_shown(first, every_s)
+        more = [*second, *beside]
+        more += look_closer(more, every_s)
+        closer = asked_for(look_closer(first, every_s))
+        asked = merge(counted, [*asked_for(more), *closer])
+        seen = merge(counted, [*more, *closer])
+        points = _count(category, seen, asked, kept, every_s, end_s)
     outcome = CategoryVerdict(
         score=None,
         verdict=unscored,
@@ -119,14 +137,6 @@ def pool(samples: Sequence[Sample], category: str, end_s: float = 0.0) -> tuple[
     return tuple(pooled)
 
 
-def _asked_for(
-    category: str, first: Sequence[Sample], second: Sequence[Sample], review: float
-) -> list[Sample]:
-    times = [sample.time_s for sample in first]
-    windows = lone_hot(times, fused_scores(first, category), review)
-    return merge(first, [sample for sample in second if is_inside(windows, sample.time_s)])
-
-
 def _count(
     category: str,
     everything: Sequence[Sample],
@@ -135,16 +145,13 @@ def _count(
     every_s: float,
     end_s: float,
 ) -> list[Point]:
-    if len(everything) == 1:
-        only = fused_scores(everything, category)[0]
-        return [] if only is None else [Point(everything[0].time_s, only, only, only)]
     end_s = max(end_s, everything[-1].time_s) if everything else end_s
     own = {point.time_s: point for point in _smooth(category, asked, limits, every_s, end_s)}
     if len(asked) == len(everything):
         return list(own.values())
     points = []
     for point in _smooth(category, everything, limits, every_s, end_s):
-        floor = own.get(point.time_s, Point(point.time_s, point.score, 0.0, 0.0))
+        floor = own.get(point.time_s, replace(point, firm=0.0, counts=0.0))
         if point.counts < limits.review:
             points.append(floor)
         else:
@@ -157,12 +164,18 @@ def _smooth(
     category: str, samples: Sequence[Sample], limits: Limits, every_s: float, end_s: float
 ) -> list[Point]:
     pairs = [
-        (sample.time_s, score)
+        (sample, score)
         for sample, score in zip(samples, fused_scores(samples, category), strict=True)
         if score is not None
     ]
-    times, scores = [time_s for time_s, _ in pairs], [score for _, score in pairs]
-    return smooth(times, scores, review=limits.review, every_s=every_s, end_s=end_s)
+    return smooth(
+        [sample.time_s for sample, _ in pairs],
+        [score for _, score in pairs],
+        review=limits.review,
+        every_s=every_s,
+        end_s=end_s,
+        shown_until=[sample.shown_until_s for sample, _ in pairs],
+    )
 
 
 def _with_score(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from guardian_cli.errors import SourceError
 from guardian_cli.verdict.category import CategoryVerdict, Verdict, judge_category
+from guardian_cli.verdict.closeness import show_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Outcome = Literal["allow", "review", "block", "error"]
 FailOn = Literal["review", "block", "never"]
 _SEVERITY: dict[Outcome, int] = {"allow": 0, "review": 1, "error": 2, "block": 3}
+# Raise it with every change after which the same file and settings can give another result, be it
+# in finding frames, in scoring or in judging: results that were stored before are made again then.
+DECISIONS = 2
 EXIT_BLOCK, EXIT_ERROR, EXIT_REVIEW, EXIT_ALLOW = 11, 3, 10, 0
 
 
@@ -38,6 +41,10 @@ class PolicyRules(Protocol):
     def degraded(self) -> Verdict:
         """When a detector failed or is missing."""
 
+    @property
+    def misconfigured(self) -> Verdict:
+        """When it failed for a wrong key, address or request, which no waiting mends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -46,11 +53,16 @@ class Policy:
     incomplete: Verdict = "review"
     unscored: Verdict = "review"
     degraded: Verdict = "allow"
+    misconfigured: Verdict = "review"
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorReport:
-    """What became of a detector on one source; `frames` counts those it scored there."""
+    """What became of a detector on one source; `frames` counts those it scored there.
+
+    `deployments` counts them by who answered. `misconfigured` says why it is degraded: a wrong key,
+    address or request.
+    """
 
     name: DetectorName
     category: str | None
@@ -58,6 +70,8 @@ class DetectorReport:
     status: Status
     reason: str | None = None
     frames: int = 0
+    deployments: Mapping[str, int] = field(default_factory=dict)
+    misconfigured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +128,7 @@ def judge(
         *_found(categories, kind),
         *(_Reason(policy.incomplete, f"incomplete: {why}") for why in _missed(tally)),
         *_not_scored(categories, detectors, policy.unscored),
-        *(_Reason(policy.degraded, _degraded(one)) for one in lost),
+        *(_lost(one, policy) for one in lost),
         *_flashes(categories),
     ]
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
@@ -139,11 +153,6 @@ def exit_code(verdicts: Iterable[Outcome], fail_on: FailOn = "review") -> int:
     return EXIT_REVIEW if "review" in seen and fail_on == "review" else EXIT_ALLOW
 
 
-def floor_to_cents(score: float) -> float:
-    """Cut a score to two digits: 0.799 must not read as 0.80, a threshold it did not reach."""
-    return math.floor(score * 100 + 1e-7) / 100
-
-
 def _is_lost(one: DetectorReport, *, offline: bool) -> bool:
     return one.status == "degraded" or (one.status == "unavailable" and not offline)
 
@@ -160,11 +169,13 @@ def _found(categories: Mapping[str, CategoryVerdict], kind: str) -> list[_Reason
 
 
 def _found_text(name: str, one: CategoryVerdict, kind: str) -> str:
-    at = f" at {one.at_s:.1f} s" if kind == "video" and one.at_s is not None else ""
-    peak = next((s.peak for s in one.segments if s.start_s <= (one.at_s or 0.0) <= s.end_s), 0.0)
+    found = next((s for s in one.segments if s.start_s <= (one.at_s or 0.0) <= s.end_s), None)
+    at_s = found.peak_s if found else one.at_s
+    at = f" at {at_s:.1f} s" if kind == "video" and at_s is not None else ""
     if one.is_capped:
-        return f"{name} {floor_to_cents(peak):.2f}{at} (counts for review only)"
-    return f"{name} {floor_to_cents(one.score or 0.0):.2f}{at}"
+        peak = show_score(found.peak if found else 0.0, one.limits)
+        return f"{name} {peak}{at} (counts for review only)"
+    return f"{name} {show_score(one.score or 0.0, one.limits)}{at}"
 
 
 def _flashes(categories: Mapping[str, CategoryVerdict]) -> list[_Reason]:
@@ -173,7 +184,8 @@ def _flashes(categories: Mapping[str, CategoryVerdict]) -> list[_Reason]:
         if one.flashes:
             at_s, score = one.flashes[0]
             more = f", nor {len(one.flashes) - 1} more" if len(one.flashes) > 1 else ""
-            text = f"{name} {floor_to_cents(score):.2f} at {at_s:.1f} s was not confirmed{more}"
+            shown = show_score(score, one.limits)
+            text = f"{name} {shown} at {at_s:.1f} s was not confirmed{more}"
             reasons.append(_Reason("allow", text))
     return reasons
 
@@ -211,8 +223,12 @@ def _not_scored(
     return reasons
 
 
-def _degraded(one: DetectorReport) -> str:
-    return f"degraded: {_who(one)}: {one.reason or one.status}"
+def _lost(one: DetectorReport, policy: PolicyRules) -> _Reason:
+    text = f"{_who(one)}: {one.reason or one.status}"
+    if not one.misconfigured:
+        return _Reason(policy.degraded, f"degraded: {text}")
+    level = max(policy.degraded, policy.misconfigured, key=_SEVERITY.__getitem__)
+    return _Reason(level, f"misconfigured: {text}")
 
 
 def _who(one: DetectorReport) -> str:

@@ -17,7 +17,10 @@ CLOSES_BELOW = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of hot samples, in seconds; `peak` is the highest fused score in it, at `peak_s`."""
+    """A run of hot samples, in seconds; `peak` is the highest fused score in it, at `peak_s`.
+
+    `end_s` is when something else is seen, or when nobody looked any more.
+    """
 
     start_s: float
     end_s: float
@@ -51,4 +54,4 @@ def _stays_open(points: Sequence[Point], i: int, j: int, review: float, every_s:
 
 def _segment(points: Sequence[Point]) -> Segment:
     peak = max(points, key=lambda point: point.score)
-    return Segment(points[0].time_s, points[-1].time_s, peak.score, peak.time_s)
+    return Segment(points[0].time_s, points[-1].until_s, peak.score, peak.time_s)

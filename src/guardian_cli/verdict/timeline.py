@@ -10,12 +10,17 @@ minute if the highest frame decided. So a sample counts only as far as others be
 A single hot sample has neither. Two hot neighbours keep the smaller of their scores, and hot frames
 that alternate with black ones do not vanish. Every part is a minimum, a maximum or a step upwards:
 raising a sample never lowers anything.
+
+What counts is what a viewer sees, not how it is stored: a slide is one frame in one file and a
+hundred in another. So a picture that stays on screen counts once for each time at which it would
+have been sampled had its frame been repeated: by the grid, and by a second look.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -37,31 +42,43 @@ LOOK_FACTOR = 11
 # Two samples nearer than this look at one moment: a lone hot one between such is a flash.
 FLASH_S = 0.25
 _SAME_TIME_S = 1e-6
+# Of one picture at most this many samples at each end can bear on another picture's.
+_MOST_REPEATS = FLICKER_REACH + 1
+_LAST_FRAME_S = 1 / 25
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One scored frame: `time_s` on the video's clock, and its scores for each category.
 
-    `same_as_s` is the time of an earlier frame that is the same picture, whose scores these are.
+    `same_as_s` is the time of an earlier frame that is the same picture, whose scores these are;
+    `shown_until_s` is when the next frame takes its place, None where that is not known.
     """
 
     time_s: float
     scores: Mapping[str, CategoryScore]
     same_as_s: float | None = None
+    shown_until_s: float | None = None
+
+    @property
+    def shown_s(self) -> float:
+        """How long the frame is on screen, 0 where that is not known."""
+        return 0.0 if self.shown_until_s is None else max(0.0, self.shown_until_s - self.time_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """One sample of one category: its fused score, and how far it counts.
 
-    `firm` is what other samples bear out, `counts` adds what may count for `review` at most.
+    `firm` is what other samples bear out, `counts` adds what may count for `review` at most;
+    `until_s` is how far in time the sample goes: to the next one, or to the end of its picture.
     """
 
     time_s: float
     score: float
     firm: float
     counts: float
+    until_s: float
 
 
 def merge(first: Iterable[Sample], second: Iterable[Sample]) -> list[Sample]:
@@ -71,6 +88,58 @@ def merge(first: Iterable[Sample], second: Iterable[Sample]) -> list[Sample]:
         if not merged or sample.time_s - merged[-1].time_s > _SAME_TIME_S:
             merged.append(sample)
     return merged
+
+
+def as_shown(samples: Sequence[Sample], every_s: float) -> tuple[list[Sample], list[Sample]]:
+    """Return what the first look shows at each grid time, and the samples that are beside that.
+
+    A picture is there once for each grid time at which it is on screen, first at its own time. The
+    first frame after a grid time is beside it where the picture of that time was looked at too.
+    """
+    every_s = max(every_s, _SAME_TIME_S)
+    counted: list[Sample] = []
+    beside: list[Sample] = []
+    for i, sample in enumerate(samples):
+        number = math.floor((sample.time_s + _SAME_TIME_S) / every_s)
+        is_on_grid = sample.time_s - number * every_s <= _SAME_TIME_S
+        repeats = _repeats(sample, 0.0, every_s)
+        before_s = samples[i - 1].shown_until_s if i else None
+        if repeats or is_on_grid or before_s is None or i == len(samples) - 1:
+            counted += [sample, *repeats[not is_on_grid :]]
+        elif before_s > number * every_s + _SAME_TIME_S:
+            beside.append(sample)
+        else:
+            counted.append(sample)
+    if counted and counted[-1].shown_s > FLASH_S:
+        # A file that repeats its last picture has a frame of it at its end, which is a sample.
+        at_end_s = (counted[-1].shown_until_s or 0.0) - _LAST_FRAME_S
+        counted.append(replace(counted[-1], time_s=round(at_end_s, 6)))
+    return counted, beside
+
+
+def look_closer(samples: Iterable[Sample], every_s: float) -> list[Sample]:
+    """Return the samples again as a second look would find them, had their frames been repeated.
+
+    It would not find a flash again.
+    """
+    return [
+        again
+        for sample in samples
+        if sample.shown_s > FLASH_S
+        for again in _repeats(sample, sample.time_s, every_s / LOOK_FACTOR)
+    ]
+
+
+def _repeats(sample: Sample, from_s: float, step_s: float) -> list[Sample]:
+    """The sample at each `from_s` + n * `step_s` while its picture is shown, but in its middle."""
+    if sample.shown_until_s is None or sample.shown_s <= _SAME_TIME_S:
+        return []
+    step_s = max(step_s, _SAME_TIME_S)
+    first = math.floor((sample.time_s + _SAME_TIME_S - from_s) / step_s) + 1
+    end = math.ceil((sample.shown_until_s - _SAME_TIME_S - from_s) / step_s)
+    numbers = range(first, end)
+    kept = [*numbers[:_MOST_REPEATS], *numbers[_MOST_REPEATS:][-_MOST_REPEATS:]]
+    return [replace(sample, time_s=round(from_s + number * step_s, 6)) for number in kept]
 
 
 def fused_scores(samples: Sequence[Sample], category: str) -> list[float | None]:
@@ -110,13 +179,32 @@ def join_windows(windows: Iterable[Window]) -> list[Window]:
     return joined
 
 
-def windows_to_look_at(samples: Sequence[Sample], review: Mapping[str, float]) -> list[Window]:
+def windows_of(
+    first: Sequence[Sample], category: str, review: float, every_s: float
+) -> list[Window]:
+    """Return where a category calls for a second look; sorted and joined."""
+    counted, beside = as_shown(first, every_s)
+    scores = fused_scores(beside, category)
+    hot = [s for s, score in zip(beside, scores, strict=True) if (score or 0.0) >= review]
+    # What is beside the grid asks for a look of its own, and never keeps another from one.
+    timelines = [counted, merge(counted, hot)] if hot else [counted]
+    return join_windows(
+        window
+        for samples in timelines
+        for window in lone_hot(
+            [sample.time_s for sample in samples], fused_scores(samples, category), review
+        )
+    )
+
+
+def windows_to_look_at(
+    first: Sequence[Sample], review: Mapping[str, float], every_s: float
+) -> list[Window]:
     """Return where to look again, given each category's `review` threshold; sorted and joined."""
-    times = [sample.time_s for sample in samples]
     return join_windows(
         window
         for category, threshold in review.items()
-        for window in lone_hot(times, fused_scores(samples, category), threshold)
+        for window in windows_of(first, category, threshold, every_s)
     )
 
 
@@ -133,8 +221,11 @@ def smooth(
     review: float,
     every_s: float,
     end_s: float = 0.0,
+    shown_until: Sequence[float | None] = (),
 ) -> list[Point]:
     """Return how far each sample counts. `end_s` is where the video ends, as far as it is known.
+
+    `shown_until` is when each sample's picture goes, None where that is not known.
 
     A hot sample counts for what is firm (see the module), and for `review` in two more cases: of
     its nearest 2 * FLICKER_REACH + 1 samples FLICKER_REVIEW are hot; or it stands alone, nothing
@@ -142,12 +233,15 @@ def smooth(
     """
     alone = _standing_alone(times, max(every_s / 4, FLASH_S) + _SAME_TIME_S, end_s)
     points = []
+    nexts = [*times[1:], max(end_s, times[-1])] if times else []
     for i, (time_s, score) in enumerate(zip(times, scores, strict=True)):
         around = sorted(scores[max(0, i - FLICKER_REACH) : i + 1 + FLICKER_REACH], reverse=True)
         firm = min(score, max(_support(scores, i), _nth(around, FLICKER_FIRM)))
         at_least = alone[i] or _nth(around, FLICKER_REVIEW) >= review
         counts = max(firm, review) if score >= review and at_least else firm
-        points.append(Point(time_s, score, firm, counts))
+        goes_s = (shown_until[i] if shown_until else None) or time_s
+        until_s = min(nexts[i], max(goes_s, time_s + every_s))
+        points.append(Point(time_s, score, firm, counts, until_s))
     return points
 
 

@@ -13,6 +13,7 @@ from hypothesis.stateful import (
 )
 
 from guardian_cli.detectors.endpoint.breaker import CircuitBreaker, Permit
+from guardian_cli.detectors.endpoint.failures import Failure
 
 
 class Hand:
@@ -34,22 +35,22 @@ def admitted(breaker: CircuitBreaker) -> Permit:
 def opened(hand: Hand) -> CircuitBreaker:
     breaker = CircuitBreaker(hand, strikes_to_open=3, rest_s=30, longest_rest_s=100)
     for _ in range(3):
-        breaker.failed(admitted(breaker), "401 Unauthorized")
+        breaker.failed(admitted(breaker), Failure("401 Unauthorized"))
     return breaker
 
 
 def test_three_strikes_open_it_and_it_says_why() -> None:
     breaker = opened(Hand())
     assert breaker.admit() is None
-    assert breaker.reason == "401 Unauthorized"
+    assert breaker.cause == Failure("401 Unauthorized")
 
 
 def test_an_answer_in_between_forgets_the_strikes() -> None:
     breaker = CircuitBreaker(Hand(), strikes_to_open=3)
     for _ in range(5):
-        breaker.failed(admitted(breaker), "500", strikes=2)
+        breaker.failed(admitted(breaker), Failure("500"), strikes=2)
         breaker.succeeded(admitted(breaker))
-    assert breaker.reason is None
+    assert breaker.cause is None
 
 
 def test_after_the_rest_one_probe_decides() -> None:
@@ -61,7 +62,7 @@ def test_after_the_rest_one_probe_decides() -> None:
     probe = admitted(breaker)
     assert breaker.admit() is None, "one probe at a time"
     breaker.succeeded(probe)
-    assert breaker.reason is None
+    assert breaker.cause is None
     assert admitted(breaker).is_probe is False
 
 
@@ -72,27 +73,27 @@ def test_failed_probes_double_the_rest_up_to_the_longest() -> None:
         hand.now_s += rest_s - 0.1
         assert breaker.admit() is None
         hand.now_s += 0.2
-        breaker.failed(admitted(breaker), "time-out")
+        breaker.failed(admitted(breaker), Failure("time-out"))
 
 
 def test_what_set_out_before_it_opened_changes_nothing() -> None:
     hand = Hand()
     breaker = CircuitBreaker(hand, strikes_to_open=1, rest_s=30)
     early, other = admitted(breaker), admitted(breaker)
-    breaker.failed(admitted(breaker), "refused")
+    breaker.failed(admitted(breaker), Failure("refused"))
     breaker.succeeded(early)
     assert breaker.admit() is None
     hand.now_s += 30
     probe = admitted(breaker)
-    breaker.failed(other, "late")
+    breaker.failed(other, Failure("late"))
     breaker.succeeded(probe)
-    assert breaker.reason is None
+    assert breaker.cause is None
 
 
 def test_a_told_rest_opens_at_once() -> None:
     hand = Hand()
     breaker = CircuitBreaker(hand, rest_s=30, longest_rest_s=300)
-    breaker.failed(admitted(breaker), "429", strikes=0, rest_s=120)
+    breaker.failed(admitted(breaker), Failure("429"), strikes=0, rest_s=120)
     hand.now_s += 119
     assert breaker.admit() is None
     hand.now_s += 1
@@ -114,7 +115,7 @@ class Walks(RuleBasedStateMachine):
     def admit(self) -> Permit | None:
         permit = self.breaker.admit()
         if permit is not None:
-            assert permit.is_probe == (self.breaker.reason is not None)
+            assert permit.is_probe == (self.breaker.cause is not None)
             self.out.append(permit)
         return permit
 
@@ -127,7 +128,7 @@ class Walks(RuleBasedStateMachine):
     @rule(permit=consumes(permits), strikes=st.integers(0, 3), rest_s=st.none() | st.floats(0, 500))
     def fail(self, permit: Permit | None, strikes: int, rest_s: float | None) -> None:
         if permit is not None:
-            self.breaker.failed(permit, "it failed", strikes=strikes, rest_s=rest_s)
+            self.breaker.failed(permit, Failure("it failed"), strikes=strikes, rest_s=rest_s)
             self.out.remove(permit)
 
     @rule(seconds=st.floats(0, 150))
@@ -140,10 +141,10 @@ class Walks(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for permit in self.out:
-            self.breaker.failed(permit, "it failed")
+            self.breaker.failed(permit, Failure("it failed"))
         self.hand.now_s += 100
         self.breaker.succeeded(admitted(self.breaker))
-        assert self.breaker.reason is None
+        assert self.breaker.cause is None
 
 
 Walks.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

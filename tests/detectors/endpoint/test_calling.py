@@ -12,6 +12,7 @@ from guardian_cli.detectors.endpoint.calling import Caller, Clock, Scored
 from guardian_cli.detectors.endpoint.client import Reply
 from guardian_cli.detectors.endpoint.failures import Failure, RetryPolicy, timed_out
 from guardian_cli.detectors.endpoint.protocol import read_scores
+from guardian_cli.http_sessions import DEPLOYMENT_HEADER
 
 if TYPE_CHECKING:
     import threading
@@ -51,10 +52,12 @@ class Script:
     time: FakeTime
     takes_s: float = 0.0
     at_s: list[float] = field(default_factory=list)
+    asked: list[str | None] = field(default_factory=list)
     on_post: Callable[[], None] = lambda: None
     closed: bool = False
 
-    def post(self, body: bytes) -> Reply | Failure:
+    def post(self, body: bytes, deployment: str | None = None) -> Reply | Failure:
+        self.asked.append(deployment)
         self.at_s.append(self.time.now_s)
         self.time.now_s += self.takes_s
         self.on_post()
@@ -70,8 +73,8 @@ def caller(script: Script, policy: RetryPolicy | None = None) -> Caller:
     return Caller(script, breaker, policy=policy or RetryPolicy(), clock=clock, has_key=True)
 
 
-def ask(subject: Caller) -> Scored | Failure:
-    return subject.call(b"{}", lambda body: read_scores(body, 1, "nsfw"))
+def ask(subject: Caller, deployment: str | None = None) -> Scored | Failure:
+    return subject.call(b"{}", lambda body: read_scores(body, 1, "nsfw"), deployment)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_a_retry_after_beyond_patience_fails_at_once_and_is_still_kept() -> None
     assert time.waits_s == []
     time.now_s = 119
     assert ask(subject) == Failure(
-        "circuit open: 429 Too Many Requests", call_strikes=0, not_asked=True
+        "circuit open: 429 Too Many Requests", call_strikes=0, not_asked=True, status=429
     )
     assert len(script.at_s) == 1
     time.now_s = 120
@@ -212,3 +215,64 @@ def test_a_probe_that_is_interrupted_does_not_block_the_next() -> None:
     script.outcomes = [GOOD]
     time.now_s += 60
     assert isinstance(ask(subject), Scored)
+
+
+def answer_of(name: str) -> Reply:
+    return Reply(200, {DEPLOYMENT_HEADER: name}, b"[0.25]", 0.031)
+
+
+def test_an_answer_says_who_gave_it() -> None:
+    script = Script([status(503), answer_of("version-3")], FakeTime())
+    assert ask(caller(script)) == Scored((0.25,), 0.031, "version-3")
+    assert script.asked == [None, None]
+
+
+@pytest.mark.parametrize("name", ["", "no name", "a" * 65, "caf\u00e9", "x\r\ny"])
+def test_what_can_be_no_name_names_nobody(name: str) -> None:
+    assert ask(caller(Script([answer_of(name)], FakeTime()))) == Scored((0.25,), 0.031)
+
+
+def test_one_that_was_asked_for_is_asked_again_and_no_other_is_believed() -> None:
+    script = Script([status(503), answer_of("version-3"), answer_of("version-4")], FakeTime())
+    subject = caller(script)
+    assert ask(subject, "version-3") == Scored((0.25,), 0.031, "version-3")
+    assert script.asked == ["version-3", "version-3"]
+    outcome = ask(subject, "version-3")
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "version-3 was asked for and version-4 answered"
+
+
+def test_a_deployment_that_is_gone_closes_the_endpoint_to_nobody_else() -> None:
+    script = Script([status(404)], FakeTime())
+    subject = caller(script)
+    for _ in range(5):
+        gone = ask(subject, "version-3")
+        assert isinstance(gone, Failure)
+        assert gone.reason == "404 Not Found (no deployment version-3)"
+    script.outcomes = [GOOD]
+    assert isinstance(ask(subject), Scored)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 301, 405, 415, 422])
+def test_what_the_user_has_to_mend_stays_so_while_the_circuit_is_open(code: int) -> None:
+    subject = caller(Script([status(code)], FakeTime()))
+    outcomes = [ask(subject) for _ in range(4)]
+    assert all(isinstance(one, Failure) and one.misconfigured for one in outcomes)
+    last = outcomes[-1]
+    assert isinstance(last, Failure)
+    assert last.not_asked
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [
+        *(status(code) for code in (408, 424, 429, 500, 501, 503)),
+        REFUSED,
+        timed_out("no answer"),
+        Reply(200, {}, b"<html>", 0.0),
+    ],
+)
+def test_what_may_pass_is_an_outage(outage: Reply | Failure) -> None:
+    subject = caller(Script([outage], FakeTime()))
+    outcomes = [ask(subject) for _ in range(4)]
+    assert not any(isinstance(one, Failure) and one.misconfigured for one in outcomes)

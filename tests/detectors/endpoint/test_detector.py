@@ -15,7 +15,7 @@ import pytest
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.detectors.endpoint.failures import RetryPolicy
 from guardian_cli.errors import UsageError
-from tests.scoring_server import ScoringServer, Step
+from tests.scoring_server import HEADER, ScoringServer, Step, redness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +46,14 @@ def values(answer: Answer) -> list[float]:
     return [scores["nsfw"] for scores in answer.scores]
 
 
-def line(subject: EndpointDetector) -> str:
+def line(subject: EndpointDetector, hint: str | None = None) -> str:
     summary = subject.summary()
     assert summary is not None
     assert KEY not in summary
-    assert summary.isprintable()
-    return summary
+    first, *hints = summary.split("\n")
+    assert hints == ([f"hint: {hint}"] if hint else [])
+    assert first.isprintable()
+    return first
 
 
 def test_it_is_a_detector() -> None:
@@ -142,9 +144,6 @@ def test_a_busy_endpoint_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        (Step(401), "401 Unauthorized (wrong key?)"),
-        (Step(403), "403 Forbidden (the key is not allowed here)"),
-        (Step(404), "404 Not Found (no such endpoint, or no deployment with traffic)"),
         (Step(408), "408 Request Timeout (the model took too long)"),
         (Step(424), "424 Failed Dependency (the model itself failed)"),
         (Step(429), "429 Too Many Requests"),
@@ -166,12 +165,76 @@ def test_a_failure_is_one_line_and_no_score(step: Step, reason: str) -> None:
         )
 
 
+SET_KEY = "set NSFW_KEY to the key of this endpoint"
+SET_ADDRESS = "set NSFW to the address that guardian endpoints shows"
+NAMES = {"named_by": "NSFW", "key_named_by": "NSFW_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "hint"),
+    [
+        (Step(401), "401 Unauthorized (wrong key?)", SET_KEY),
+        (Step(403), "403 Forbidden (the key is not allowed here)", SET_KEY),
+        (
+            Step(404),
+            "404 Not Found (no such endpoint, or no deployment with traffic)",
+            SET_ADDRESS,
+        ),
+        (
+            Step(400),
+            "400 Bad Request",
+            "what NSFW leads to must take MLflow's input_data with JPEGs in base64",
+        ),
+    ],
+)
+def test_what_the_user_has_to_mend_says_how(step: Step, reason: str, hint: str) -> None:
+    with ScoringServer(usual=step) as server, detector(server.uri, **NAMES) as subject:
+        answer = subject.score([red_of(0.5)] * 3)
+        assert (answer.failure, answer.misconfigured) == (f"{reason}: {hint}", True)
+        assert list(answer.scores) == [{}, {}, {}]
+        assert line(subject, hint) == (
+            f"Model endpoint nsfw: {server.uri} failed: {reason}, 0 of 3 frames"
+        )
+
+
+def test_a_source_stays_with_who_answered_first() -> None:
+    server = ScoringServer(deployments={"version-1": lambda image: 0.1, "version-2": redness})
+    with server, detector(server.uri, batch_size=2) as subject:
+        answer = subject.score_by(None, [red_of(1.0)] * 6)
+        assert (answer.deployment, values(answer)) == ("version-1", [0.1] * 6)
+        answer = subject.score_by("version-1", [red_of(1.0)])
+        assert (answer.deployment, values(answer)) == ("version-1", [0.1])
+        assert subject.score_by(None, [red_of(1.0)]).deployment == "version-2"
+
+
+def test_halves_of_a_request_that_was_too_large_go_to_one_deployment() -> None:
+    server = ScoringServer(deployments={"a": redness, "b": redness}, script=[Step(413)])
+    with server, detector(server.uri) as subject:
+        answer = subject.score_by(None, [red_of(1.0)] * 4)
+        assert answer.deployment == "a"
+        assert [request.headers.get(HEADER) for request in server.requests] == [None, None, "a"]
+
+
+def test_one_that_went_away_is_an_outage_and_one_that_never_was_a_mistake() -> None:
+    with ScoringServer(deployments={"version-2": redness}) as server:
+        with detector(server.uri) as subject:
+            answer = subject.score_by("version-1", [red_of(1.0)])
+            assert answer.failure == "404 Not Found (no deployment version-1)"
+            assert (answer.misconfigured, answer.scores) == (False, [{}])
+        with detector(server.uri, deployment="version-1") as subject:
+            answer = subject.score_by(None, [red_of(1.0)])
+            assert answer.failure is not None
+            assert answer.failure.endswith("lists the names that --deployment may have")
+            assert answer.misconfigured
+
+
 def test_a_dead_endpoint_is_left_alone_and_the_line_says_the_cause() -> None:
-    with ScoringServer(usual=Step(401)) as server, detector(server.uri) as subject:
+    with ScoringServer(usual=Step(401)) as server, detector(server.uri, **NAMES) as subject:
         answers = [subject.score([red_of(0.5)]) for _ in range(60)]
         assert len(server.requests) == 3
-        assert answers[-1].failure == "circuit open: 401 Unauthorized (wrong key?)"
-        assert line(subject) == (
+        last = f"circuit open: 401 Unauthorized (wrong key?): {SET_KEY}"
+        assert (answers[-1].failure, answers[-1].misconfigured) == (last, True)
+        assert line(subject, SET_KEY) == (
             f"Model endpoint nsfw: {server.uri} failed: 401 Unauthorized (wrong key?),"
             " 0 of 60 frames"
         )
@@ -193,13 +256,13 @@ def test_a_black_hole_costs_two_time_outs_at_most() -> None:
 
 def test_an_endpoint_that_breaks_half_way_is_degraded() -> None:
     server = ScoringServer(script=[Step()] * 4, usual=Step(403))
-    with server, detector(server.uri) as subject:
+    with server, detector(server.uri, **NAMES) as subject:
         for _ in range(6):
             subject.score([red_of(0.5)] * 10)
         assert re.fullmatch(
             r"Model endpoint nsfw: \S+ degraded, 20 of 60 frames, p50 \d+ ms,"
             r" last error: 403 Forbidden \(the key is not allowed here\)",
-            line(subject),
+            line(subject, SET_KEY),
         )
 
 
@@ -225,9 +288,10 @@ def test_a_frame_that_is_too_large_alone_fails_alone() -> None:
 def test_a_redirect_is_a_failure_that_names_the_host() -> None:
     with ScoringServer() as thief:
         step = Step(302, headers={"Location": f"{thief.uri}?token=secret"})
-        with ScoringServer(usual=step) as server, detector(server.uri) as subject:
+        with ScoringServer(usual=step) as server, detector(server.uri, **NAMES) as subject:
             failure = subject.score([red_of(0.5)]).failure
-            assert failure == "302 Found, a redirect to 127.0.0.1: the key is not sent there"
+            reason = "302 Found, a redirect to 127.0.0.1: the key is not sent there"
+            assert failure == f"{reason}: {SET_ADDRESS}"
         assert thief.requests == []
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from guardian_cli.detectors.endpoint.failures import (
     Failure,
     RetryPolicy,
-    retry_after_s,
     status_failure,
 )
+from guardian_cli.http_sessions import retry_after_s
 
 WALL_S = 1_700_000_000.0
 

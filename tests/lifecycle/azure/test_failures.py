@@ -129,6 +129,29 @@ def test_what_the_status_alone_says() -> None:
     signed_out = told(ClientAuthenticationError(message="no credential\nTo mitigate, read this"))
     assert "could not sign in to Azure" in str(signed_out)
     assert signed_out.hint == SIGN_IN_HINT
+
+
+@pytest.mark.parametrize(
+    ("tried", "why"),
+    [
+        ("AzureCliCredential: Azure CLI not found on path", "no credential was found"),
+        (
+            "EnvironmentCredential: Authentication failed: AADSTS7000215: Invalid client secret",
+            "Authentication failed: AADSTS7000215: Invalid client secret",
+        ),
+    ],
+)
+def test_a_missing_credential_is_one_short_line(tried: str, why: str) -> None:
+    """azure-identity's own words: a list of all that it knows, over a kilobyte of it."""
+    unset = "WorkloadIdentityCredential authentication unavailable. " + "See the guide. " * 50
+    text = (
+        "DefaultAzureCredential failed to retrieve a token from the included credentials.\n"
+        f"Attempted credentials:\n\tWorkloadIdentityCredential: {unset}\n\t{tried}\n"
+        "To mitigate this issue, please refer to the troubleshooting guidelines"
+    )
+    error = told(ClientAuthenticationError(message=text))
+    assert str(error) == f"creating it: could not sign in to Azure: {why}"
+    assert (error.hint or "").startswith("az login")
     assert "network" in (told(ServiceRequestError("no route to host")).hint or "")
     ours = PlatformError("as it is")
     assert told(ours) is ours

@@ -28,8 +28,10 @@ def test_from_the_first_deploy_to_the_second_rollback(registered: Desk) -> None:
     assert registered.seen() == {"version-1": ("champion", 90), "version-2": ("challenger", 10)}
     assert len(registered.azure.uploads) == uploads, "the same bytes were sent again"
     shown = registered.document("endpoints", "--check", schema="endpoints")
-    [endpoint] = shown["endpoints"]
+    endpoint, other = shown["endpoints"]
     assert endpoint["check"]["ok"]
+    assert [one["check"]["ok"] for one in endpoint["deployments"]] == [True, True]
+    assert (other["model"], other["state"]) == ("violence-detector", "not deployed")
     registered.type("deploy", MODEL, "--version", "2", "--promote", "--why", "better")
     assert registered.seen() == {"version-1": ("previous", 0), "version-2": ("champion", 100)}
     registered.type("rollback", MODEL, "--why", "missed a case")
@@ -62,7 +64,7 @@ def test_what_guardian_did_not_make_survives(deployed: Desk) -> None:
     endpoint.mirror = {"mirror": 20}
     run = deployed.type("deploy", MODEL, "--version", "2")
     assert "not made by guardian, kept as they are: blue 30%" in run.err
-    assert endpoint.traffic == {"version-1": 63, "version-2": 7, "blue": 30}
+    assert endpoint.traffic == {"version-1": 60, "version-2": 10, "blue": 30}
     deployed.type("deploy", MODEL, "--version", "2", "--promote", "--prune")
     deployed.type("rollback", MODEL)
     assert endpoint.traffic == {"version-1": 70, "blue": 30}
@@ -128,7 +130,8 @@ def test_addresses_and_keys_are_handed_out_and_a_scan_takes_them(deployed: Desk)
     assert endpoint.primary_key != old
     assert old not in path.read_text()
     assert endpoint.primary_key in path.read_text()
-    deployed.type("endpoints", "--stop", code=2)
+    for option in ("--stop", "--start"):
+        assert "neither stopped nor started" in deployed.type("endpoints", option, code=2).err
 
 
 def draw_picture(path: Path, level: int = 90) -> None:
@@ -155,6 +158,8 @@ def test_no_sign_in_and_no_network_are_told_in_a_line(deployed: Desk) -> None:
         "endpoints", code=4, IDENTITY_HEADER="wrong", AZURE_TOKEN_CREDENTIALS="prod"
     )
     assert "could not sign in to Azure" in run.err
+    [line] = [one for one in run.err.splitlines() if one.startswith("error: ")]
+    assert len(line) < 200
     assert "az login" in run.err
     run = deployed.type(
         "endpoints", code=4, HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ import pytest
 
 from guardian_cli.lifecycle.local.layout import FOLDER_NAME
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.local.state import read_state, write_state
 from tests.contracts.platform_contract import (
     ENDPOINT,
     MODEL,
@@ -41,11 +39,6 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, templates: Templates) -> 
     platform.create_deployment(ENDPOINT, spec_of("1"), timeout_s=TIMEOUT_S)
     platform.update_endpoint(ENDPOINT, traffic={"version-1": 100})
     platform.stop(ENDPOINT)
-    # Copies of it must not fight for one port.
-    folder = project / FOLDER_NAME / "endpoints" / ENDPOINT
-    state = read_state(folder)
-    assert state is not None
-    write_state(folder, dataclasses.replace(state, port=0))
     return project / FOLDER_NAME
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -21,6 +22,7 @@ from guardian_cli.lifecycle.local.layout import Layout
 from guardian_cli.lifecycle.local.state import (
     EndpointState,
     LocalDeployment,
+    own_port,
     read_key,
     read_state,
     write_state,
@@ -94,6 +96,23 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     assert not is_locked(path)
     for one in (here, there, holder):
         one.close()
+
+
+def test_a_copied_endpoint_has_no_port_yet_and_a_moved_one_keeps_its(tmp_path: Path) -> None:
+    home, copy, moved = tmp_path / "home", tmp_path / "copy", tmp_path / "moved"
+    home.mkdir()
+    state = EndpointState("e", 18000, home=str(home))
+    write_state(home, state)
+    assert own_port(home, state) == 18000
+    shutil.copytree(home, copy)
+    assert own_port(copy, state) == 0
+    # The same folder by another name, as it is seen through a mount.
+    (tmp_path / "link").symlink_to(home)
+    assert own_port(tmp_path / "link", state) == 18000
+    home.rename(moved)
+    assert own_port(moved, state) == 18000
+    # What an older guardian wrote tells no home.
+    assert own_port(copy, EndpointState("e", 18000)) == 18000
 
 
 def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -167,6 +168,25 @@ def test_no_request_is_dropped_while_a_deployment_comes_and_goes(
         done.set()
         total = sum((one.result() for one in asking), Counter())
     assert set(total) == {200}
+
+
+def test_a_copied_project_gets_ports_of_its_own(layout: Layout, tmp_path: Path) -> None:
+    platform = LocalPlatform(layout.project)
+    before = platform.create_endpoint(NAME, {})
+    shutil.copytree(layout.project, tmp_path / "copy")
+    copy = LocalPlatform(tmp_path / "copy")
+    try:
+        # Not the other's address, which a .env would then be given.
+        seen = copy.endpoint(NAME)
+        assert seen is not None
+        assert (seen.state, seen.uri) == ("stopped", "")
+        started = copy.start(NAME)
+        assert started.uri not in {"", before.uri}
+        assert platform.endpoint(NAME) == before
+        copy.stop(NAME)
+        assert copy.start(NAME) == started
+    finally:
+        copy.stop(NAME)
 
 
 def test_keys_and_states_are_their_owners_alone(layout: Layout) -> None:

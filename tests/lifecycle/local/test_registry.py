@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -9,18 +10,20 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from guardian_cli.cli import run
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
 from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.lifecycle.local.process import call
-from guardian_cli.lifecycle.local.registry import LocalRegistry
+from guardian_cli.lifecycle.local.registry import LocalRegistry, keep_model
 from guardian_cli.lifecycle.platform import WorkspaceOptions
-from guardian_cli.lifecycle.quiet_mlflow import mask_uri
+from guardian_cli.lifecycle.quiet_mlflow import mask_uri, quiet_mlflow
 from guardian_cli.serving.format import find_artifact
 from guardian_cli.training.tracking import RunLog
 
@@ -86,6 +89,34 @@ def test_a_folder_in_which_mlflow_keeps_no_database_is_refused_before_anything_i
     assert list(tmp_path.rglob("*")) == [project]
 
 
+def test_a_folder_with_both_kinds_of_quotes_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / 'it\'s "so"'
+    project.mkdir()
+    monkeypatch.chdir(project)
+    assert run(["setup"]) == 2
+    target, creating, error, hint = capsys.readouterr().err.splitlines()
+    assert target.startswith("target: local")
+    assert creating.startswith("creating ")
+    assert "both kinds of quotes" in error
+    assert hint.startswith("hint: ")
+    assert list(project.iterdir()) == []
+
+
+def test_what_mlflow_raises_it_does_not_print_as_well(
+    layout: Layout, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        with quiet_mlflow("it failed", None):
+            logging.getLogger("mlflow.store.db.utils").error("a traceback")
+            raise OSError("no room")
+
+    with pytest.raises(PlatformError, match="no room"):
+        fail()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_files_that_are_gone_and_versions_that_never_were_are_platform_errors(
     layout: Layout, templates: Templates, tmp_path: Path
 ) -> None:
@@ -111,6 +142,19 @@ def test_a_copy_that_was_interrupted_is_swept(layout: Layout, templates: Templat
     left_over.mkdir(parents=True)
     LocalRegistry(layout).register(MODEL, templates.good_model, {})
     assert not left_over.exists()
+
+
+def test_trainings_that_register_at_once_leave_each_other_alone(
+    layout: Layout, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for number in range(200):
+        (folder / str(number)).write_bytes(b"x")
+    with ThreadPoolExecutor(4) as pool:
+        kept = list(pool.map(lambda _: keep_model(folder, layout.models / MODEL), range(8)))
+    assert [len(list(one.iterdir())) for one in kept] == [200] * 8
+    assert set((layout.models / MODEL).iterdir()) == set(kept)
 
 
 def test_mlflow_says_nothing_on_stdout(

@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from guardian_cli.config import FusionSection
+from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.lifecycle.local.app import MAX_BODY_BYTES
 from guardian_cli.lifecycle.local.fleet import Routing, plan_routing
 from guardian_cli.lifecycle.local.process import call, ensure_server, find_server
 from guardian_cli.lifecycle.local.state import SERVER_NAME, read_key
+from guardian_cli.media.frames import Frame
+from guardian_cli.scanning.fusing import Fusing
+from guardian_cli.scanning.samples import SampleCollector
+from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.verdict.category import Limits
+from tests.fakes import picture_of
 from tests.lifecycle.local.endpoints import HEADER, Caller, body_of, make_endpoint
 from tests.serving.models import save_constant_model
 
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.lifecycle.local.endpoints import EndpointFolder
+    from guardian_cli.verdict.timeline import Sample
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +67,37 @@ def test_a_batch_is_answered_with_a_score_a_frame(caller: Caller) -> None:
 def test_ninety_ten_is_ninety_ten_over_2000_requests(caller: Caller) -> None:
     counts = Counter(caller.post()[2][HEADER] for _ in range(2000))
     assert counts == {"version-1": 1800, "version-2": 200}
+
+
+def test_a_split_of_traffic_is_a_split_of_scanned_sources(
+    served: EndpointFolder, caller: Caller
+) -> None:
+    served.change({"version-1": 50, "version-2": 50}, None)
+    uri = f"http://127.0.0.1:{caller.connection.port}/score"
+    fusing = Fusing({"nsfw": Limits()}, FusionSection())
+    frames = [Frame(float(number), picture_of(number)) for number in range(20)]
+    counts: Counter[str] = Counter()
+    scored: dict[str, list[list[Sample]]] = {"version-1": [], "version-2": []}
+    with Scorer([EndpointDetector("nsfw", uri, caller.key)]) as scorer:
+        for _ in range(10):
+            collector = SampleCollector(scorer, fusing, lambda _: None)
+            samples = collector.collect(frames)
+            ((name, count),) = collector.deployments[0].items()
+            assert count == len(frames)
+            counts[name] += 1
+            scored[name].append(samples)
+    assert counts == {"version-1": 5, "version-2": 5}
+    for same in scored.values():
+        assert same == [same[0]] * 5
+    assert scored["version-1"][0] != scored["version-2"][0]
+
+
+def test_whoever_answers_is_named_even_where_the_answer_is_no_score(caller: Caller) -> None:
+    for body, expected in ((b"{}", 400), (body_of(), 200)):
+        for headers in ({}, {HEADER: "version-2"}):
+            status, _, answered = caller.post(body, headers=headers)
+            assert status == expected
+            assert answered[HEADER] in {headers.get(HEADER, name) for name in SPLIT}
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "ключ"])

@@ -109,7 +109,10 @@ def test_addresses_and_keys_are_handed_out_and_never_shown(terminal: Terminal) -
     lines = env.read_bytes().decode().split("\r\n")
     assert lines[:2] == ["# mine", "A='1'"]
     names = [line.partition("=")[0] for line in lines[2:-1]]
-    assert names == ["NSFW_MODEL_ENDPOINT", "NSFW_MODEL_ENDPOINT_KEY", "MODEL_ENDPOINT_KEY"]
+    assert names == [
+        "NSFW_MODEL_ENDPOINT", "NSFW_MODEL_ENDPOINT_KEY", "NSFW_MODEL_ENDPOINT_KEY_FOR",
+        "MODEL_ENDPOINT_KEY",
+    ]  # fmt: skip
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     key = lines[3].partition("=")[2]
     assert key
@@ -123,16 +126,16 @@ def test_addresses_and_keys_are_handed_out_and_never_shown(terminal: Terminal) -
     assert set(secret["stringData"]) == {"NSFW_MODEL_ENDPOINT_KEY", "MODEL_ENDPOINT_KEY"}
 
 
-def test_a_stopped_server_fails_its_check_and_comes_back_with_the_next_deploy(
-    terminal: Terminal,
-) -> None:
-    terminal.document("deploy", MODEL, "--version", "1")
-    before = terminal.document("endpoints", MODEL)
+def test_a_stopped_server_fails_its_check_and_comes_back_as_it_was(terminal: Terminal) -> None:
+    for version in ("1", "2"):
+        terminal.document("deploy", MODEL, "--version", version, "--promote")
+    terminal.document("rollback", MODEL)
+    before = terminal.document("endpoints", MODEL, "--show-keys")
     assert terminal.type("endpoints", "--stop", MODEL) == 0
     assert terminal.type("endpoints", "--check") == 4
-    assert f"hint: guardian deploy {MODEL}" in terminal.err
-    terminal.document("deploy", MODEL, "--version", "1")
-    assert terminal.document("endpoints", MODEL) == before
+    assert f"hint: guardian endpoints {MODEL} --start" in terminal.err
+    assert terminal.type("endpoints", "--start", MODEL, "--check") == 0
+    assert terminal.document("endpoints", MODEL, "--show-keys") == before
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,9 @@ def test_a_stopped_server_fails_its_check_and_comes_back_with_the_next_deploy(
         (("deploy", "nope"), 2, "no model 'nope'"),
         (("deploy", MODEL, "--version", "9"), 2, "no version '9'"),
         (("deploy", MODEL, "--traffic", "101"), 2, "--traffic"),
+        (("deploy", MODEL, "--promote", "--traffic", "10"), 2, "--traffic does not go with it"),
+        (("endpoints", "--start"), 4, "no endpoint"),
+        (("endpoints", "--start", "--stop"), 2, "--stop goes with none"),
         (("deploy", MODEL, "--timeout", "soon"), 2, "no time"),
         (("rollback",), 2, "MODEL"),
         (("rollback", MODEL), 4, "nothing to roll back"),

@@ -88,7 +88,8 @@ def load_clip(
     cache = TextCache(_at_home(text_cache) if text_cache else None)
     state = state_of(weights.path)
     clip = map_model(architecture, weights)
-    key = _model_key(architecture, weights, _all_of(categories), cache)
+    digest = identify_weights(weights.path, cache.folder / "weights" if cache.folder else None)
+    key = _model_key(architecture, digest, _all_of(categories), cache)
     texts = _encode_prompts(clip, architecture, categories, cache, key)
     scale = float(clip.logit_scale.detach().exp())
     load = functools.partial(_load_tower, architecture, weights, device, state)
@@ -108,6 +109,7 @@ def load_clip(
         scale,
         logit_errors=errors,
         load_exact=functools.partial(load, "fp32"),
+        digest=digest,
     )
 
 
@@ -120,13 +122,12 @@ def _at_home(folder: Path) -> Path | None:
 
 
 def _model_key(
-    architecture: Architecture, weights: Weights, prompts: Sequence[str], cache: TextCache
+    architecture: Architecture, digest: str, prompts: Sequence[str], cache: TextCache
 ) -> str:
     """What weights, model and prompts are remembered under; empty where nothing is."""
     if cache.folder is None:
         return ""
     settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    digest = identify_weights(weights.path, cache.folder / "weights")
     return cache_key(digest, settings, prompts)
 
 

@@ -37,13 +37,15 @@ class ClipDetector:
         *,
         logit_errors: Mapping[str, float],
         load_exact: Callable[[], ImageTower],
+        digest: str | None = None,
     ) -> None:
         """Hold an image tower and, for each category, its unit text features (P, D) and (Q, D).
 
         `logit_errors` says for each category how far the log of the odds may be off, and is empty
-        where it is not; else `load_exact` brings the tower in fp32, once it is needed.
+        where it is not; else `load_exact` brings the tower in fp32, once it is needed. `digest` is
+        the SHA-256 of the checkpoint.
         """
-        self._info = DetectorInfo("clip", None, label)
+        self._info = DetectorInfo("clip", None, label, digest)
         self._tower: ImageTower | None = tower
         self._exact: ImageTower | None = None
         self._load_exact = load_exact

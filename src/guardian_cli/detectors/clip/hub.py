@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.errors import MissingError
+from guardian_cli.http_sessions import name_trouble, network_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,10 +63,25 @@ class Hub:
         if cached is not None:
             return cached
         if offline or _switched_off():
-            raise MissingError(f"the weights of {what} are not in the cache, and this is offline")
+            message = f"the weights of {what} are not in the cache, and this is offline"
+            raise MissingError(message, hint=self._fetch_hint)
         name = self._settle(file, what, deadline)
         tell(f"downloading {what} from {self._address}")
         return self._download(file.repository, name, what, tell)
+
+    @property
+    def folder(self) -> Path:
+        """Where the cache is."""
+        from huggingface_hub import constants
+
+        return self.cache_dir or Path(constants.HF_HUB_CACHE)
+
+    @property
+    def _fetch_hint(self) -> str:
+        return (
+            f"guardian doctor --fetch-weights, where there is a network, fills {self.folder} "
+            "(HF_HOME names another place); that folder may be copied"
+        )
 
     @property
     def _address(self) -> str:
@@ -97,7 +113,8 @@ class Hub:
             reason = last if isinstance(last, str) else f"HTTP {last}"
             raise MissingError(
                 f"the weights of {what} are not in the cache, and the model hub "
-                f"{self._address} can't be reached ({reason})"
+                f"{self._address} can't be reached ({reason})",
+                hint=self._fetch_hint,
             )
         if last == 404:
             raise MissingError(f"the model hub {self._address} has no weights of {what}")
@@ -168,24 +185,10 @@ def _probe(urls: Sequence[str], answers: list[int | str]) -> None:
         try:
             with requests.Session() as session:
                 answers.append(session.head(url, timeout=ANSWER_S, stream=True).status_code)
-        except requests.RequestException as error:
-            answers.append(_reason(error))
+        except network_errors() as error:
+            answers.append(name_trouble(error))
         if answers[-1] != 404:
             return
-
-
-def _reason(error: Exception) -> str:
-    import requests
-
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy refused"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS failed"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if "Failed to resolve" in str(error):
-        return "its name does not resolve"
-    return "no connection"
 
 
 def _switched_off() -> bool:

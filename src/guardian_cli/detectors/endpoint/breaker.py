@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from guardian_cli.detectors.endpoint.failures import Failure
+
 
 @dataclass(frozen=True, slots=True)
 class Permit:
@@ -46,13 +48,13 @@ class CircuitBreaker:
         self._next_rest_s = rest_s
         self._open_until_s: float | None = None
         self._probing = False
-        self._reason: str | None = None
+        self._cause: Failure | None = None
 
     @property
-    def reason(self) -> str | None:
+    def cause(self) -> Failure | None:
         """Why the circuit is open; None while it is closed."""
         with self._lock:
-            return self._reason
+            return self._cause
 
     def admit(self) -> Permit | None:
         """Return a permit, or None where the circuit is open or its one probe is under way."""
@@ -74,11 +76,11 @@ class CircuitBreaker:
                 self._era += 1
                 self._probing = False
                 self._open_until_s = None
-                self._reason = None
+                self._cause = None
                 self._next_rest_s = self._first_rest_s
 
     def failed(
-        self, permit: Permit, reason: str, *, strikes: int = 1, rest_s: float | None = None
+        self, permit: Permit, cause: Failure, *, strikes: int = 1, rest_s: float | None = None
     ) -> None:
         """Take note of a failure that weighs `strikes`; `rest_s` opens the circuit for so long."""
         with self._lock:
@@ -86,13 +88,13 @@ class CircuitBreaker:
                 return
             self._strikes += strikes
             if permit.is_probe or rest_s is not None or self._strikes >= self._strikes_to_open:
-                self._open(reason, rest_s)
+                self._open(cause, rest_s)
 
-    def _open(self, reason: str, rest_s: float | None) -> None:
+    def _open(self, cause: Failure, rest_s: float | None) -> None:
         rest_s = min(max(self._next_rest_s, rest_s or 0.0), self._longest_rest_s)
         self._open_until_s = self._clock() + rest_s
         self._next_rest_s = min(2 * self._next_rest_s, self._longest_rest_s)
         self._era += 1
         self._strikes = 0
         self._probing = False
-        self._reason = reason
+        self._cause = cause

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.endpoint.failures import (
@@ -14,13 +15,16 @@ from guardian_cli.detectors.endpoint.failures import (
     RetryPolicy,
     status_failure,
 )
-from guardian_cli.detectors.endpoint.protocol import BadAnswerError
+from guardian_cli.detectors.endpoint.protocol import BadAnswerError, is_deployment_name
+from guardian_cli.http_sessions import DEPLOYMENT_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guardian_cli.detectors.endpoint.breaker import CircuitBreaker, Permit
     from guardian_cli.detectors.endpoint.client import Reply, Transport
+
+    Read = Callable[[bytes], tuple[float, ...]]
 
 
 def _wait(stop: threading.Event, seconds: float) -> bool:
@@ -42,10 +46,11 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scores in 0..1, one for each frame of the request, and how long the request took."""
+    """Scores in 0..1, one for each frame of the request, how long it took, and who answered."""
 
     scores: tuple[float, ...]
     elapsed_s: float
+    deployment: str | None = None
 
 
 class Caller:
@@ -69,8 +74,11 @@ class Caller:
         self._lock = threading.Lock()
         self._held_until_s = float("-inf")
 
-    def call(self, body: bytes, read: Callable[[bytes], tuple[float, ...]]) -> Scored | Failure:
-        """Send `body` until it is answered, refused for good, or not worth another attempt."""
+    def call(self, body: bytes, read: Read, deployment: str | None = None) -> Scored | Failure:
+        """Send `body` until it is answered, refused for good, or not worth another attempt.
+
+        With a `deployment` no other is asked, and no other's answer is taken.
+        """
         waited_s = 0.0
         attempt = 0
         failure: Failure | None = None
@@ -85,7 +93,7 @@ class Caller:
             if permit is None:
                 return failure or self._refusal()
             attempt += 1
-            outcome = self._attempt(permit, body, read)
+            outcome = self._attempt(permit, body, read, deployment)
             if isinstance(outcome, Scored):
                 self._breaker.succeeded(permit)
                 return outcome
@@ -102,24 +110,31 @@ class Caller:
         self._transport.close()
 
     def _attempt(
-        self, permit: Permit, body: bytes, read: Callable[[bytes], tuple[float, ...]]
+        self, permit: Permit, body: bytes, read: Read, deployment: str | None
     ) -> Scored | Failure:
         try:
-            outcome = self._transport.post(body)
+            outcome = self._transport.post(body, deployment)
         except BaseException:
-            self._breaker.failed(permit, "interrupted", strikes=0)
+            self._breaker.failed(permit, Failure("interrupted"), strikes=0)
             raise
         if isinstance(outcome, Failure):
             return outcome
-        return self._read(outcome, read)
+        return self._read(outcome, read, deployment)
 
-    def _read(self, reply: Reply, read: Callable[[bytes], tuple[float, ...]]) -> Scored | Failure:
+    def _read(self, reply: Reply, read: Read, deployment: str | None) -> Scored | Failure:
+        if reply.status == HTTPStatus.NOT_FOUND and deployment is not None:
+            # One deployment that is gone says nothing about the others: the circuit stays closed.
+            reason = f"404 Not Found (no deployment {deployment})"
+            return Failure(reason, call_strikes=0, misconfigured=True, status=reply.status)
         if not 200 <= reply.status < 300:
             return status_failure(
                 reply.status, reply.headers, has_key=self._has_key, wall_s=self._clock.wall_s()
             )
+        named = _named(reply.headers.get(DEPLOYMENT_HEADER))
+        if None not in (deployment, named) and named != deployment:
+            return Failure(f"{deployment} was asked for and {named} answered", call_strikes=0)
         try:
-            return Scored(read(reply.body), reply.elapsed_s)
+            return Scored(read(reply.body), reply.elapsed_s, named)
         except BadAnswerError as error:
             return Failure(f"an answer that makes no sense: {error}")
 
@@ -131,9 +146,7 @@ class Caller:
                 until_s = self._clock.monotonic_s() + told_s
                 self._held_until_s = max(self._held_until_s, until_s)
         too_long = gave_up and told_s is not None and told_s > self._policy.budget_s
-        self._breaker.failed(
-            permit, failure.reason, strikes=strikes, rest_s=told_s if too_long else None
-        )
+        self._breaker.failed(permit, failure, strikes=strikes, rest_s=told_s if too_long else None)
 
     def _held_s(self) -> float:
         with self._lock:
@@ -145,4 +158,17 @@ class Caller:
     def _refusal(self) -> Failure:
         if self._closed.is_set():
             return CLOSED
-        return Failure(f"circuit open: {self._breaker.reason}", call_strikes=0, not_asked=True)
+        cause = self._breaker.cause or Failure("a probe is under way")
+        reason = f"circuit open: {cause.reason}"
+        return Failure(
+            reason,
+            call_strikes=0,
+            not_asked=True,
+            misconfigured=cause.misconfigured,
+            status=cause.status,
+        )
+
+
+def _named(header: str | None) -> str | None:
+    """The deployment that an answer names, if it is a name that can be asked for and shown."""
+    return header if header is not None and is_deployment_name(header) else None

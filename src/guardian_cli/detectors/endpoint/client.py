@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from guardian_cli.detectors.endpoint.failures import Failure, timed_out
 from guardian_cli.errors import UsageError
 from guardian_cli.http_sessions import (
+    DEPLOYMENT_HEADER,
     BearerAuth,
     NoAuth,
     name_trouble,
@@ -44,8 +45,8 @@ class Reply:
 class Transport(Protocol):
     """Carries a body to the endpoint. Thread safe."""
 
-    def post(self, body: bytes) -> Reply | Failure:
-        """Send a JSON body; never raises for what a network can do."""
+    def post(self, body: bytes, deployment: str | None = None) -> Reply | Failure:
+        """Send a JSON body, to this deployment; never raises for what a network can do."""
 
     def close(self) -> None:
         """Break off what is under way, free the connections; idempotent."""
@@ -76,20 +77,23 @@ class HttpTransport:
         self._session, self._sockets = open_session(pool_size=pool_size)
         self._session.auth = _auth(parts, _checked_key(key, mask_url(uri)))
 
-    def post(self, body: bytes) -> Reply | Failure:
-        """Send a JSON body; never raises for what a network can do."""
+    def post(self, body: bytes, deployment: str | None = None) -> Reply | Failure:
+        """Send a JSON body, to this deployment; never raises for what a network can do."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if deployment is not None:
+            headers[DEPLOYMENT_HEADER] = deployment
         with self._sockets.deadline(self._deadline_s) as request:
-            reply = self._post(body)
+            reply = self._post(body, headers)
         # Broken off, half an answer can look like a whole one.
         return self._too_slow() if request.expired else reply
 
-    def _post(self, body: bytes) -> Reply | Failure:
+    def _post(self, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
         started_s = time.monotonic()
         try:
             with self._session.post(
                 self._url,
                 data=body,
-                headers={"Content-Type": "application/json", "Accept": "application/json"},
+                headers=dict(headers),
                 timeout=(self._connect_timeout_s, self._timeout_s),
                 proxies=dict(self._proxies),
                 allow_redirects=False,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from guardian_cli.http_sessions import retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +39,8 @@ class Failure:
     retry_after_s: float | None = None
     too_large: bool = False
     not_asked: bool = False
+    misconfigured: bool = False
+    status: int | None = None
 
 
 # Two of these open the circuit: a dead endpoint costs two time-outs, not one for each frame.
@@ -58,31 +59,19 @@ def status_failure(
     """Return what a response other than 2xx means; `wall_s` is the time of day, POSIX seconds."""
     if 300 <= status < 400:
         where = _origin(headers.get("Location", ""))
-        return Failure(f"{_title(status)}, a redirect to {where}: the key is not sent there")
+        reason = f"{_title(status)}, a redirect to {where}: the key is not sent there"
+        return Failure(reason, misconfigured=True, status=status)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return Failure(_title(status), call_strikes=0, too_large=True)
+        return Failure(
+            _title(status), call_strikes=0, too_large=True, misconfigured=True, status=status
+        )
     reason = _title(status) + _explanation(status, has_key=has_key)
     if status in _TIMED_OUT:
         return timed_out(reason)
     wait_s = retry_after_s(headers.get("Retry-After"), wall_s) if status in _TELLS_WHEN else None
-    return Failure(reason, retry=status in _WORTH_RETRYING, retry_after_s=wait_s)
-
-
-def retry_after_s(value: str | None, wall_s: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for, or None where it makes no sense."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.replace(".", "", 1).isdigit():
-        seconds = float(text)
-        return seconds if math.isfinite(seconds) else None
-    try:
-        moment = parsedate_to_datetime(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return max(0.0, moment.timestamp() - wall_s)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    passes = status in _WORTH_RETRYING
+    wrong = 400 <= status < 500 and not passes
+    return Failure(reason, passes, retry_after_s=wait_s, misconfigured=wrong, status=status)
 
 
 @dataclass(frozen=True, slots=True)

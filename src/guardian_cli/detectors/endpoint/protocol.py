@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ _WRAPPERS = ("predictions", "scores")
 
 class BadAnswerError(ValueError):
     """The endpoint answered something that is no score in 0..1 for each frame."""
+
+
+def is_deployment_name(text: str) -> bool:
+    """Whether a deployment may have this name, so that it can stand in a header and in a report."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is not None
 
 
 def build_body(jpegs: Sequence[bytes]) -> bytes:

@@ -21,6 +21,7 @@ SIGN_IN_HINT = (
 )
 _AGAIN_HINT = "run the same command again: it goes on where it stopped"
 _LONGEST_REASON = 500
+_LONGEST_SIGN_IN = 160
 _BUSY = re.compile(
     r"in (?:the )?\w*(?:Updat|Creat|Delet|Scal)ing\b|another operation|in progress", re.IGNORECASE
 )
@@ -74,7 +75,8 @@ def translate(error: Exception, doing: str, resource: str) -> PlatformError:
     reason = reason_of(error)
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status is None and isinstance(error, ClientAuthenticationError):
-        return PlatformError(f"{doing}: could not sign in to Azure: {reason}", hint=SIGN_IN_HINT)
+        why = _why_no_token(str(error))
+        return PlatformError(f"{doing}: could not sign in to Azure: {why}", hint=SIGN_IN_HINT)
     what = f"{doing} ({resource})"
     if is_unreadable(error):
         reason = f"an answer of Azure could not be read ({type(error).__name__}: {reason})"
@@ -82,6 +84,17 @@ def translate(error: Exception, doing: str, resource: str) -> PlatformError:
     if status is None and not isinstance(error, HttpResponseError):
         return PlatformError(f"{what}: {reason}", hint=_hint_of_silence(error))
     return _of_answer(status, reason, what)
+
+
+def _why_no_token(text: str) -> str:
+    """Say in a few words why nobody is signed in: azure-identity lists all that it has tried."""
+    attempts = re.findall(r"^\t\w+: (.*)", text, re.MULTILINE)
+    # What is not there or not set up is no news; what was tried in earnest ends the list.
+    tried = [one for one in attempts if re.search(r"Authentication failed|AADSTS\d", one)]
+    if attempts and not tried:
+        return "no credential was found"
+    line = mask((tried or text.splitlines() or ["no reason given"])[-1 if tried else 0])
+    return line if len(line) <= _LONGEST_SIGN_IN else line[: _LONGEST_SIGN_IN - 1] + "…"
 
 
 def _of_answer(status: int | None, reason: str, what: str) -> PlatformError:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.http_sessions import BearerAuth, name_trouble, network_errors, open_session
+from guardian_cli.http_sessions import (
+    DEPLOYMENT_HEADER,
+    BearerAuth,
+    name_trouble,
+    network_errors,
+    open_session,
+)
 from guardian_cli.lifecycle.azure.capacity import Capacity
 from guardian_cli.lifecycle.azure.client import SCOPE, AzureClient
 from guardian_cli.lifecycle.azure.deployments import AzureDeployments
@@ -33,12 +39,7 @@ from guardian_cli.lifecycle.platform import (
     Workspace,
     WorkspaceOptions,
 )
-from guardian_cli.lifecycle.probing import (
-    DEPLOYMENT_HEADER,
-    PROBE_TIMEOUT_S,
-    judge,
-    probe_body,
-)
+from guardian_cli.lifecycle.probing import PROBE_TIMEOUT_S, judge, probe_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,6 +11,7 @@ from starlette.applications import Starlette  # noqa: TID253 - a leaf: only the 
 from starlette.responses import JSONResponse  # noqa: TID253 - as above
 from starlette.routing import Route  # noqa: TID253 - as above
 
+from guardian_cli.http_sessions import DEPLOYMENT_HEADER
 from guardian_cli.serving.images import BadFrameError
 from guardian_cli.serving.protocol import BadRequestError, parse_request
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.local.fleet import Routing, Served
 
 
-DEPLOYMENT_HEADER = "azureml-model-deployment"
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_WAITING = 256
 SCORE_TIMEOUT_S = 120.0
@@ -46,6 +46,11 @@ class Door:
     stop: Callable[[], None]
     waiting: int = 0
     answered: int = 0
+    timeout_s: float = SCORE_TIMEOUT_S
+
+    def leave(self) -> None:
+        """One less waits for the pool."""
+        self.waiting -= 1
 
 
 def build_app(door: Door) -> Starlette:
@@ -59,10 +64,9 @@ def build_app(door: Door) -> Starlette:
         door.waiting += 1
         try:
             body = await read_body(request)
+            return await route(door, request.headers.get(DEPLOYMENT_HEADER), body)
         except _TooLargeError:
             return refuse(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
-        else:
-            return await route(door, request.headers.get(DEPLOYMENT_HEADER), body)
         finally:
             door.waiting -= 1
             door.answered += 1
@@ -120,12 +124,17 @@ async def route(door: Door, wanted: str | None, body: bytes) -> JSONResponse:
         return refuse(404, "no deployment has traffic")
     if served is None:
         return refuse(404, f"there is no deployment {name}")
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(door.pool, answer, served, body)
+    queued = door.pool.submit(answer, served, body)
+    work = asyncio.wrap_future(queued)
     try:
-        status, document = await asyncio.wait_for(asyncio.shield(work), SCORE_TIMEOUT_S)
+        status, document = await asyncio.wait_for(asyncio.shield(work), door.timeout_s)
     except TimeoutError:
-        status, document = 408, {"message": f"no answer within {SCORE_TIMEOUT_S:.0f} s"}
+        # Nobody waits for it any more; what is being scored already ends by itself, and counts
+        # among those that wait until it does.
+        if not queued.cancel():
+            door.waiting += 1
+            work.add_done_callback(lambda _: door.leave())
+        status, document = 408, {"message": f"no answer within {door.timeout_s:.0f} s"}
     return JSONResponse(document, status_code=status, headers={DEPLOYMENT_HEADER: served.name})
 
 

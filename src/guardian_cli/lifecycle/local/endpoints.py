@@ -30,6 +30,7 @@ from guardian_cli.lifecycle.local.state import (
     LOG_FOLDER,
     EndpointState,
     LocalDeployment,
+    own_port,
     read_state,
     write_state,
 )
@@ -58,7 +59,10 @@ class EndpointFolder:
     def look(self, *, busy: bool) -> Endpoint | None:
         """The endpoint as it is; `busy` when somebody else is at work on it."""
         state = read_state(self.folder)
-        return describe(state, find_server(self.folder), busy=busy) if state else None
+        if state is None:
+            return None
+        state = dataclasses.replace(state, port=own_port(self.folder, state))
+        return describe(state, find_server(self.folder), busy=busy)
 
     def state(self) -> EndpointState:
         """The endpoint's state. Raises PlatformError where there is none."""
@@ -78,8 +82,9 @@ class EndpointFolder:
         state = self.state()
         self._ensure_key()
         running = ensure_server(self.folder)
-        if state.port != running.port:
-            write_state(self.folder, dataclasses.replace(state, port=running.port))
+        home = str(self.folder)
+        if (state.port, state.home) != (running.port, home):
+            write_state(self.folder, dataclasses.replace(state, port=running.port, home=home))
         return running
 
     def stop(self) -> bool:

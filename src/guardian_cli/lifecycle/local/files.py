@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.private_files import PRIVATE, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PRIVATE = 0o600
 _LOCK_POLL_S = 0.05
 
 
@@ -28,22 +28,10 @@ def write_private(path: Path, data: bytes) -> None:
 
     Raises PlatformError when it cannot be written; it is then as it was.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        _write_over(path, partial, data)
+        write_whole(path, data)
     except OSError as error:
         raise PlatformError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_over(path: Path, partial: Path, data: bytes) -> None:
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)  # noqa: PTH105 - rename over the old file in one step
 
 
 def make_private_folder(path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
+from guardian_cli.http_sessions import DEPLOYMENT_HEADER
 from guardian_cli.lifecycle.local.endpoints import EndpointFolder
 from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, is_locked
 from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
@@ -29,12 +30,7 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
     check_unchanged,
 )
-from guardian_cli.lifecycle.probing import (
-    DEPLOYMENT_HEADER,
-    PROBE_TIMEOUT_S,
-    judge,
-    probe_body,
-)
+from guardian_cli.lifecycle.probing import PROBE_TIMEOUT_S, judge, probe_body
 from guardian_cli.lifecycle.quiet_mlflow import mask_uri
 
 if TYPE_CHECKING:

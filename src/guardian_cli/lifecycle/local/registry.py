@@ -7,17 +7,17 @@ import re
 import shutil
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.local.files import hold_lock
+from guardian_cli.lifecycle.local.files import hold_lock, is_locked
 from guardian_cli.lifecycle.local.layout import checked_name
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
 from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from guardian_cli.lifecycle.local.layout import Layout
 
@@ -50,6 +50,8 @@ class LocalRegistry:
         """Where runs are logged. Raises UsageError for a folder that can hold no database."""
         if self._server_uri is not None:
             return Tracking(self._server_uri)
+        if not self._layout.database.exists():
+            _check_quotes(Path.cwd())
         artifacts = self._layout.artifacts.as_uri()
         return Tracking(database_uri(self._layout.database), artifacts_uri=artifacts)
 
@@ -138,12 +140,25 @@ class LocalRegistry:
         self, client: Any, model: str, folder: Path, run_id: str | None
     ) -> tuple[str, dict[str, str]]:
         if self.embedded:
-            kept = _keep(folder, self._layout.models / model)
+            kept = keep_model(folder, self._layout.models / model)
             return kept.as_uri(), {PATH_TAG: kept.relative_to(self._layout.root).as_posix()}
         run_id = run_id or _make_run(client, model)
         place = f"model-{uuid.uuid4().hex[:8]}"
         client.log_artifacts(run_id, str(folder), place)
         return f"{client.get_run(run_id).info.artifact_uri}/{place}", {}
+
+
+def _check_quotes(folder: Path) -> None:
+    """Raise UsageError for a folder in which MLflow cannot make a database.
+
+    It writes the folder that it is started in into SQL, as Python writes a string.
+    """
+    if "'" in str(folder) and '"' in str(folder):
+        raise UsageError(
+            f"{folder}: MLflow cannot make a database in a folder with both kinds of quotes in its "
+            "name",
+            hint="work in a folder with another name, or set MLFLOW_TRACKING_URI",
+        )
 
 
 def database_uri(path: Path) -> str:
@@ -180,15 +195,22 @@ def _make_run(client: Any, model: str) -> str:
     return str(run.info.run_id)
 
 
-def _keep(folder: Path, models: Path) -> Path:
+def keep_model(folder: Path, models: Path) -> Path:
     """Copy a folder into the workspace under a name of its own, whole or not at all."""
     models.mkdir(parents=True, exist_ok=True)
     for left_over in models.glob(".*.part"):
-        shutil.rmtree(left_over, ignore_errors=True)
+        lock = left_over.with_suffix(".lock")
+        # Another training may be at work on its own.
+        if not is_locked(lock):
+            shutil.rmtree(left_over, ignore_errors=True)
+            lock.unlink(missing_ok=True)
     name = uuid.uuid4().hex[:12]
-    partial = models / f".{name}.part"
-    shutil.copytree(folder, partial)
-    return partial.replace(models / name)
+    partial, lock = models / f".{name}.part", models / f".{name}.lock"
+    with hold_lock(lock):
+        shutil.copytree(folder, partial)
+        kept = partial.replace(models / name)
+        lock.unlink()
+    return kept
 
 
 def _download(client: Any, model: str, version: str, destination: Path) -> None:

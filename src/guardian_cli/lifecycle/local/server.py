@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn  # noqa: TID253 - a leaf: nothing imports it, it is run
 
+from guardian_cli.config import count_cores
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.app import Door, build_app
 from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, write_private
@@ -30,6 +31,7 @@ from guardian_cli.lifecycle.local.state import (
     SERVER_NAME,
     STATE_NAME,
     EndpointState,
+    own_port,
     read_key,
     read_state,
 )
@@ -44,7 +46,7 @@ GRACE_S = 10
 # Long, because a request that meets its connection's end is lost to most clients.
 KEEP_ALIVE_S = 300
 BACKLOG = 1024
-WORKERS = max(2, min(4, os.cpu_count() or 1))
+WORKERS = max(2, min(4, count_cores()))
 
 
 class Server:
@@ -179,8 +181,9 @@ class Tell:
 
 def open_port(folder: Path, state: EndpointState) -> socket.socket:
     """Bind the endpoint's port, or for a new endpoint a free one. Raises PlatformError."""
-    if state.port:
-        return _bind(state.port)
+    port = own_port(folder, state)
+    if port:
+        return _bind(port)
     for port in candidate_ports(folder):
         try:
             return _bind(port)
@@ -224,7 +227,7 @@ def _follow(folder: Path, state: EndpointState, now: Routing) -> Routing:
 def _share_cores() -> None:
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // WORKERS))
+    torch.set_num_threads(max(1, count_cores() // WORKERS))
 
 
 def serve(folder: Path, tell: Tell) -> int:

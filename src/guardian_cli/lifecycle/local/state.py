@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
@@ -12,7 +13,6 @@ from guardian_cli.lifecycle.local.files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from guardian_cli.lifecycle.platform import State
 
@@ -44,13 +44,17 @@ class LocalDeployment:
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """All that is known of an endpoint but its key; `port` is 0 until a server has had one."""
+    """All that is known of an endpoint but its key; `port` is 0 until a server has had one.
+
+    `home` is the folder in which it had its port.
+    """
 
     name: str
     port: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     traffic: Mapping[str, int] = field(default_factory=dict)
     deployments: Mapping[str, LocalDeployment] = field(default_factory=dict)
+    home: str = ""
 
 
 def write_state(folder: Path, state: EndpointState) -> None:
@@ -73,6 +77,23 @@ def read_state(folder: Path) -> EndpointState | None:
         return _parse(document)
     except (TypeError, KeyError, AttributeError) as error:
         raise PlatformError(f"{path}: is no endpoint of this guardian: {error!r}") from error
+
+
+def own_port(folder: Path, state: EndpointState) -> int:
+    """The port of the endpoint in a folder, 0 where it has none yet.
+
+    A project that was moved keeps its ports. One that was copied does not: the endpoint that it
+    was copied from is still there, and has them.
+    """
+    home = Path(state.home)
+    if not state.home or home == folder:
+        return state.port
+    try:
+        copied = not (home / STATE_NAME).samefile(folder / STATE_NAME)
+        original = read_state(home) if copied else None
+    except (OSError, PlatformError):
+        original = None
+    return 0 if original is not None and original.port == state.port else state.port
 
 
 def _parse(document: dict[str, Any]) -> EndpointState:

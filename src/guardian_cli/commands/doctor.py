@@ -1,0 +1,51 @@
+"""`guardian doctor`."""
+
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET, Common
+
+
+def doctor(
+    context: typer.Context,
+    fetch: Annotated[
+        bool,
+        typer.Option(
+            "--fetch-weights",
+            help="Download CLIP's weights, for a machine that will have no network.",
+        ),
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="open_clip architecture, as of scan.")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag, as of scan."),
+    ] = None,
+    as_json: JSON = False,
+    config: CONFIG = None,
+    quiet: QUIET = False,
+    debug: DEBUG = False,
+) -> None:
+    """Say what is missing for a scan, and what to type.
+
+    Looks at the configuration, libraries, weights, device and disk, and lets each endpoint score a
+    picture. Exit codes: 0 ready, 5 something is missing or answers wrong, 2 usage.
+    """
+    from guardian_cli.config import load_settings
+    from guardian_cli.console import Console
+    from guardian_cli.doctor import diagnose, fetch_weights
+    from guardian_cli.reports.doctor import doctor_document, doctor_text
+
+    common: Common = context.obj
+    console = Console(quiet=quiet or common.quiet)
+    named = {"model": model, "pretrained": pretrained}
+    clip = {key: value for key, value in named.items() if value is not None}
+    settings = load_settings(config or common.config, flags={"clip": clip})
+    if fetch:
+        path = fetch_weights(settings, console.note)
+        console.note(f"the weights are in {path}")
+    diagnosis = diagnose(settings)
+    console.result(doctor_document(diagnosis) if as_json else doctor_text(diagnosis))
+    diagnosis.raise_for_missing()

@@ -1,0 +1,138 @@
+"""What made a result: `made` of guardian.scan/1, and the fingerprint that `--resume` compares.
+
+The fingerprint covers everything by default. What is left out is listed here, with its reason, so
+that a new setting or option makes a stored result stand once too seldom, never once too often.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli import __version__
+from guardian_cli.media.sources import Source
+from guardian_cli.media.urls import mask_url
+from guardian_cli.verdict.policy import DECISIONS
+
+if TYPE_CHECKING:
+    from guardian_cli.config import Settings
+    from guardian_cli.detectors.panel import Panel
+    from guardian_cli.scanning.run import ScanRequest
+
+# `detectors` and `clip` are covered by the detectors that really score, `max_gap` by its value in
+# seconds. A time-out or too little memory ends in a result that never stands.
+_UNSEEN_SECTIONS: Any = {
+    "target": True,
+    "models": True,
+    "azure": True,
+    "clip": True,
+    "scan": {"detectors", "max_gap", "timeout_s", "memory_mb"},
+    "categories": {"__all__": {"endpoint"}},
+}
+# Settings hold what `flags` say; who scores tells whether endpoints or the network were off.
+# Device and precision change no verdict: a score that rounding could decide is computed in fp32.
+_UNSEEN_OPTIONS = frozenset(
+    {
+        *("sources", "flags", "config_file", "output", "frames", "fail_on", "workers", "resume"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
+    }
+)
+
+
+@dataclass
+class Provenance:
+    """What the results of one run are made by; ask it once the panel is complete."""
+
+    request: ScanRequest
+    settings: Settings
+    panel: Panel
+    _fingerprints: dict[bool, str] = field(default_factory=dict)
+
+    def made(self, source: Source) -> dict[str, Any]:
+        """Return the `made` of a result that is finished now."""
+        config = self.settings.config
+        categories = config.categories.items()
+        return {
+            "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "guardian": __version__,
+            "every": config.scan.every,
+            "max_gap": config.scan.max_gap_s,
+            "decode": self.request.decode,
+            "thresholds": {
+                name: {"review": one.review, "block": one.block} for name, one in categories
+            },
+            "policy": config.policy.model_dump(),
+            "fusion": config.fusion.model_dump(),
+            "prompts": {
+                name: digest_of_json(one.prompts.model_dump(mode="json"))
+                for name, one in categories
+                if one.prompts is not None
+            },
+            "weights": {
+                detector.info.name: f"sha256:{detector.info.weights}"
+                for detector in self.panel.detectors
+                if detector.info.weights is not None
+            },
+            "endpoints": {
+                category: mask_url(uri) for category, uri in sorted(self._endpoints().items())
+            },
+            "fingerprint": self.fingerprint(source),
+        }
+
+    def fingerprint(self, source: Source) -> str:
+        """Return one digest over all that could give this source another result."""
+        is_stream = source.kind == "stream"
+        if is_stream not in self._fingerprints:
+            self._fingerprints[is_stream] = digest_of_json(self._parts(is_stream=is_stream))
+        return self._fingerprints[is_stream]
+
+    def _parts(self, *, is_stream: bool) -> dict[str, Any]:
+        request, config = self.request, self.settings.config
+        model_config = request.model_config
+        return {
+            "decisions": DECISIONS,
+            "settings": config.model_dump(mode="json", exclude=_UNSEEN_SECTIONS),
+            "max_gap_s": config.scan.max_gap_s,
+            "options": {
+                one.name: getattr(request, one.name)
+                for one in fields(request)
+                if one.name not in _UNSEEN_OPTIONS
+            },
+            "for_s": request.for_s if is_stream else None,
+            "model_config": model_config.read_text("utf-8") if model_config else None,
+            "detectors": self._detectors(),
+            # Masked addresses may look alike; what tells them apart gives no secret away.
+            "endpoints": {
+                category: (shown := mask_url(uri), Source("url", uri, shown).identity)
+                for category, uri in self._endpoints().items()
+            },
+        }
+
+    def _detectors(self) -> list[list[str | None]]:
+        infos = [detector.info for detector in self.panel.detectors]
+        parts = [[one.name, one.category, one.model, one.weights] for one in infos]
+        # With --offline a detector that can't be had is what the user chose, and degrades nothing.
+        if not self.panel.offline:
+            parts += [
+                [one.info.name, one.info.category, one.status]
+                for one in self.panel.absent
+                if one.status == "unavailable"
+            ]
+        return sorted(parts, key=str)
+
+    def _endpoints(self) -> dict[str, str]:
+        asked = [one.info.category for one in self.panel.detectors if one.info.name == "endpoint"]
+        return {
+            category: setting.uri
+            for category, setting in self.settings.endpoints.items()
+            if category in asked and setting.uri is not None
+        }
+
+
+def digest_of_json(value: Any) -> str:
+    """Return the SHA-256 of a value as JSON, the same however mappings are ordered."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
