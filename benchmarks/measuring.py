@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 DECODING, MAIN = "decoding", "main process"
-_DECODER = "guardian_cli.media.worker"
+_DECODER = "guardian_cli.media.worker.main"
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from examples.draw_video import write_video
 
 from guardian_cli.console import Console
 from guardian_cli.reports.picture import to_svg
-from guardian_cli.scanning.run import ScanRequest, run_scan
+from guardian_cli.scanning.pipeline import ScanRequest, run_scan
 from tests.tiny_clip import NEGATIVE, POSITIVE, trained_tiny_clip
 
 if TYPE_CHECKING:

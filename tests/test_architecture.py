@@ -25,17 +25,17 @@ LAYERS = [
     {"training"},
     {"lifecycle", "doctor"},
     {"detectors", "media", "console", "config", "settings", "settings_file"},
-    {"http_sessions", "endpoint_keys"},
+    {"prompts", "files", "http", "urls", "endpoint_keys"},
     {"verdict"},
     {"serving"},
     {"errors", "__init__"},
 ]
 # The pure rooms know numbers and each other, nothing else.
 PURE = {
-    "verdict", "detectors/fusion.py", "media/sampling.py", "media/frames.py", "media/urls.py",
-    "lifecycle/roles.py", "lifecycle/history.py", "lifecycle/traffic.py", "lifecycle/plan.py",
-    "lifecycle/planning.py", "lifecycle/figures.py", "lifecycle/models.py",
-    "lifecycle/manifests.py", "lifecycle/environment_file.py",
+    "verdict", "detectors/fusion.py", "media/frames.py", "media/worker/sampling.py", "urls.py",
+    "lifecycle/release/plan.py", "lifecycle/release/planner.py", "lifecycle/release/roles.py",
+    "lifecycle/release/traffic.py", "lifecycle/release/history.py", "lifecycle/release/figures.py",
+    "lifecycle/models.py", "lifecycle/manifests.py", "lifecycle/environment_file.py",
 }  # fmt: skip
 
 
@@ -44,13 +44,13 @@ PURE = {
 LATE = {
     "lifecycle/local/app.py",
     "lifecycle/local/server.py",
-    "media/pyav_file.py",
-    "media/pyav_reader.py",
-    "media/opencv_reader.py",
-    "media/picture.py",
-    "media/stills.py",
+    "media/worker/container.py",
+    "media/worker/reader.py",
+    "media/worker/opencv_reader.py",
+    "media/worker/picture.py",
+    "media/worker/stills.py",
     "serving/networks.py",
-    "training/heads.py",
+    "training/model/heads.py",
 }
 
 
@@ -176,7 +176,7 @@ def test_help_and_version_import_nothing_heavy(argument: str) -> None:
 def test_late_leaves_are_not_loaded_early() -> None:
     code = (
         "import sys\n"
-        "import guardian_cli.scanning.run, guardian_cli.media.decoder\n"
+        "import guardian_cli.scanning.pipeline, guardian_cli.media.decoder\n"
         "print(sorted(sys.modules))\n"
     )
     done = subprocess.run(

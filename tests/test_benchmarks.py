@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
-DECODER = "python\0-P\0-m\0guardian_cli.media.worker\0"
+DECODER = "python\0-P\0-m\0guardian_cli.media.worker.main\0"
 SCRIPTS = ("scan_long", "scan_folder", "scan_cold", "model_alone", "decoding_alone", "memory")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from guardian_cli.console import CLEAR_LINE, LINE_EVERY_S, Console, clock
 from guardian_cli.scanning.progress import Progress
-from guardian_cli.training.loop import Epoch
+from guardian_cli.training.model.loop import Epoch
 from guardian_cli.training.progress import ShownTraining
 
 if TYPE_CHECKING:

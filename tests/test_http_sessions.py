@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from guardian_cli.http_sessions import name_trouble, network_errors, open_session
+from guardian_cli.http import name_trouble, network_errors, open_session
 
 
 @pytest.mark.parametrize(

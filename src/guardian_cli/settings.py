@@ -18,9 +18,9 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from guardian_cli.config import CategorySection, Config
-from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
 from guardian_cli.endpoint_keys import choose_key, why_withheld
 from guardian_cli.errors import ConfigError
+from guardian_cli.prompts import DEFAULT_PROMPTS
 from guardian_cli.settings_file import KeyPath, SettingsFile, read_settings
 
 CONFIG_NAME = "guardian.yaml"

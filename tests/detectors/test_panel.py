@@ -9,7 +9,7 @@ import open_clip
 import pytest
 
 from guardian_cli.detectors.clip.architecture import picture_side_px
-from guardian_cli.detectors.panel import PanelOptions, expected_short_side_px
+from guardian_cli.detectors.registry import PanelOptions, expected_short_side_px
 from guardian_cli.settings import load_settings
 
 if TYPE_CHECKING:

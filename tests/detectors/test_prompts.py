@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from guardian_cli.detectors.prompts import DEFAULT_PROMPTS, Prompts
+from guardian_cli.prompts import DEFAULT_PROMPTS, Prompts
 
 
 def test_the_two_default_categories_have_prompts() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from guardian_cli.detectors.clip import ClipDetector, Prompts, load_clip
 from guardian_cli.detectors.clip.architecture import DEFAULT
-from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
+from guardian_cli.prompts import DEFAULT_PROMPTS
 from tests.tiny_clip import Place, draw_frame
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guardian_cli.lifecycle.plan import rows_of
-from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
-from guardian_cli.lifecycle.releases import Release, Releases
+from guardian_cli.lifecycle.release.execute import Release, Releases
+from guardian_cli.lifecycle.release.plan import rows_of
+from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 
 if TYPE_CHECKING:
-    from guardian_cli.lifecycle.plan import Row
+    from guardian_cli.lifecycle.release.plan import Row
 
 MODEL = "nsfw-detector"
 ENDPOINT = "nsfw-detector-endpoint"

@@ -7,12 +7,12 @@ import jsonschema
 import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.deploying import DeployRequest, deploy_all, deploy_model
-from guardian_cli.lifecycle.figures import Figures, find_faults, read_figures
+from guardian_cli.lifecycle.deploy import DeployRequest, deploy_all, deploy_model
 from guardian_cli.lifecycle.models import Model
-from guardian_cli.lifecycle.planning import RollbackGoal
 from guardian_cli.lifecycle.platform import ModelVersion
-from guardian_cli.lifecycle.releases import Releases
+from guardian_cli.lifecycle.release.execute import Releases
+from guardian_cli.lifecycle.release.figures import Figures, find_faults, read_figures
+from guardian_cli.lifecycle.release.planner import RollbackGoal
 from guardian_cli.reports.lifecycle_documents import release_document
 from guardian_cli.reports.schemas import load_schema
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter

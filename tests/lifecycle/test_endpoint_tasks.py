@@ -8,12 +8,12 @@ import pytest
 
 from guardian_cli.config import ModelSection
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.deploying import DeployRequest, deploy_model
-from guardian_cli.lifecycle.endpoint_tasks import EndpointsResult, EndpointTasks, run_tasks
+from guardian_cli.lifecycle.deploy import DeployRequest, deploy_model
+from guardian_cli.lifecycle.endpoint_actions import EndpointsResult, EndpointTasks, run_tasks
 from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
-from guardian_cli.lifecycle.planning import RollbackGoal
-from guardian_cli.lifecycle.releases import Releases
+from guardian_cli.lifecycle.release.execute import Releases
+from guardian_cli.lifecycle.release.planner import RollbackGoal
 from guardian_cli.settings import EndpointSetting
 from tests.kubernetes import read_manifests
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter

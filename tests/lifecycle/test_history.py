@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.history import Change, add_change, chars, read_history
+from guardian_cli.lifecycle.release.history import Change, add_change, chars, read_history
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

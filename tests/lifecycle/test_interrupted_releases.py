@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from guardian_cli.errors import GuardianError
-from guardian_cli.lifecycle.roles import PENDING_TAG, is_ours, read_roles, version_of
+from guardian_cli.lifecycle.release.roles import PENDING_TAG, is_ours, read_roles, version_of
 from tests.lifecycle.desk import ENDPOINT, Desk
 from tests.lifecycle.fake_platform import FakePlatform, FakeWorld, Faults, Killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardian_cli.lifecycle.releases import Release
+    from guardian_cli.lifecycle.release.execute import Release
 
 
 @dataclass(frozen=True)

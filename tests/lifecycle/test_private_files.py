@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.errors import UsageError
-from guardian_cli.lifecycle.local.files import write_private
-from guardian_cli.lifecycle.private_files import (
+from guardian_cli.files import (
     may_be_committed,
     read_if_there,
     replace_private,
     write_whole,
 )
+from guardian_cli.lifecycle.local.files import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     DeploymentFailedError,
@@ -19,14 +18,15 @@ from guardian_cli.lifecycle.platform import (
     NameTakenError,
     OperationTimeoutError,
 )
-from guardian_cli.lifecycle.roles import PENDING_TAG
+from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
+from guardian_cli.lifecycle.release.roles import PENDING_TAG
 from tests.lifecycle.desk import ENDPOINT, MODEL, Desk, told
 from tests.lifecycle.fake_platform import FakeCloud, FakePlatform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardian_cli.lifecycle.releases import Release
+    from guardian_cli.lifecycle.release.execute import Release
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.lifecycle.roles import (
+from guardian_cli.lifecycle.release.roles import (
     PENDING_TAG,
     ROLES_TAG,
     Pending,

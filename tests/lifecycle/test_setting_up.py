@@ -5,7 +5,7 @@ import pytest
 from guardian_cli.errors import UsageError
 from guardian_cli.lifecycle.models import Model
 from guardian_cli.lifecycle.platform import DeploymentSpec, WorkspaceOptions
-from guardian_cli.lifecycle.setting_up import set_up
+from guardian_cli.lifecycle.setup import set_up
 from tests.lifecycle.fake_platform import FakeCloud, FakePlatform, FakeReporter
 
 OPTIONS = WorkspaceOptions()

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian_cli.lifecycle.platform import Deployment, Endpoint
-from guardian_cli.lifecycle.roles import MODEL_TAG, VERSION_TAG, Roles
-from guardian_cli.lifecycle.traffic import percent_of, share_out
+from guardian_cli.lifecycle.release.roles import MODEL_TAG, VERSION_TAG, Roles
+from guardian_cli.lifecycle.release.traffic import percent_of, share_out
 
 
 def ours(version: str, traffic: int = 0) -> Deployment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.media.coverage import Promise, Seen, judge, tolerance_s
+from guardian_cli.media.worker.coverage import Promise, Seen, judge, tolerance_s
 
 
 def seen(last_s: float, *, interval_s: float = 0.04, errors: int = 0) -> Seen:

@@ -408,7 +408,7 @@ def fake(body: str) -> list[str]:
     """A worker that says it is ready and then runs `body`; `order` is the first order's number."""
     lines = [
         "import json, os, sys, threading",
-        "from guardian_cli.media.messages import pack",
+        "from guardian_cli.media.protocol import pack",
         "def say(**header): os.write(1, pack(header))",
         "say(type='ready', order=0)",
         "order = json.loads(sys.stdin.readline())['order']",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.fetching import CHUNK_BYTES, MOST_WAITS, fetch_url
+from guardian_cli.media.download import CHUNK_BYTES, MOST_WAITS, fetch_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ import sys
 
 SCRIPT = """
 import os
-from guardian_cli.media.logs import Log
+from guardian_cli.media.worker.logs import Log
 out = os.dup(1)
 log = Log()
 log.redirect()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.media.picture import (
+from guardian_cli.media.worker.picture import (
     blend_fields,
     eight_bit,
     fit,

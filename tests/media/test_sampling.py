@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian_cli.media.frames import Window
-from guardian_cli.media.sampling import (
+from guardian_cli.media.worker.sampling import (
     TOLERANCE_S,
     Clock,
     Grid,

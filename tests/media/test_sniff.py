@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardian_cli.media.extent import is_cut_off
 from guardian_cli.media.sniff import sniff
+from guardian_cli.media.worker.truncation import is_cut_off
 from tests.media.drawing import draw, steady
 
 if TYPE_CHECKING:

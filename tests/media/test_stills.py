@@ -14,8 +14,8 @@ from PIL import Image
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media.decoder import Decoder
-from guardian_cli.media.embedded import has_box, jpeg_parts, png_chunks, video_behind
 from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.media.worker.embedded import has_box, jpeg_parts, png_chunks, video_behind
 from tests.media.drawing import draw, steady
 
 if TYPE_CHECKING:
@@ -267,9 +267,16 @@ def test_without_its_package_a_heic_picture_is_an_error_that_says_what_to_instal
 ) -> None:
     path = tmp_path / "a.heic"
     path.write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(100))
-    body = "import sys; sys.modules['pillow_heif'] = None; import guardian_cli.media.worker as w"
+    body = "import sys; sys.modules['pillow_heif'] = None"
     with (
-        Decoder([sys.executable, "-P", "-c", f"{body}; w.main()"]) as decoder,
+        Decoder(
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                f"{body}; from guardian_cli.media.worker import main as w; w.main()",
+            ]
+        ) as decoder,
         pytest.raises(SourceError, match=r"pip install .guardian-cli\[heif\].") as caught,
     ):
         look(decoder, path)

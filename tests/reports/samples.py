@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.media.frames import DecodeTally, MediaFacts
-from guardian_cli.reports.result import ScanResult, SourceFailure, Timing
 from guardian_cli.verdict.category import Limits
 from guardian_cli.verdict.policy import DetectorReport, Policy, judge
+from guardian_cli.verdict.result import ScanResult, SourceFailure, Timing
 from guardian_cli.verdict.timeline import Sample
 
 CLIP = DetectorReport("clip", None, "ViT-B-32/laion2b_s34b_b79k", "ok", None, 64)

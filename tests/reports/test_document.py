@@ -20,7 +20,7 @@ from guardian_cli.verdict.timeline import Sample
 from tests.reports.samples import DOWN, TALLY, failed, image, video
 
 if TYPE_CHECKING:
-    from guardian_cli.reports.result import ScanResult
+    from guardian_cli.verdict.result import ScanResult
 
 RESULTS = [video(), image(), image(score=None), failed(), replace(video(), samples=None)]
 VALIDATOR = jsonschema.Draft202012Validator(load_schema("scan"))

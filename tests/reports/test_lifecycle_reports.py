@@ -12,13 +12,13 @@ from jsonschema import Draft202012Validator
 
 import guardian_cli
 from guardian_cli.console import Console
-from guardian_cli.lifecycle.endpoint_tasks import EndpointsResult
+from guardian_cli.lifecycle.endpoint_actions import EndpointsResult
 from guardian_cli.lifecycle.endpoints import Sight
-from guardian_cli.lifecycle.history import Change
-from guardian_cli.lifecycle.plan import Row
 from guardian_cli.lifecycle.platform import Probe, Workspace
-from guardian_cli.lifecycle.releases import Release
-from guardian_cli.lifecycle.setting_up import Setup
+from guardian_cli.lifecycle.release.execute import Release
+from guardian_cli.lifecycle.release.history import Change
+from guardian_cli.lifecycle.release.plan import Row
+from guardian_cli.lifecycle.setup import Setup
 from guardian_cli.reports.lifecycle import (
     show_endpoints,
     show_history,

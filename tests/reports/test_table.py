@@ -21,7 +21,7 @@ from guardian_cli.verdict.segments import Segment
 from tests.reports.samples import failed, image, video
 
 if TYPE_CHECKING:
-    from guardian_cli.reports.result import ScanResult
+    from guardian_cli.verdict.result import ScanResult
 
 
 def shown(text: str, *parts: str) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from guardian_cli.console import Console
-from guardian_cli.detectors.panel import Panel
+from guardian_cli.detectors.registry import Panel
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.media.sources import Source
-from guardian_cli.scanning.crew import Crew
-from guardian_cli.scanning.one import ScanTools, scan_source
+from guardian_cli.scanning.decoder_pool import Crew
 from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.scanning.source import ScanTools, scan_source
 from guardian_cli.settings import load_settings
 from tests.fakes import FakeDetector
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from guardian_cli.console import Console
-from guardian_cli.detectors.panel import Panel
+from guardian_cli.detectors.registry import Panel
 from guardian_cli.media.frames import DecodeSettings, Frame
 from guardian_cli.media.sources import Source
-from guardian_cli.scanning.crew import DECODERS_MORE, DOWNLOADS_MORE, Crew
-from guardian_cli.scanning.one import ScanTools, scan_source
+from guardian_cli.scanning.decoder_pool import DECODERS_MORE, DOWNLOADS_MORE, Crew
 from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
+from guardian_cli.scanning.source import ScanTools, scan_source
 from guardian_cli.settings import load_settings
 from tests.fakes import FakeDecoder, FakeDetector
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from guardian_cli.reports.result import ScanResult
+    from guardian_cli.verdict.result import ScanResult
 
 LONG_S = 30.0
 SHORT_S = 0.1

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.media.sources import Source
-from guardian_cli.scanning.outlet import Outlet
+from guardian_cli.scanning.results import Outlet
 from guardian_cli.verdict.policy import exit_code
 from tests.reports.samples import failed, image, video
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guardian_cli.reports.result import ScanResult
-    from guardian_cli.scanning.outlet import OutputFormat
+    from guardian_cli.scanning.results import OutputFormat
+    from guardian_cli.verdict.result import ScanResult
 
 
 class Run:

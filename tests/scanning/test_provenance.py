@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from guardian_cli.detectors.base import Absent, DetectorInfo
-from guardian_cli.detectors.panel import Panel
+from guardian_cli.detectors.registry import Panel
 from guardian_cli.media.sources import Source
+from guardian_cli.scanning.pipeline import ScanRequest
 from guardian_cli.scanning.provenance import Provenance
-from guardian_cli.scanning.run import ScanRequest
 from guardian_cli.settings import load_settings
 from tests.fakes import FakeDetector
 

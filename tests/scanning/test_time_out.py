@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from guardian_cli.console import Console
-from guardian_cli.detectors.panel import Panel
+from guardian_cli.detectors.registry import Panel
 from guardian_cli.errors import SourceError
 from guardian_cli.media.frames import DecodeSettings, Frame
 from guardian_cli.media.sources import Source
 from guardian_cli.reports.document import to_dict
-from guardian_cli.scanning.crew import Crew
-from guardian_cli.scanning.one import ScanTools, scan_source
+from guardian_cli.scanning.decoder_pool import Crew
 from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.scanning.source import ScanTools, scan_source
 from guardian_cli.settings import load_settings
 from tests.fakes import FakeDecoder, FakeDecoding, FakeDetector
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.media.frames import Window
-    from guardian_cli.reports.result import ScanResult
+    from guardian_cli.verdict.result import ScanResult
 
 
 def frames(levels: Sequence[int]) -> list[Frame]:

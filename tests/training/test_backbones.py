@@ -14,14 +14,14 @@ import torch
 from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD, save_model
 from guardian_cli.serving.model import load_model
 from guardian_cli.serving.networks import build_tower
-from guardian_cli.training.backbones import FEATURES_NAME, ClipBackbone, TinyBackbone, Tower
-from guardian_cli.training.data import Item
-from guardian_cli.training.frames import FileFacts, Reading, build_gallery
-from guardian_cli.training.loop import LoopSettings, judge
+from guardian_cli.training.data.frames import FileFacts, Reading, build_gallery
+from guardian_cli.training.data.listing import Item
+from guardian_cli.training.model.backbones import FEATURES_NAME, ClipBackbone, TinyBackbone, Tower
+from guardian_cli.training.model.loop import LoopSettings, judge
 
 if TYPE_CHECKING:
-    from guardian_cli.training.backbones import Backbone
-    from guardian_cli.training.frames import Gallery
+    from guardian_cli.training.data.frames import Gallery
+    from guardian_cli.training.model.backbones import Backbone
 
 CONFIG = {
     "embed_dim": 16,

@@ -1,4 +1,4 @@
-"""`python -m guardian_cli.training.job`: from a request to a model folder, a report and tags."""
+"""`python -m guardian_cli.training.run.job`: from a request to a model and a report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.serving.model import load_model
-from guardian_cli.training.report import TrainReport
-from guardian_cli.training.train import TrainRequest
+from guardian_cli.training.evaluation.report import TrainReport
+from guardian_cli.training.run.train import TrainRequest
 from tests.guardian_process import environment
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def job(folder: Path, request: object, *more: str) -> subprocess.CompletedProces
     """Run the job's command in a folder, as a cluster does."""
     (folder / "request.json").write_text(json.dumps(request))
     return subprocess.run(
-        [sys.executable, "-m", "guardian_cli.training.job", "request.json",
+        [sys.executable, "-m", "guardian_cli.training.run.job", "request.json",
          "--model", "out/model", "--report", "out/report", *more],
         cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=240,
         check=False,

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD
-from guardian_cli.training.backbones import TinyBackbone
-from guardian_cli.training.bags import Bags, judging_batches, training_batches
-from guardian_cli.training.heads import BagNetwork, pool_logits
-from guardian_cli.training.loop import Epoch, LoopSettings, fit, judge, rate_at
-from guardian_cli.training.metrics import auc
-from guardian_cli.training.splits import Fold
+from guardian_cli.training.data.splits import Fold
+from guardian_cli.training.evaluation.metrics import auc
+from guardian_cli.training.model.backbones import TinyBackbone
+from guardian_cli.training.model.bags import Bags, judging_batches, training_batches
+from guardian_cli.training.model.heads import BagNetwork, pool_logits
+from guardian_cli.training.model.loop import Epoch, LoopSettings, fit, judge, rate_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

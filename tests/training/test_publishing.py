@@ -8,11 +8,11 @@ import pytest
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.platform import Tracking
-from guardian_cli.training.publishing import log_run
+from guardian_cli.training.run.publishing import log_run
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
-    from guardian_cli.training.workplace import Workplace
+    from guardian_cli.training.run.directory import Workplace
 
 NOWHERE = cast("Workplace", None)
 

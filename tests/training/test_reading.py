@@ -18,22 +18,22 @@ from guardian_cli.console import Console
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.settings import count_cores, load_settings
-from guardian_cli.training.data import Item
-from guardian_cli.training.frames import FileFacts, UnreadableError
-from guardian_cli.training.reading import FileReader, open_reader, spread
-from guardian_cli.training.session import make_tools
+from guardian_cli.training.data.frames import FileFacts, UnreadableError
+from guardian_cli.training.data.listing import Item
+from guardian_cli.training.data.reading import FileReader, open_reader, spread
+from guardian_cli.training.run.session import make_tools
 from tests.media.drawing import draw, level, steady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.training.frames import Reading
+    from guardian_cli.training.data.frames import Reading
 
 # A decoder that says it is ready, and then nothing more, as MediaInfo does on a forged index.
 HANGING = """
 import os, signal
-from guardian_cli.media.messages import pack
+from guardian_cli.media.protocol import pack
 os.write(1, pack({"type": "ready", "order": 0}))
 signal.pause()
 """

@@ -19,20 +19,20 @@ from guardian_cli.lifecycle.local.files import hold_lock
 from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.reports.training import training_part, training_table
 from guardian_cli.serving.model import load_model
-from guardian_cli.training.frames import UnreadableError
-from guardian_cli.training.simulate import Simulation
-from guardian_cli.training.train import Tools, TrainRequest, train_model
+from guardian_cli.training.data.frames import UnreadableError
+from guardian_cli.training.data.simulate import Simulation
+from guardian_cli.training.run.train import Tools, TrainRequest, train_model
 from tests.training.test_backbones import small_tower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
-    from guardian_cli.training.backbones import Tower
-    from guardian_cli.training.data import Item
-    from guardian_cli.training.frames import Reader, Reading
-    from guardian_cli.training.loop import Epoch
-    from guardian_cli.training.report import TrainReport
+    from guardian_cli.training.data.frames import Reader, Reading
+    from guardian_cli.training.data.listing import Item
+    from guardian_cli.training.evaluation.report import TrainReport
+    from guardian_cli.training.model.backbones import Tower
+    from guardian_cli.training.model.loop import Epoch
 
 pytestmark = pytest.mark.slow
 

@@ -71,8 +71,8 @@ def deploy(
 ) -> None:
     """Deploy a version: the first as champion, a later one as challenger beside it."""
     from guardian_cli.lifecycle.clock import SystemClock
-    from guardian_cli.lifecycle.deploying import DeployRequest, deploy_all
-    from guardian_cli.lifecycle.releases import Releases
+    from guardian_cli.lifecycle.deploy import DeployRequest, deploy_all
+    from guardian_cli.lifecycle.release.execute import Releases
     from guardian_cli.reports.lifecycle import show_releases
 
     timeout_s = seconds(timeout)

@@ -42,7 +42,7 @@ def endpoints(
     debug: DEBUG = False,
 ) -> None:
     """Show the endpoints; check them, hand their addresses and keys out, rotate, stop, start."""
-    from guardian_cli.lifecycle.endpoint_tasks import EndpointTasks, run_tasks
+    from guardian_cli.lifecycle.endpoint_actions import EndpointTasks, run_tasks
     from guardian_cli.reports.lifecycle import show_endpoints
 
     bench = open_bench(context, config, target, quiet=quiet)

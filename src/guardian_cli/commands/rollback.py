@@ -33,8 +33,8 @@ def rollback(
 ) -> None:
     """Take a live challenger off, or bring the previous champion back; again undoes it."""
     from guardian_cli.lifecycle.clock import SystemClock
-    from guardian_cli.lifecycle.planning import RollbackGoal
-    from guardian_cli.lifecycle.releases import Releases
+    from guardian_cli.lifecycle.release.execute import Releases
+    from guardian_cli.lifecycle.release.planner import RollbackGoal
     from guardian_cli.reports.lifecycle import show_history, show_releases
 
     timeout_s = seconds(timeout)

@@ -131,7 +131,7 @@ def scan(
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
-    from guardian_cli.scanning.run import ScanRequest, run_scan
+    from guardian_cli.scanning.pipeline import ScanRequest, run_scan
 
     common: Common = context.obj
     if as_json and as_jsonl:

@@ -31,7 +31,7 @@ def setup(
     """Make the workspace, or say that it is there."""
     from guardian_cli.errors import PlatformError
     from guardian_cli.lifecycle.platform import WorkspaceOptions
-    from guardian_cli.lifecycle.setting_up import set_up
+    from guardian_cli.lifecycle.setup import set_up
     from guardian_cli.reports.lifecycle import show_setup
 
     bench = open_bench(context, config, target, quiet=quiet)

@@ -62,7 +62,7 @@ def train(
 ) -> None:
     """Train a model on images or videos and register it as a new version."""
     from guardian_cli.reports.training import show_trainings
-    from guardian_cli.training.session import TrainOptions, train_all
+    from guardian_cli.training.run.session import TrainOptions, train_all
 
     bench = open_bench(context, config, target, quiet=quiet)
     options = TrainOptions(data, positive, backbone.value, epochs, seed, compute, simulated)

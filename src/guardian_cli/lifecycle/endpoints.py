@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.endpoint_keys import COMMON_KEY, origin_of
 from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.files import read_if_there, replace_private
 from guardian_cli.lifecycle.environment_file import set_variables
 from guardian_cli.lifecycle.manifests import write_manifest
-from guardian_cli.lifecycle.ownership import own_endpoint
-from guardian_cli.lifecycle.plan import Row, rows_of
 from guardian_cli.lifecycle.platform import Probe, Stoppable
-from guardian_cli.lifecycle.private_files import read_if_there, replace_private
+from guardian_cli.lifecycle.release.ownership import own_endpoint
+from guardian_cli.lifecycle.release.plan import Row, rows_of
 from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.lifecycle.platform import Platform
-    from guardian_cli.lifecycle.releases import Reporter
+    from guardian_cli.lifecycle.release.execute import Reporter
     from guardian_cli.settings import Settings
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media import messages
+from guardian_cli.media import protocol as messages
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeTally, Frame, nothing_seen
-from guardian_cli.media.worker_process import (
+from guardian_cli.media.process import (
     COMMAND,
     START_S,
     Budget,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from guardian_cli.media.frames import DecodeSettings, MediaFacts, Window
-    from guardian_cli.media.worker_process import Message
+    from guardian_cli.media.process import Message
 
 _STOP_S = 2.0
 _STREAMS = ("rtsp://", "rtsps://")

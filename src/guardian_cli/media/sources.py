@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sniff import HEAD_BYTES, shows_media
-from guardian_cli.media.urls import mask_url
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from guardian_cli.media.frames import DecodeTally, MediaFacts
-    from guardian_cli.reports.result import ScanResult
     from guardian_cli.verdict.category import CategoryVerdict, Limits
+    from guardian_cli.verdict.result import ScanResult
 
 SCHEMA = "guardian.scan/1"
 _DIGITS = 6

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.console import Console
-    from guardian_cli.lifecycle.endpoint_tasks import EndpointsResult
-    from guardian_cli.lifecycle.history import Change
-    from guardian_cli.lifecycle.releases import Release
-    from guardian_cli.lifecycle.setting_up import Setup
+    from guardian_cli.lifecycle.endpoint_actions import EndpointsResult
+    from guardian_cli.lifecycle.release.execute import Release
+    from guardian_cli.lifecycle.release.history import Change
+    from guardian_cli.lifecycle.setup import Setup
 
 
 def show_releases(

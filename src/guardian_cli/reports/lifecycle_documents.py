@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from guardian_cli.lifecycle.endpoints import Sight
-    from guardian_cli.lifecycle.history import Change
-    from guardian_cli.lifecycle.plan import Row
     from guardian_cli.lifecycle.platform import Probe, Workspace
-    from guardian_cli.lifecycle.releases import Release
+    from guardian_cli.lifecycle.release.execute import Release
+    from guardian_cli.lifecycle.release.history import Change
+    from guardian_cli.lifecycle.release.plan import Row
 
 Json = dict[str, Any]
 

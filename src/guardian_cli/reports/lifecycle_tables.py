@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from guardian_cli.lifecycle.endpoints import Sight
-    from guardian_cli.lifecycle.figures import Figures
-    from guardian_cli.lifecycle.history import Change
     from guardian_cli.lifecycle.platform import Probe, Workspace
-    from guardian_cli.lifecycle.releases import Release
+    from guardian_cli.lifecycle.release.execute import Release
+    from guardian_cli.lifecycle.release.figures import Figures
+    from guardian_cli.lifecycle.release.history import Change
 
 _ROLE_STYLES = {"champion": "bold green", "challenger": "yellow", "previous": "dim"}
 _STATE_STYLES = {

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from guardian_cli.media.frames import DecodeTally
-    from guardian_cli.reports.result import ScanResult
     from guardian_cli.verdict.category import CategoryVerdict
     from guardian_cli.verdict.policy import DetectorReport, Outcome
+    from guardian_cli.verdict.result import ScanResult
     from guardian_cli.verdict.segments import Segment
 
 STYLES: dict[Outcome, str] = {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from guardian_cli.console import Console
-    from guardian_cli.training.report import TrainReport
+    from guardian_cli.training.evaluation.report import TrainReport
 
 Json = dict[str, Any]
 SCHEMA = "guardian.train/1"

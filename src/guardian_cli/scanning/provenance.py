@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
 from guardian_cli.media.sources import Source
-from guardian_cli.media.urls import mask_url
+from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
-    from guardian_cli.detectors.panel import Panel
-    from guardian_cli.scanning.run import ScanRequest
+    from guardian_cli.detectors.registry import Panel
+    from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
 
 # `detectors` and `clip` are covered by the detectors that really score, `max_gap` by its value in

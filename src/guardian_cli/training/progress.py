@@ -9,7 +9,7 @@ from guardian_cli.console import clock
 
 if TYPE_CHECKING:
     from guardian_cli.console import Console
-    from guardian_cli.training.loop import Epoch
+    from guardian_cli.training.model.loop import Epoch
 
 
 class Reporter(Protocol):

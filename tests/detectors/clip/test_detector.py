@@ -19,8 +19,8 @@ from guardian_cli.detectors.clip import ClipDetector, Prompts, load_clip
 from guardian_cli.detectors.clip.architecture import DEFAULT, DEFAULT_HUB_ENTRY
 from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
 from guardian_cli.detectors.clip.tower import build_tower
-from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
 from guardian_cli.errors import MissingError, UsageError
+from guardian_cli.prompts import DEFAULT_PROMPTS
 from tests.tiny_clip import LABELS, MODEL, Label, Place, TinyClip, draw_frame, draw_sample
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from guardian_cli.detectors.endpoint.calling import Caller, Clock, Scored
 from guardian_cli.detectors.endpoint.client import Reply
 from guardian_cli.detectors.endpoint.failures import Failure, RetryPolicy, timed_out
 from guardian_cli.detectors.endpoint.protocol import read_scores
-from guardian_cli.http_sessions import DEPLOYMENT_HEADER
+from guardian_cli.http import DEPLOYMENT_HEADER
 
 if TYPE_CHECKING:
     import threading

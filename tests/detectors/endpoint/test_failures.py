@@ -13,7 +13,7 @@ from guardian_cli.detectors.endpoint.failures import (
     RetryPolicy,
     status_failure,
 )
-from guardian_cli.http_sessions import retry_after_s
+from guardian_cli.http import retry_after_s
 
 WALL_S = 1_700_000_000.0
 

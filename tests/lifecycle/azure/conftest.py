@@ -16,8 +16,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from guardian_cli.cli import run
-from guardian_cli.lifecycle.history import Change, add_change
-from guardian_cli.lifecycle.roles import MODEL_TAG, VERSION_TAG, Roles, read_roles, write_roles
+from guardian_cli.lifecycle.release.history import Change, add_change
+from guardian_cli.lifecycle.release.roles import (
+    MODEL_TAG,
+    VERSION_TAG,
+    Roles,
+    read_roles,
+    write_roles,
+)
 from guardian_cli.reports.schemas import load_schema
 from tests.azure_loopback.azure import LoopbackAzure
 from tests.guardian_process import COMMAND, Run, environment, guardian

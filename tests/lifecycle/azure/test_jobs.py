@@ -48,7 +48,7 @@ def test_a_job_is_guardian_s_own_command(table: Path, tmp_path: Path) -> None:
         sent = describe(job(table), "name-1", tmp_path)
         without = describe(job(), "name-1", tmp_path)
     assert sent.command == (
-        "python -m guardian_cli.training.job request.json --data ${{inputs.data}}/data.csv "
+        "python -m guardian_cli.training.run.job request.json --data ${{inputs.data}}/data.csv "
         "--model ${{outputs.model}} --report ${{outputs.report}}"
     )
     assert (sent.name, sent.compute) == ("name-1", "cpu")

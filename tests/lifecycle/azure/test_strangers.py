@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guardian_cli.lifecycle.azure.client import is_management
-from guardian_cli.lifecycle.roles import read_roles
+from guardian_cli.lifecycle.release.roles import read_roles
 from tests.lifecycle.azure.conftest import ENDPOINT, MODEL
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.lifecycle.clock import SystemClock
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.planning import DeployGoal, RollbackGoal
-from guardian_cli.lifecycle.releases import Releases
+from guardian_cli.lifecycle.release.execute import Releases
+from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardian_cli.lifecycle.releases import Release
+    from guardian_cli.lifecycle.release.execute import Release
 
 MODEL = "nsfw-detector"
 ENDPOINT = "nsfw-detector-endpoint"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.plan import rows_of
-from guardian_cli.lifecycle.roles import PENDING_TAG
+from guardian_cli.lifecycle.release.plan import rows_of
+from guardian_cli.lifecycle.release.roles import PENDING_TAG
 from tests.lifecycle.local.killed_guardian import ENDPOINT, MODEL
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from guardian_cli.lifecycle.platform import (
     Stoppable,
     WorkspaceOptions,
 )
-from guardian_cli.lifecycle.probing import judge
+from guardian_cli.lifecycle.release.probe import judge
 from tests.lifecycle.local.endpoints import Caller, make_endpoint, spec
 
 if TYPE_CHECKING:

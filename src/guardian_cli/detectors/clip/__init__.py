@@ -2,6 +2,6 @@
 
 from guardian_cli.detectors.clip.assembly import load_clip
 from guardian_cli.detectors.clip.detector import ClipDetector
-from guardian_cli.detectors.prompts import Prompts
+from guardian_cli.prompts import Prompts
 
 __all__ = ["ClipDetector", "Prompts", "load_clip"]

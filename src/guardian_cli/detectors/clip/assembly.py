@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.detectors.clip.architecture import Architecture, Weights
     from guardian_cli.detectors.clip.tower import ImageTower
-    from guardian_cli.detectors.prompts import Prompts
+    from guardian_cli.prompts import Prompts
 
 DEFAULT_CACHE = Path("~/.cache/guardian/text-features")
 

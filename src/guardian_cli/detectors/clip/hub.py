@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.errors import MissingError
-from guardian_cli.http_sessions import name_trouble, network_errors
+from guardian_cli.http import name_trouble, network_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ from guardian_cli.detectors.endpoint.failures import (
     status_failure,
 )
 from guardian_cli.detectors.endpoint.protocol import BadAnswerError, is_deployment_name
-from guardian_cli.http_sessions import DEPLOYMENT_HEADER
+from guardian_cli.http import DEPLOYMENT_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from guardian_cli.detectors.endpoint.failures import Failure, timed_out
 from guardian_cli.errors import UsageError
-from guardian_cli.http_sessions import (
+from guardian_cli.http import (
     DEPLOYMENT_HEADER,
     BearerAuth,
     NoAuth,
@@ -19,7 +19,7 @@ from guardian_cli.http_sessions import (
     open_session,
     proxies_for,
 )
-from guardian_cli.media.urls import mask_url
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

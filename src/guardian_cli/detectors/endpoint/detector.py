@@ -15,7 +15,7 @@ from guardian_cli.detectors.endpoint.failures import Failure, RetryPolicy
 from guardian_cli.detectors.endpoint.protocol import build_body, pack, read_scores
 from guardian_cli.detectors.endpoint.tally import Tally
 from guardian_cli.media.jpeg import encode_jpeg
-from guardian_cli.media.urls import mask_url
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from guardian_cli.http_sessions import retry_after_s
+from guardian_cli.http import retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

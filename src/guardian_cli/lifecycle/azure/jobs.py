@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.lifecycle.azure.client import AzureClient
     from guardian_cli.lifecycle.azure.registry import AzureRegistry
-    from guardian_cli.lifecycle.releases import Reporter
+    from guardian_cli.lifecycle.release.execute import Reporter
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent
 JOB_TAG = "guardian.training"
@@ -124,7 +124,7 @@ def describe(job: TrainingJob, name: str, code: Path) -> Any:
     from azure.ai.ml import Input, Output, command
     from azure.ai.ml.constants import AssetTypes
 
-    words = [f"python -m guardian_cli.training.job {REQUEST_NAME}"]
+    words = [f"python -m guardian_cli.training.run.job {REQUEST_NAME}"]
     inputs = {}
     if job.data is not None:
         inputs["data"] = Input(type=AssetTypes.URI_FOLDER, path=str(job.data.parent))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.http_sessions import (
+from guardian_cli.http import (
     DEPLOYMENT_HEADER,
     BearerAuth,
     name_trouble,
@@ -39,14 +39,14 @@ from guardian_cli.lifecycle.platform import (
     Workspace,
     WorkspaceOptions,
 )
-from guardian_cli.lifecycle.probing import PROBE_TIMEOUT_S, judge, probe_body
+from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from guardian_cli.lifecycle.azure.place import Place
-    from guardian_cli.lifecycle.releases import Reporter
+    from guardian_cli.lifecycle.release.execute import Reporter
 
 # A new key may show a while after its operation.
 _KEY_TIMEOUT_S = 30.0

@@ -11,7 +11,7 @@ from starlette.applications import Starlette  # noqa: TID253 - a leaf: only the 
 from starlette.responses import JSONResponse  # noqa: TID253 - as above
 from starlette.routing import Route  # noqa: TID253 - as above
 
-from guardian_cli.http_sessions import DEPLOYMENT_HEADER
+from guardian_cli.http import DEPLOYMENT_HEADER
 from guardian_cli.serving.images import BadFrameError
 from guardian_cli.serving.protocol import BadRequestError, parse_request
 

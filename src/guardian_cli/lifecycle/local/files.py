@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.private_files import PRIVATE, write_whole
+from guardian_cli.files import PRIVATE, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

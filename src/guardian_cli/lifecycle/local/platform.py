@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.http_sessions import DEPLOYMENT_HEADER
+from guardian_cli.http import DEPLOYMENT_HEADER
 from guardian_cli.lifecycle.local.endpoints import EndpointFolder
 from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, is_locked
 from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
@@ -30,8 +30,8 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
     check_unchanged,
 )
-from guardian_cli.lifecycle.probing import PROBE_TIMEOUT_S, judge, probe_body
 from guardian_cli.lifecycle.quiet_mlflow import mask_uri
+from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,1 @@
+"""What a deployment or a rollback changes: planned as data, then carried out step by step."""

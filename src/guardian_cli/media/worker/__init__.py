@@ -1,0 +1,1 @@
+"""All that runs in the decoder's own process, and only there."""

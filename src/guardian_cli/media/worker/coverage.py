@@ -1,0 +1,163 @@
+"""Was all of it seen? Pure judgement over what was promised, demuxed, decoded and scored.
+
+Two parties promise a length: the container (track duration, sample table, MediaInfo) and the
+packets that are really there. Neither is believed alone: what was decoded must reach both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from guardian_cli.media.frames import DecodeTally
+from guardian_cli.media.worker.sampling import TOLERANCE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.media.frames import DecodeMode
+
+_MOST_MISSING_S = 0.9
+_FRAMES_MISSING = 2.5
+_LEAST_TOLERANCE_S = 0.1
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one decode pass has seen so far; times in seconds, 0 = the first frame."""
+
+    decode: DecodeMode
+    max_gap_s: float
+    interval_s: float
+    decoded: int = 0
+    scored: int = 0
+    last_s: float | None = None
+    last_scored_s: float | None = None
+    scored_until_s: float = 0.0
+    largest_gap_s: float = 0.0
+    unseen_gaps: int = 0
+    errors: int = 0
+    still: bool = False
+
+    def note_scored(
+        self, time_s: float, until_s: float | None = None, ideal_s: float | None = None
+    ) -> None:
+        """Note that a frame is scored; `ideal_s` is where the one that was due should have been.
+
+        `until_s` is when the next frame comes, None where that is not known.
+        """
+        gap_s = time_s - (self.last_scored_s or 0.0)
+        lost = ideal_s is not None and ideal_s < time_s - 2 * self.interval_s
+        # One frame is enough: before a pause it is what people see for all of that time.
+        passed_over = time_s > self.scored_until_s + TOLERANCE_S
+        if gap_s > self.max_gap_s + TOLERANCE_S and (lost or passed_over):
+            self.unseen_gaps += 1
+        self.largest_gap_s = max(self.largest_gap_s, gap_s)
+        self.last_scored_s = time_s
+        self.scored_until_s = time_s if until_s is None else until_s
+        self.scored += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the file says of its video: seconds from the first frame, None where it says nothing.
+
+    `packets_end_s` is the last packet's presentation time, `last_duration_s` how long it is shown;
+    `lost_start_s` is how long the packets before the first decodable frame last, `frames` how many
+    frames must come out where that is known for sure; `doubts` alone mean that the end is not sure.
+    """
+
+    claims_s: tuple[float, ...] = ()
+    packets_end_s: float | None = None
+    last_duration_s: float = 0.0
+    lost_start_s: float = 0.0
+    frames: int | None = None
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def tolerance_s(interval_s: float) -> float:
+    """Return how much may be missing at the end: two frames or so, never a whole second."""
+    return min(_MOST_MISSING_S, max(_FRAMES_MISSING * interval_s, _LEAST_TOLERANCE_S))
+
+
+def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
+    """Sum up a pass; `ended` is False while it runs or where it was cut short."""
+    end_s = end_of(seen, promise)
+    claim_s = max(promise.claims_s, default=None)
+    shortfalls = _shortfalls(seen, promise, end_s) if seen.decoded else ["nothing decoded"]
+    reached_end = ended and not shortfalls
+    notes = [*shortfalls] if ended else []
+    if seen.errors:
+        notes.append(f"{seen.errors} decode {'error' if seen.errors == 1 else 'errors'}")
+    if seen.unseen_gaps:
+        gaps = "1 gap" if seen.unseen_gaps == 1 else f"{seen.unseen_gaps} gaps"
+        notes.append(f"frames were not looked at in {gaps} over {seen.max_gap_s:g} s")
+    duration_s = max((s for s in (claim_s, end_s) if s is not None), default=None)
+    return DecodeTally(
+        duration_s=None if seen.still else _rounded(duration_s),
+        decode=seen.decode,
+        frames_decoded=seen.decoded,
+        frames_scored=seen.scored,
+        largest_gap_s=_largest_gap(seen, end_s),
+        reached_end=reached_end,
+        decode_errors=seen.errors,
+        complete=reached_end and not seen.errors and not seen.unseen_gaps,
+        notes=(*notes, *promise.notes),
+    )
+
+
+def together(parts: Sequence[DecodeTally], unseen: Sequence[str] = ()) -> DecodeTally:
+    """Sum up the parts of one file, such as a photo and its video; the first sets the length.
+
+    `unseen` says what else the file holds that could not be seen.
+    """
+    notes = [note for part in parts for note in part.notes]
+    return replace(
+        parts[0],
+        frames_decoded=sum(part.frames_decoded for part in parts),
+        frames_scored=sum(part.frames_scored for part in parts),
+        reached_end=all(part.reached_end for part in parts),
+        decode_errors=sum(part.decode_errors for part in parts),
+        complete=all(part.complete for part in parts) and not unseen,
+        notes=(*notes, *unseen),
+    )
+
+
+def end_of(seen: Seen, promise: Promise) -> float | None:
+    """Where what was decoded ends: the last frame lasts as long as its packet, or an interval."""
+    if seen.last_s is None:
+        return None
+    at_end = (
+        promise.packets_end_s is not None and seen.last_s >= promise.packets_end_s - TOLERANCE_S
+    )
+    lasts_s = promise.last_duration_s if at_end and promise.last_duration_s else seen.interval_s
+    return round(seen.last_s + lasts_s, 6)
+
+
+def _shortfalls(seen: Seen, promise: Promise, end_s: float | None) -> list[str]:
+    if seen.still or end_s is None or seen.last_s is None:
+        return [*promise.doubts]
+    allowed_s = tolerance_s(seen.interval_s)
+    found = []
+    claim_s = max(promise.claims_s, default=0.0)
+    if claim_s - end_s > allowed_s:
+        found.append(f"the track says {claim_s:.2f} s, frames end at {end_s:.2f} s")
+    packets_s = promise.packets_end_s
+    if packets_s is not None and packets_s - seen.last_s > allowed_s:
+        found.append(f"packets go on to {packets_s:.2f} s, frames end at {seen.last_s:.2f} s")
+    if promise.lost_start_s > allowed_s:
+        found.append(f"the first {promise.lost_start_s:.2f} s can't be decoded")
+    return [*found, *promise.doubts]
+
+
+def _largest_gap(seen: Seen, end_s: float | None) -> float | None:
+    """The widest stretch without a scored frame, from 0 to the end of what was decoded."""
+    if seen.still or not seen.scored or end_s is None:
+        return None
+    tail_s = (seen.last_s or 0.0) - (seen.last_scored_s or 0.0)
+    return _rounded(max(seen.largest_gap_s, tail_s))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,1 @@
+"""What there is to learn from: labelled files, read, grouped and split."""

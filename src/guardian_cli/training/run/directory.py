@@ -1,0 +1,117 @@
+"""The folder in which one training works, so that a run that was killed goes on where it was.
+
+    .guardian/training/<model>/<fingerprint>/    pictures, features, checkpoints, the finished model
+    .guardian/training/<model>/<fingerprint>.lock
+
+The fingerprint is of everything that decides about the numbers. A run that has ended removes its
+folder; the next training with the same fingerprint is then a new run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, make_private_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from guardian_cli.training.data.listing import Listing
+
+RUN_NAME = "run.json"
+_ABANDONED_S = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a run works; `run` is its name for good, `resumed` whether it was begun before."""
+
+    folder: Path
+    run: str
+    resumed: bool
+
+    def read(self, name: str) -> Any:
+        """The JSON that `write` left, None where there is none."""
+        try:
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: Any) -> None:
+        """Keep a JSON document, whole or not at all."""
+        _write(self.folder / name, content)
+
+    def remove(self) -> None:
+        """The run has ended: nothing of it is needed any more."""
+        # Without its name it is no run any more, however far the rest is removed.
+        (self.folder / RUN_NAME).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def open_workplace(training: Path, model: str, fingerprint: str) -> Iterator[Workplace]:
+    """Begin a run, or go on with one. Raises PlatformError while another process is at it."""
+    home = training / model
+    make_private_folder(home)
+    _forget_abandoned(home)
+    folder = home / fingerprint
+    try:
+        with hold_lock(home / f"{fingerprint}.lock"):
+            yield _enter(folder)
+    except LockHeldError:
+        raise PlatformError(
+            f"another guardian is training {model} on the same data right now",
+            hint="wait for it, or train with another --seed",
+        ) from None
+
+
+def _enter(folder: Path) -> Workplace:
+    known = folder / RUN_NAME
+    if known.is_file():
+        return Workplace(folder, json.loads(known.read_text(encoding="utf-8"))["run"], resumed=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    make_private_folder(folder)
+    run = uuid.uuid4().hex
+    _write(known, {"run": run})
+    return Workplace(folder, run, resumed=False)
+
+
+def _write(path: Path, content: Any) -> None:
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(partial, path)  # noqa: PTH105 - as atomic as it gets
+
+
+def _forget_abandoned(home: Path) -> None:
+    """Remove what was begun long ago and never finished: pictures take room."""
+    for lock in home.glob("*.lock"):
+        folder = lock.with_suffix("")
+        try:
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                with hold_lock(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+        except (LockHeldError, OSError):
+            continue
+
+
+def take_fingerprint(listing: Listing, **settings: Any) -> str:
+    """Name what decides about the numbers: every file's place, size and time, and the settings."""
+    lines = [json.dumps(settings, sort_keys=True, default=str)]
+    for item in listing.items:
+        try:
+            found = item.path.stat()
+            state = f"{found.st_size}/{found.st_mtime_ns}"
+        except OSError:
+            state = "-"
+        lines.append(json.dumps([str(item.path), item.label, item.group, item.split, state]))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
