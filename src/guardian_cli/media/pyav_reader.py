@@ -140,7 +140,8 @@ class PyAvReader:
         whole = self._decode(None)
         got, sent = self._got, self._sent
         missing = sent is not None and (got is None or got < sent)
-        if self._again or self._threads == 1 or (whole and (self._skip or not missing)):
+        fine = whole and (self._skip or not missing)
+        if fine or self._again or self._threads == 1 or isinstance(self._source, str):
             return
         self._again = True
         av.logging.set_libav_level(av.logging.PANIC)

@@ -56,7 +56,7 @@ class StreamDecoding:
         self.seen = Seen("full", settings.max_gap_s, self.survey.interval_s)
 
     def _open(self) -> OpenCvReader:
-        reader = OpenCvReader(self._options, self._log, patience=1)
+        reader = OpenCvReader(self._options, self._log)
         if not reader.opened:
             reader.close()
             raise SourceError("the stream can't be reached or is no video", kind="unreadable")
