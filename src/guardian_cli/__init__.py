@@ -16,7 +16,10 @@ os.environ.update(
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",  # Azure's own exporter
+        # Programs that azure-identity may start to sign in: az, azd, PowerShell.
         "AZURE_CORE_COLLECT_TELEMETRY": "0",
+        "AZURE_DEV_COLLECT_TELEMETRY": "no",
+        "POWERSHELL_TELEMETRY_OPTOUT": "1",
         "DO_NOT_TRACK": "true",
     }
 )

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from guardian_cli.training.data import LeftOut
 from guardian_cli.training.evaluation import Metrics
 from guardian_cli.training.metrics import OperatingPoint
-from guardian_cli.training.report import TrainReport, conclude, metrics_part, version_tags
+from guardian_cli.training.report import (
+    TrainReport,
+    add_left_out,
+    conclude,
+    metrics_part,
+    version_tags,
+)
 
 GOOD = Metrics(
     auc=0.9,
@@ -70,3 +77,11 @@ def test_the_version_carries_the_conclusion_and_the_recall() -> None:
         assert tags["recall"] == ("0" if conclusion else "0.4")
         assert ("conclusion" in tags) == (conclusion is not None)
         assert conclusion is None or conclusion in tags["conclusion"]
+
+
+def test_what_was_left_out_here_is_added_to_what_a_job_left_out_there() -> None:
+    here = [LeftOut("data.csv, row 2", "a.mp4", "contradiction: …", contradiction=True)]
+    there = add_left_out({"n": 8}, [LeftOut("data.csv, row 9", "b.mp4", "no frame")])
+    found = add_left_out(there, here)
+    assert (found["n"], found["left_out_count"], found["contradictions"]) == (8, 2, 1)
+    assert [one["path"] for one in found["left_out"]] == ["a.mp4", "b.mp4"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import environment_name
+from guardian_cli.endpoint_keys import COMMON_KEY
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.endpoints import (
     Sight,
-    Variables,
     check,
+    env_values,
     gather_variables,
+    lent_to,
     look,
     require,
     stoppable,
@@ -23,14 +25,16 @@ from guardian_cli.lifecycle.endpoints import (
 from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.private_files import may_be_committed, read_if_there
+from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from guardian_cli.config import EndpointSetting, ModelSection
+    from guardian_cli.config import ModelSection
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform, Probe
     from guardian_cli.lifecycle.releases import Reporter
+    from guardian_cli.settings import EndpointSetting
 
 
 _IN_USE = ("champion", "challenger")
@@ -159,8 +163,9 @@ def _tell_who_has_the_old_key(
     renew = f"guardian endpoints {model.name} --write-env"
     stale = False
     for path in dict.fromkeys([tasks.env_file, *([tasks.write_env] if tasks.write_env else [])]):
-        written = variables_in(read_if_there(path)).get(f"{environment_name(model.category)}_KEY")
-        if written is not None and written != new_key:
+        # Some have a virtual environment of that name.
+        held = variables_in(read_if_there(path)) if path.is_file() else {}
+        if held.get(f"{environment_name(model.category)}_KEY", new_key) != new_key:
             stale = True
             file = "" if path == tasks.env_file else f" {path}"
             reporter.warn(f"{path} has another key for {model.endpoint}: {renew}{file}")
@@ -204,35 +209,33 @@ def _write(
     configured: Mapping[str, EndpointSetting],
 ) -> list[str]:
     variables = gather_variables(platform, sights, configured)
-    names = ", ".join(variables.names)
-    targets = [path for path in (tasks.write_env, tasks.write_configmap) if path is not None]
-    if tasks.dry_run:
-        return [f"set {names} in {path}" for path in targets]
-    if tasks.write_env is not None:
-        _write_env(reporter, tasks.write_env, variables, names)
-    if tasks.write_configmap is not None:
-        changed = write_configmap(tasks.write_configmap, variables)
-        reporter.note(_written(tasks.write_configmap, names, changed=changed))
+    targets = []
+    if (path := tasks.write_env) is not None:
+        old = variables_in(read_if_there(path))
+        values = env_values(old, variables)
+        names = [name for name, value in values.items() if value is not None]
+        targets.append((path, names, partial(write_env, path, values)))
+        for name in lent_to(old, values):
+            reporter.warn(
+                f"{name} in {path} has no {name}_KEY and was lent {COMMON_KEY}, the key of an "
+                "endpoint of guardian's: that is taken out"
+            )
+    if (path := tasks.write_configmap) is not None:
+        targets.append((path, variables.names, partial(write_configmap, path, variables)))
         if platform.target == "local":
             reporter.warn("a local endpoint answers on this machine only: no pod can reach it")
-    for path in targets:
+    plan = []
+    for path, names, write in targets:
+        listed = ", ".join(names)
+        if tasks.dry_run:
+            plan.append(f"set {listed} in {path}")
+        elif write():
+            reporter.note(f"{path}: {listed} set (0600)")
+        else:
+            reporter.note(f"{path}: nothing to do, {listed} are set")
         if may_be_committed(path):
             reporter.warn(f"{path} holds keys, and git does not ignore it: put it in .gitignore")
-    return []
-
-
-def _write_env(reporter: Reporter, path: Path, variables: Variables, names: str) -> None:
-    changed, left = write_env(path, variables)
-    reporter.note(_written(path, names, changed=changed))
-    for name in left:
-        reporter.warn(
-            f"{name} in {path} has no {name}_KEY and was lent MODEL_ENDPOINT_KEY, the key of an "
-            "endpoint of guardian's: that is taken out"
-        )
-
-
-def _written(path: Path, names: str, *, changed: bool) -> str:
-    return f"{path}: {names} set (0600)" if changed else f"{path}: nothing to do, {names} are set"
+    return plan
 
 
 def _cure(sight: Sight, probes: Mapping[str, Probe]) -> str:

@@ -6,23 +6,23 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import environment_name
 from guardian_cli.endpoint_keys import COMMON_KEY, origin_of
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.environment_file import set_variables, variables_in
+from guardian_cli.lifecycle.environment_file import set_variables
 from guardian_cli.lifecycle.manifests import write_manifest
 from guardian_cli.lifecycle.ownership import own_endpoint
 from guardian_cli.lifecycle.plan import Row, rows_of
 from guardian_cli.lifecycle.platform import Probe, Stoppable
 from guardian_cli.lifecycle.private_files import read_if_there, replace_private
+from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from guardian_cli.config import EndpointSetting
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.settings import EndpointSetting
 
 NOT_DEPLOYED = "not deployed"
 
@@ -55,9 +55,9 @@ class Variables:
         return f"Variables({sorted(self.uris)}, {sorted(self.keys)}: ***)"
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> list[str]:
         """The names of all."""
-        return (*self.uris, *self.keys)
+        return [*self.uris, *self.keys]
 
 
 def look(platform: Platform, models: Sequence[Model]) -> list[Sight]:
@@ -130,20 +130,6 @@ def _others(uris: Mapping[str, str], configured: Mapping[str, EndpointSetting]) 
     return not names <= set(uris)
 
 
-def write_env(path: Path, variables: Variables) -> tuple[bool, list[str]]:
-    """Set the variables in a .env file; whether it changed, and who else loses its key by that.
-
-    Raises UsageError when it cannot be written; it is then as it was.
-    """
-    old = read_if_there(path)
-    before = variables_in(old)
-    values = env_values(before, variables)
-    changed = replace_private(path, set_variables(old, values))
-    lost = values.get(COMMON_KEY, "") is None
-    strangers = _strangers(before, variables) if lost else []
-    return changed, [name for name in strangers if not before.get(f"{name}_KEY")]
-
-
 def env_values(old: Mapping[str, str], variables: Variables) -> dict[str, str | None]:
     """Return what to set in a .env file that has `old`; None takes a variable out.
 
@@ -171,6 +157,22 @@ def _strangers(old: Mapping[str, str], variables: Variables) -> list[str]:
         for name, value in old.items()
         if name.endswith("_MODEL_ENDPOINT") and value and name not in variables.uris
     ]
+
+
+def lent_to(old: Mapping[str, str], values: Mapping[str, str | None]) -> list[str]:
+    """The endpoints in a file that have no key any more once the one for all is taken out."""
+    if values.get(COMMON_KEY, "") is not None:
+        return []
+    names = [name for name in old if name.endswith("_MODEL_ENDPOINT") and name not in values]
+    return [name for name in names if old[name] and not old.get(f"{name}_KEY")]
+
+
+def write_env(path: Path, values: Mapping[str, str | None]) -> bool:
+    """Set variables in a .env file, take out those that are None; whether it changed.
+
+    Raises UsageError when it cannot be written; it is then as it was.
+    """
+    return replace_private(path, set_variables(read_if_there(path), values))
 
 
 def write_configmap(path: Path, variables: Variables) -> bool:

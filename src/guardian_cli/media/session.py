@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from guardian_cli.errors import SourceError
 from guardian_cli.media.coverage import Promise, Seen, judge, together
 from guardian_cli.media.frames import DecodeTally, MediaFacts, Window
-from guardian_cli.media.local_file import FD_FOLDER, LocalFile
+from guardian_cli.media.local_file import LocalFile
 from guardian_cli.media.picture import fit, to_sdr
 from guardian_cli.media.readers import ReaderOptions
 from guardian_cli.media.sampling import DEFAULT_INTERVAL_S
@@ -104,7 +104,7 @@ class Session:
         if (at := video_in(file, kind)) is not None:
             self._run_companion("the video behind the picture", self._run_video_at, file, at)
 
-    def _open(self, location: str) -> LocalFile:
+    def _open(self, location: str | int) -> LocalFile:
         self._files.append(LocalFile(location))
         return self._files[-1]
 
@@ -125,7 +125,7 @@ class Session:
             with os.fdopen(os.dup(file.fd), "rb") as whole:
                 shutil.copyfileobj(whole, copy)
             copy.flush()
-            self._run_video(self._open(f"{FD_FOLDER}/{copy.fileno()}"))
+            self._run_video(self._open(copy.fileno()))
 
     def _run_video(self, file: LocalFile, index: int | None = None) -> None:
         """Decode a file's video, or a track of it on which another goes on."""

@@ -57,7 +57,7 @@ class StreamDecoding:
         self._clock = Clock(self.survey.interval_s, MAX_PAUSE_S)
 
     def _open(self) -> OpenCvReader:
-        reader = OpenCvReader(self._options, self._log, patience=1)
+        reader = OpenCvReader(self._options, self._log)
         if not reader.opened:
             reader.close()
             raise SourceError("the stream can't be reached or is no video", kind="unreadable")

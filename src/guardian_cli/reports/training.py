@@ -82,9 +82,8 @@ def _rows(
     found = metrics["true_positive_rate"]
     positives = f"{data['positives']} positive ({data['positive']}), {data['groups']} groups"
     left_out = f", {data['left_out_count']} left out" if data["left_out_count"] else ""
-    # A report of an older guardian, run as a job, has no contradictions.
-    if contradictions := data.get("contradictions"):
-        left_out += f" ({contradictions} labelled in contradiction)"
+    if data["contradictions"]:
+        left_out += f" ({data['contradictions']} labelled in contradiction)"
     return [
         ("AUC", _with_interval(metrics["auc"], metrics["auc_interval"])),
         (

@@ -18,7 +18,7 @@ from guardian_cli.training.frames import build_gallery, drop_contradictions
 from guardian_cli.training.grouping import group_items
 from guardian_cli.training.loop import LoopSettings
 from guardian_cli.training.plots import draw_plots
-from guardian_cli.training.report import metrics_part
+from guardian_cli.training.report import add_left_out, metrics_part
 from guardian_cli.training.splits import CROSS_VALIDATED_UP_TO, plan_splits
 from guardian_cli.training.tracking import describe_environment
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 REPORT_NAME = "report.json"
 ARTIFACT_NAME = "artifact"
 PLOTS_NAME = "plots"
-_MOST_LEFT_OUT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,7 @@ def _report(
 def _data_part(learning: Learning, found: _Found) -> dict[str, Any]:
     entries, folds = found.gallery.entries, found.plan.folds
     videos = sum(entry.facts.duration_s is not None for entry in entries)
-    return {
+    data = {
         "source": learning.listing.source,
         "simulated": learning.listing.simulated,
         "digest": found.digest,
@@ -218,10 +217,8 @@ def _data_part(learning: Learning, found: _Found) -> dict[str, Any]:
         "folds": [
             {"train": len(one.train), "val": len(one.val), "test": len(one.test)} for one in folds
         ],
-        "left_out_count": len(found.left_out),
-        "contradictions": sum(one.contradiction for one in found.left_out),
-        "left_out": [asdict(one) for one in found.left_out[:_MOST_LEFT_OUT]],
     }
+    return add_left_out(data, found.left_out)
 
 
 def _data_notes(found: _Found) -> list[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from guardian_cli.training.data import LeftOut
     from guardian_cli.training.evaluation import Metrics
 
 _LONGEST_TAG = 256
+_MOST_LEFT_OUT = 1000
 
 Json = dict[str, Any]
 
@@ -71,6 +73,18 @@ def metrics_part(metrics: Metrics, false_positives: float) -> Json:
         "metadata_auc_interval": [_number(bound) for bound in metrics.metadata_auc_interval],
         "n": metrics.n,
         "positives": metrics.positives,
+    }
+
+
+def add_left_out(data: Mapping[str, Any], left_out: Sequence[LeftOut]) -> Json:
+    """The `data` of guardian.train/1 with more files that were left out, before all others."""
+    known = data.get("left_out", [])
+    return {
+        **data,
+        "left_out_count": len(left_out) + data.get("left_out_count", 0),
+        "contradictions": sum(one.contradiction for one in left_out)
+        + data.get("contradictions", 0),
+        "left_out": [*(asdict(one) for one in left_out), *known][:_MOST_LEFT_OUT],
     }
 
 

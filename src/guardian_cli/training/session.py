@@ -9,26 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import calm_threads, count_cores
 from guardian_cli.errors import GuardianError, PlatformError, UsageError
 from guardian_cli.lifecycle.platform import Clustered, TrainingJob, WorkspaceOptions
 from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.settings import calm_threads, count_cores
 from guardian_cli.training.data import choose_positive
 from guardian_cli.training.listings import load_listing
 from guardian_cli.training.parcel import pack_listing
 from guardian_cli.training.progress import ShownTraining
 from guardian_cli.training.reading import SHORT_SIDE_PX, open_reader
-from guardian_cli.training.report import TrainReport
+from guardian_cli.training.report import TrainReport, add_left_out
 from guardian_cli.training.train import Tools, TrainRequest, tell_left_out, train_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from guardian_cli.config import Settings
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform, Registry
+    from guardian_cli.settings import Settings
     from guardian_cli.training.backbones import BackboneName, Tower
+    from guardian_cli.training.data import LeftOut
 
 # Where runs work, also those whose platform is somewhere else.
 TRAINING_FOLDER = Path(".guardian") / "training"
@@ -150,20 +151,19 @@ def _train_there(
     arguments = dataclasses.asdict(request)
     del arguments["data"]
     with tempfile.TemporaryDirectory(prefix="guardian-data-") as scratch:
-        table = _pack_data(request, Path(scratch), console)
+        table: Path | None = None
+        left_out: tuple[LeftOut, ...] = ()
+        if request.data is not None:
+            # What cannot be trained on is better known before it is sent than after.
+            listing = load_listing(request.data)
+            choose_positive(listing.labels, request.category, request.positive)
+            left_out = listing.left_out
+            tell_left_out(left_out, console)
+            table = pack_listing(listing, Path(scratch))
         outcome = platform.train(TrainingJob(request.model, compute, arguments, table))
-    found = {**outcome.report, "version": outcome.version.version}
-    return TrainReport(**{**found, "notes": tuple(found["notes"])})
-
-
-def _pack_data(request: TrainRequest, scratch: Path, console: Console) -> Path | None:
-    """What is to be sent, once it is known that it can be trained on."""
-    if request.data is None:
-        return None
-    listing = load_listing(request.data)
-    choose_positive(listing.labels, request.category, request.positive)
-    tell_left_out(listing.left_out, console)
-    return pack_listing(listing, scratch)
+    data = add_left_out(outcome.report["data"], left_out)
+    version, notes = outcome.version.version, tuple(outcome.report["notes"])
+    return TrainReport(**{**outcome.report, "version": version, "notes": notes, "data": data})
 
 
 def _make_workspace(platform: Platform, console: Console) -> None:
