@@ -14,13 +14,13 @@ import torch
 from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD, save_model
 from guardian_cli.serving.model import load_model
 from guardian_cli.serving.networks import build_tower
-from guardian_cli.training.data.listing.frames import FileFacts, Reading, build_gallery
-from guardian_cli.training.data.listing.listing import Item
+from guardian_cli.training.data.frames import FileFacts, Reading, build_gallery
+from guardian_cli.training.data.listing import Item
 from guardian_cli.training.model.backbones import FEATURES_NAME, ClipBackbone, TinyBackbone, Tower
 from guardian_cli.training.model.loop import LoopSettings, judge
 
 if TYPE_CHECKING:
-    from guardian_cli.training.data.listing.frames import Gallery
+    from guardian_cli.training.data.frames import Gallery
     from guardian_cli.training.model.backbones import Backbone
 
 CONFIG = {

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian_cli.errors import UsageError
-from guardian_cli.training.data.listing.datasets import load_listing
-from guardian_cli.training.data.listing.listing import choose_positive
+from guardian_cli.training.data.datasets import load_listing
+from guardian_cli.training.data.listing import choose_positive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from guardian_cli.training.data.listing.duplicates import BITS, find_links, hash_pictures
-from guardian_cli.training.data.listing.frames import Entry, FileFacts, Gallery
-from guardian_cli.training.data.listing.grouping import group_items
-from guardian_cli.training.data.listing.listing import Item
+from guardian_cli.training.data.duplicates import BITS, find_links, hash_pictures
+from guardian_cli.training.data.frames import Entry, FileFacts, Gallery
+from guardian_cli.training.data.grouping import group_items
+from guardian_cli.training.data.listing import Item
 
 PX = 64
 

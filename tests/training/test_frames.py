@@ -12,7 +12,7 @@ from PIL import Image
 
 from guardian_cli.serving.format import ModelCard
 from guardian_cli.serving.images import prepare
-from guardian_cli.training.data.listing.frames import (
+from guardian_cli.training.data.frames import (
     INDEX_NAME,
     PICTURES_NAME,
     FileFacts,
@@ -22,12 +22,12 @@ from guardian_cli.training.data.listing.frames import (
     drop_contradictions,
     squeeze,
 )
-from guardian_cli.training.data.listing.listing import Item
+from guardian_cli.training.data.listing import Item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardian_cli.training.data.listing.frames import Gallery
+    from guardian_cli.training.data.frames import Gallery
 
 ITEMS = [Item(Path(f"{number}.mp4"), "x", f"row {number}") for number in range(9)]
 

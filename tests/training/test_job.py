@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.serving.model import load_model
-from guardian_cli.training.evaluation.measure.report import TrainReport
+from guardian_cli.training.evaluation.report import TrainReport
 from guardian_cli.training.run.train import TrainRequest
 from tests.guardian_process import environment
 

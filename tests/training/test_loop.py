@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD
-from guardian_cli.training.data.listing.splits import Fold
-from guardian_cli.training.evaluation.measure.metrics import auc
+from guardian_cli.training.data.splits import Fold
+from guardian_cli.training.evaluation.metrics import auc
 from guardian_cli.training.model.backbones import TinyBackbone
 from guardian_cli.training.model.bags import Bags, judging_batches, training_batches
 from guardian_cli.training.model.heads import BagNetwork, pool_logits

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from guardian_cli.training.evaluation.measure import metrics
+from guardian_cli.training.evaluation import metrics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

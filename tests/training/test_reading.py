@@ -18,9 +18,9 @@ from guardian_cli.console import Console
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.settings import count_cores, load_settings
-from guardian_cli.training.data.listing.frames import FileFacts, UnreadableError
-from guardian_cli.training.data.listing.listing import Item
-from guardian_cli.training.data.listing.reading import FileReader, open_reader, spread
+from guardian_cli.training.data.frames import FileFacts, UnreadableError
+from guardian_cli.training.data.listing import Item
+from guardian_cli.training.data.reading import FileReader, open_reader, spread
 from guardian_cli.training.run.session import make_tools
 from tests.media.drawing import draw, level, steady
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.training.data.listing.frames import Reading
+    from guardian_cli.training.data.frames import Reading
 
 # A decoder that says it is ready, and then nothing more, as MediaInfo does on a forged index.
 HANGING = """

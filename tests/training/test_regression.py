@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardian_cli.training.data.listing.frames import FileFacts
-from guardian_cli.training.data.listing.splits import Fold
-from guardian_cli.training.evaluation.measure.baseline import score_by_metadata
-from guardian_cli.training.evaluation.measure.metrics import auc
-from guardian_cli.training.evaluation.measure.regression import fit_calibration, fit_logistic
+from guardian_cli.training.data.frames import FileFacts
+from guardian_cli.training.data.splits import Fold
+from guardian_cli.training.evaluation.baseline import score_by_metadata
+from guardian_cli.training.evaluation.metrics import auc
+from guardian_cli.training.evaluation.regression import fit_calibration, fit_logistic
 
 
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 10.0])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from guardian_cli.training.data.listing.listing import LeftOut
-from guardian_cli.training.evaluation.measure.measure import Metrics
-from guardian_cli.training.evaluation.measure.metrics import OperatingPoint
-from guardian_cli.training.evaluation.measure.report import (
+from guardian_cli.training.data.listing import LeftOut
+from guardian_cli.training.evaluation.measure import Metrics
+from guardian_cli.training.evaluation.metrics import OperatingPoint
+from guardian_cli.training.evaluation.report import (
     TrainReport,
     add_left_out,
     conclude,

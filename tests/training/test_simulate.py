@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from guardian_cli.training.data.listing.simulate import PER_SCENE, Simulation
+from guardian_cli.training.data.simulate import PER_SCENE, Simulation
 
 
 @pytest.mark.parametrize(("category", "frames"), [("nsfw", 1), ("violence", 6), ("other", 1)])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian_cli.errors import UsageError
-from guardian_cli.training.data.listing.splits import (
+from guardian_cli.training.data.splits import (
     LEAST_PARTS,
     Fold,
     SplitPlan,

@@ -19,8 +19,8 @@ from guardian_cli.lifecycle.local.files import hold_lock
 from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.reports.training import training_part, training_table
 from guardian_cli.serving.model import load_model
-from guardian_cli.training.data.listing.frames import UnreadableError
-from guardian_cli.training.data.listing.simulate import Simulation
+from guardian_cli.training.data.frames import UnreadableError
+from guardian_cli.training.data.simulate import Simulation
 from guardian_cli.training.run.train import Tools, TrainRequest, train_model
 from tests.training.test_backbones import small_tower
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
-    from guardian_cli.training.data.listing.frames import Reader, Reading
-    from guardian_cli.training.data.listing.listing import Item
-    from guardian_cli.training.evaluation.measure.report import TrainReport
+    from guardian_cli.training.data.frames import Reader, Reading
+    from guardian_cli.training.data.listing import Item
+    from guardian_cli.training.evaluation.report import TrainReport
     from guardian_cli.training.model.backbones import Tower
     from guardian_cli.training.model.loop import Epoch
 
