@@ -39,7 +39,6 @@ MAX_READ_ERRORS = 64
 _BUFFER_BYTES = 1 << 16
 _FIELD_ORDERS = range(2, 6)
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
-_PRIMARIES_BT2020 = 9
 _ASIDE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 
 
@@ -67,7 +66,6 @@ class Track:
     alpha: bool
     encrypted: bool = False
     transfer: Transfer | None = None
-    wide_gamut: bool = False
 
     @property
     def is_video(self) -> bool:
@@ -247,7 +245,6 @@ def _track(stream: av.stream.Stream) -> Track:
         # MP4's sample entry; Matroska's identifier of the key.
         encrypted=_tag(decoder) == "encv" or "enc_key_id" in stream.metadata,
         transfer=_TRANSFERS.get(pictures.color_trc) if pictures else None,
-        wide_gamut=pictures is not None and pictures.color_primaries == _PRIMARIES_BT2020,
     )
 
 
