@@ -23,11 +23,11 @@ import numpy as np
 from benchmarks import material
 from benchmarks.measuring import arguments, in_turns, machine, ratio, save, show
 
-from guardian_cli.config import calm_threads
 from guardian_cli.detectors.clip import ClipDetector, load_clip
 from guardian_cli.detectors.clip.hardware import choose_precision
 from guardian_cli.detectors.clip.linear import linear_of
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
+from guardian_cli.settings import calm_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

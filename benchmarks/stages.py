@@ -12,11 +12,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import calm_threads
 from guardian_cli.detectors.clip import load_clip
 from guardian_cli.detectors.prompts import DEFAULT_PROMPTS
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.settings import calm_threads
 
 if TYPE_CHECKING:
     import numpy as np

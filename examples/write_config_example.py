@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from guardian_cli.config import Config, load_settings
+from guardian_cli.settings import load_settings
+
+if TYPE_CHECKING:
+    from guardian_cli.config import Config
 
 HEAD = """\
 # guardian.yaml: every key at its default. Copy what you change; the rest may be left out.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from guardian_cli.config import calm_threads
+from guardian_cli.settings import calm_threads
 from tests.azure_loopback.fixtures import azure, inference_python  # noqa: F401 - fixtures
 from tests.tiny_clip import tiny_clip  # noqa: F401 - a fixture
 

@@ -24,7 +24,7 @@ LAYERS = [
     {"reports"},
     {"training"},
     {"lifecycle", "doctor"},
-    {"detectors", "media", "console", "config", "settings_file"},
+    {"detectors", "media", "console", "config", "settings", "settings_file"},
     {"http_sessions", "endpoint_keys"},
     {"verdict"},
     {"serving"},
@@ -144,7 +144,7 @@ def test_only_the_console_prints_and_only_the_config_reads_the_environment(path:
     assert not prints or name_of(path) == "console.py"
     worker = name_of(path).startswith("media/") or name_of(path) == "serving/score.py"
     start = name_of(path) in {"__init__.py", "__main__.py"}
-    assert "os.environ" not in text or name_of(path) == "config.py" or worker or start
+    assert "os.environ" not in text or name_of(path) == "settings.py" or worker or start
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

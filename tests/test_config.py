@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from examples.write_config_example import example_text
 
-from guardian_cli.config import Settings, load_settings
 from guardian_cli.errors import ConfigError
+from guardian_cli.settings import Settings, load_settings
 from guardian_cli.settings_file import read_settings
 from tests.conftest import REPOSITORY
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from guardian_cli.config import load_settings
 from guardian_cli.detectors.clip.architecture import DEFAULT_HUB_ENTRY
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.doctor import (
@@ -28,6 +27,7 @@ from guardian_cli.doctor import (
 from guardian_cli.errors import MissingError
 from guardian_cli.reports.doctor import doctor_document, doctor_text
 from guardian_cli.reports.schemas import load_schema
+from guardian_cli.settings import load_settings
 from tests.guardian_process import guardian
 from tests.scoring_server import ScoringServer, Step
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.config import Settings
+    from guardian_cli.settings import Settings
 
 WEIGHTS = b"w" * 1000
 HINT = "guardian doctor --fetch-weights"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guardian_cli.config import Settings, load_settings
 from guardian_cli.endpoint_keys import choose_key, origin_of
+from guardian_cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -107,9 +107,10 @@ class Console:
 
         Call it as often as you like. `share` goes from 0 to 1; `what` names the work in a line.
         """
-        if self.quiet or self._err is None:
+        # Work does not wait for whoever reads stdout slowly: then there is no news for a moment.
+        if self.quiet or self._err is None or not self._lock.acquire(blocking=False):
             return
-        with self._lock:
+        try:
             now_s = time.monotonic()
             is_terminal = self._err.isatty()
             # Short work says nothing where lines are written: the first is due after a while.
@@ -127,6 +128,8 @@ class Console:
             # One cell less than there are: a line that is full would begin another one.
             self._write_err(CLEAR_LINE + bar[: max(0, _columns(self._err) - 1)])
             self._bar_is_drawn = True
+        finally:
+            self._lock.release()
 
     def end_progress(self) -> None:
         """Take the bar away, if one is drawn; the next `progress` draws it again."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli import __version__
-from guardian_cli.config import environment_name
 from guardian_cli.detectors.clip.architecture import find_weights
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision, name_hardware
 from guardian_cli.detectors.clip.hub import Hub
@@ -24,11 +23,12 @@ from guardian_cli.detectors.endpoint.protocol import BadAnswerError, build_body,
 from guardian_cli.errors import MissingError
 from guardian_cli.lifecycle.probing import draw_probe
 from guardian_cli.media.urls import mask_url
+from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from guardian_cli.config import EndpointSetting, Settings
+    from guardian_cli.settings import EndpointSetting, Settings
 
 State = Literal["ok", "warning", "missing"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import open_clip
 import pytest
 
-from guardian_cli.config import load_settings
 from guardian_cli.detectors.clip.architecture import picture_side_px
 from guardian_cli.detectors.panel import PanelOptions, expected_short_side_px
+from guardian_cli.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -214,6 +214,7 @@ def test_numbers_stand_beside_the_champions_and_worse_ones_are_warned_of(
         (Figures("2", auc=0.1), Figures("1"), 0),
         # On simulated data everything is easy: such a champion is no measure for a real version.
         (Figures("2", auc=0.7), Figures("1", simulated=True, auc=0.99), 0),
+        (Figures("2", simulated=True, auc=0.7), Figures("1", simulated=True, auc=0.99), 0),
         (Figures("2", auc=0.7, conclusion="not worth deploying"), None, 1),
         (Figures("2", auc=0.7, conclusion="not worth deploying"), Figures("1", auc=0.8), 2),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guardian_cli.config import EndpointSetting, ModelSection
+from guardian_cli.config import ModelSection
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.deploying import DeployRequest, deploy_model
 from guardian_cli.lifecycle.endpoint_tasks import EndpointsResult, EndpointTasks, run_tasks
@@ -14,6 +14,7 @@ from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.planning import RollbackGoal
 from guardian_cli.lifecycle.releases import Releases
+from guardian_cli.settings import EndpointSetting
 from tests.kubernetes import read_manifests
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 

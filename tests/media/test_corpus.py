@@ -105,7 +105,7 @@ def test_broken_files_are_errors_or_incomplete_or_truly_fine(
             assert error not in ("crashed", "timeout"), path
             continue
         assert times, path
-        if tally.complete:
+        if tally.complete and not tally.remarks:  # what an edit list hides, PyAV leaves out
             theirs = account(path)
             if theirs is None or path.name in REFUSED_BY_FFPROBE:
                 continue

@@ -10,7 +10,6 @@ import av
 import numpy as np
 import pytest
 
-from guardian_cli.config import load_settings
 from guardian_cli.console import Console
 from guardian_cli.detectors.panel import Panel
 from guardian_cli.media.frames import DecodeSettings
@@ -19,6 +18,7 @@ from guardian_cli.scanning.crew import Crew
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.settings import load_settings
 from tests.fakes import FakeDetector
 
 pytestmark = pytest.mark.slow

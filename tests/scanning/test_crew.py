@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pytest
 
-from guardian_cli.config import load_settings
 from guardian_cli.console import Console
 from guardian_cli.detectors.panel import Panel
 from guardian_cli.media.frames import DecodeSettings, Frame
@@ -22,6 +21,7 @@ from guardian_cli.scanning.crew import DECODERS_MORE, DOWNLOADS_MORE, Crew
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
+from guardian_cli.settings import load_settings
 from tests.fakes import FakeDecoder, FakeDetector
 
 if TYPE_CHECKING:

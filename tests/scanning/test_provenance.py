@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from guardian_cli.config import load_settings
 from guardian_cli.detectors.base import Absent, DetectorInfo
 from guardian_cli.detectors.panel import Panel
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.run import ScanRequest
+from guardian_cli.settings import load_settings
 from tests.fakes import FakeDetector
 
 FILE = Source("file", "a.mp4", "a.mp4")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from guardian_cli.config import load_settings
 from guardian_cli.console import Console
 from guardian_cli.detectors.panel import Panel
 from guardian_cli.errors import SourceError
@@ -20,6 +19,7 @@ from guardian_cli.scanning.crew import Crew
 from guardian_cli.scanning.one import ScanTools, scan_source
 from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.settings import load_settings
 from tests.fakes import FakeDecoder, FakeDecoding, FakeDetector
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.config import count_cores, load_settings
 from guardian_cli.console import Console
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.settings import count_cores, load_settings
 from guardian_cli.training.data import Item
 from guardian_cli.training.frames import FileFacts, UnreadableError
 from guardian_cli.training.reading import FileReader, open_reader, spread
@@ -118,7 +118,7 @@ def test_training_reads_within_the_limits_of_scan(tmp_path: Path) -> None:
 def test_cores_are_those_that_the_process_may_use() -> None:
     code = (
         "import os\n"
-        "from guardian_cli.config import count_cores\n"
+        "from guardian_cli.settings import count_cores\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "assert count_cores() == 1\n"
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from guardian_cli.config import load_settings
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
 from guardian_cli.lifecycle.models import Model
+from guardian_cli.settings import load_settings
 from guardian_cli.training.session import TrainOptions, train_all
 from tests.lifecycle.fake_platform import FakePlatform
 

@@ -14,10 +14,10 @@ from guardian_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from guardian_cli.commands._options import Common
-    from guardian_cli.config import Settings
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.settings import Settings
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -65,9 +65,9 @@ def open_bench(
     context: typer.Context, config: Path | None, target: Target | None, *, quiet: bool
 ) -> Bench:
     """Read the settings, open the platform, and name the target on stderr."""
-    from guardian_cli.config import load_settings
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.targets import open_platform
+    from guardian_cli.settings import load_settings
 
     common: Common = context.obj
     flags: dict[str, Any] = {"target": target.value} if target else {}

@@ -33,10 +33,10 @@ def doctor(
     Looks at the configuration, libraries, weights, device and disk, and lets each endpoint score a
     picture. Exit codes: 0 ready, 5 something is missing or answers wrong, 2 usage.
     """
-    from guardian_cli.config import load_settings
     from guardian_cli.console import Console
     from guardian_cli.doctor import diagnose, fetch_weights
     from guardian_cli.reports.doctor import doctor_document, doctor_text
+    from guardian_cli.settings import load_settings
 
     common: Common = context.obj
     console = Console(quiet=quiet or common.quiet)

@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.config import count_cores
 from guardian_cli.detectors.base import Answer, DetectorInfo
 from guardian_cli.detectors.views import views_of
 from guardian_cli.errors import MissingError
+from guardian_cli.settings import count_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import environment_name
 from guardian_cli.detectors.base import Absent, Detector, DetectorInfo
 from guardian_cli.detectors.clip import Prompts, load_clip
 from guardian_cli.detectors.clip.architecture import picture_side_px
@@ -16,12 +15,13 @@ from guardian_cli.detectors.nudenet import SIDE_PX as NUDENET_SIDE_PX
 from guardian_cli.detectors.nudenet import load_nudenet
 from guardian_cli.errors import MissingError, UsageError
 from guardian_cli.media.urls import mask_url
+from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from guardian_cli.config import Settings
+    from guardian_cli.settings import Settings
 
 OFFLINE_HINT = 'pip install "guardian-cli[offline]" for a detector that needs no download'
 

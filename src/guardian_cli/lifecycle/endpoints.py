@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import environment_name
 from guardian_cli.endpoint_keys import COMMON_KEY, origin_of
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.environment_file import set_variables
@@ -15,14 +14,15 @@ from guardian_cli.lifecycle.ownership import own_endpoint
 from guardian_cli.lifecycle.plan import Row, rows_of
 from guardian_cli.lifecycle.platform import Probe, Stoppable
 from guardian_cli.lifecycle.private_files import read_if_there, replace_private
+from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from guardian_cli.config import EndpointSetting
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.settings import EndpointSetting
 
 NOT_DEPLOYED = "not deployed"
 

@@ -9,8 +9,8 @@ import warnings
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from guardian_cli.config import calm_mlflow
 from guardian_cli.errors import PlatformError
+from guardian_cli.settings import calm_mlflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

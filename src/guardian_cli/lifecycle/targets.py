@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guardian_cli.config import Settings
     from guardian_cli.lifecycle.platform import Platform
     from guardian_cli.lifecycle.releases import Reporter
+    from guardian_cli.settings import Settings
 
 
 def open_platform(settings: Settings, project: Path, reporter: Reporter) -> Platform:

@@ -184,8 +184,9 @@ class SourceDecoding:
                 raise self._lost("given up before its end", "stopped") from None
             raise self._lost(f"the decoder crashed on it ({death})", "crashed") from None
         except WorkerLateError:
-            message_text = f"not decoded within {self._allowed_s:g} s"
-            raise self._lost(message_text, "timeout") from None
+            is_over = self._budget.left_s <= 0
+            late = f"not decoded within {self._allowed_s:g} s" if is_over else "the decoder hangs"
+            raise self._lost(late, "timeout") from None
         finally:
             if self._order is not None:
                 self._stop(worker)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from guardian_cli.media.pyav_file import Track
+    from guardian_cli.media.pyav_file import FileSource, Track
 
 # FFmpeg's own decoders of these leave transparency out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -43,7 +43,7 @@ class PyAvReader:
 
     def __init__(
         self,
-        source: int | str,
+        source: FileSource | str,
         track: Track,
         options: Mapping[str, str] | None = None,
         *,

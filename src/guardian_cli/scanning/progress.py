@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from guardian_cli.console import clock
+from guardian_cli.reports.text import count
 
 if TYPE_CHECKING:
     from guardian_cli.console import Console
@@ -45,7 +46,7 @@ class Progress:
             completed = self._done + sum(self._shares.values())
         passed_s = max(time.monotonic() - self._started_s, 1e-6)
         sources = f"{self._done}/{self._total} sources, " if self._total > 1 else ""
-        text = f"{sources}{self._frames} frames, {self._frames / passed_s:.0f} frames/s"
+        text = f"{sources}{count(self._frames, 'frame')}, {self._frames / passed_s:.0f} frames/s"
         if 0 < completed < self._total:
             text += f", {clock(passed_s * (self._total / completed - 1))} left"
         self._console.progress(text, completed / self._total, "scanning")

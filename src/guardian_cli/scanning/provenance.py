@@ -18,9 +18,9 @@ from guardian_cli.media.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
-    from guardian_cli.config import Settings
     from guardian_cli.detectors.panel import Panel
     from guardian_cli.scanning.run import ScanRequest
+    from guardian_cli.settings import Settings
 
 # `detectors` and `clip` are covered by the detectors that really score, `max_gap` by its value in
 # seconds. A time-out or too little memory ends in a result that never stands.

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from guardian_cli.config import calm_threads, count_cores, load_settings
 from guardian_cli.detectors.panel import (
     Panel,
     PanelOptions,
@@ -31,17 +30,18 @@ from guardian_cli.scanning.outlet import Outlet
 from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.settings import calm_threads, count_cores, load_settings
 from guardian_cli.verdict.policy import exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from guardian_cli.config import Settings
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
     from guardian_cli.reports.result import ScanResult
     from guardian_cli.scanning.outlet import OutputFormat
+    from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
 
 MOST_DOWNLOAD_BYTES = 16 << 30

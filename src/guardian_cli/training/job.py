@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.config import count_cores, load_settings
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
+from guardian_cli.settings import count_cores, load_settings
 from guardian_cli.training.session import TRAINING_FOLDER, make_tools
 from guardian_cli.training.train import TrainRequest, train_model
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import calm_threads, count_cores
 from guardian_cli.errors import GuardianError, PlatformError, UsageError
 from guardian_cli.lifecycle.platform import Clustered, TrainingJob, WorkspaceOptions
 from guardian_cli.media.frames import DecodeSettings
+from guardian_cli.settings import calm_threads, count_cores
 from guardian_cli.training.data import choose_positive
 from guardian_cli.training.listings import load_listing
 from guardian_cli.training.parcel import pack_listing
@@ -24,10 +24,10 @@ from guardian_cli.training.train import Tools, TrainRequest, tell_left_out, trai
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from guardian_cli.config import Settings
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform, Registry
+    from guardian_cli.settings import Settings
     from guardian_cli.training.backbones import BackboneName, Tower
     from guardian_cli.training.data import LeftOut
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
-from guardian_cli.config import count_cores
+from guardian_cli.settings import count_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

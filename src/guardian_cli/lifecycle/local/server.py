@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn  # noqa: TID253 - a leaf: nothing imports it, it is run
 
-from guardian_cli.config import count_cores
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.app import Door, build_app
 from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, write_private
@@ -35,6 +34,7 @@ from guardian_cli.lifecycle.local.state import (
     read_key,
     read_state,
 )
+from guardian_cli.settings import count_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
