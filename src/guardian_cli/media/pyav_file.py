@@ -133,13 +133,14 @@ class MediaFile:
         for _ in range(MAX_READ_ERRORS):
             try:
                 for packet in self.container.demux(streams):
-                    here = packet.pos or 0, packet.dts or 0
-                    before = latest.get(packet.stream_index, here)
-                    latest[packet.stream_index] = max(here, before)
-                    if self.format == "mpegts" and here[0] < before[0] and here[1] < before[1]:
-                        # The last picture before a broadcast moved to another identifier: FFmpeg
-                        # gives it only when that one comes again, or at the end of the file.
-                        continue
+                    if self.format == "mpegts":
+                        here = packet.pos or 0, packet.dts or 0
+                        before = latest.get(packet.stream_index, here)
+                        latest[packet.stream_index] = max(here, before)
+                        if here[0] < before[0] and here[1] < before[1]:
+                            # The last picture before a broadcast moved to another identifier:
+                            # FFmpeg gives it only when that one comes again, or at the end.
+                            continue
                     if packet.size or packet.pts is not None or packet.dts is not None:
                         yield packet  # the others only tell a decoder of the end
             except (av.FFmpegError, OSError):
