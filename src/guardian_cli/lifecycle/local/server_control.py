@@ -19,6 +19,7 @@ from guardian_cli.files import is_locked
 from guardian_cli.lifecycle.local.workspace import LOG_FOLDER, SERVER_LOCK, SERVER_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -58,7 +59,7 @@ def find_server(folder: Path, *, wait_s: float = 0.0) -> RunningServer | None:
 def is_healthy(server: RunningServer) -> bool:
     """Whether it is this very server that answers on its port."""
     try:
-        status, document = call(server.port, "GET", "/health", timeout_s=HEALTH_TIMEOUT_S)
+        status, document = call(server.port, "/health", timeout_s=HEALTH_TIMEOUT_S)
     except OSError:
         return False
     return status == 200 and document.get("instance") == server.instance
@@ -67,9 +68,9 @@ def is_healthy(server: RunningServer) -> bool:
 def ensure_server(folder: Path) -> RunningServer:
     """Find the server, or start it; one that runs but does not answer is replaced."""
     server = find_server(folder, wait_s=START_TIMEOUT_S)
+    if server is not None and is_healthy(server):
+        return server
     if server is not None:
-        if is_healthy(server):
-            return server
         # It does not even say that it is well: asking it to end would only cost more time.
         _kill(folder, server)
     return start_server(folder)
@@ -88,14 +89,15 @@ def start_server(folder: Path) -> RunningServer:
         command = [sys.executable, "-P", "-m", "guardian_cli.lifecycle.local.server"]
         try:
             with crash_log.open("wb") as log:
+                # It forks and ends, so this takes no longer than its imports.
                 subprocess.run(
                     [*command, str(folder), str(write_end)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     pass_fds=(write_end,),
-                    check=False,
                     timeout=START_TIMEOUT_S,
+                    check=False,
                 )
         finally:
             # Only the server's end is left: that it dies ends what is read from the pipe.
@@ -122,11 +124,7 @@ def reload_server(server: RunningServer) -> dict[str, str | None]:
     """
     try:
         status, document = call(
-            server.port,
-            "POST",
-            "/control/reload",
-            key=server.control,
-            timeout_s=RELOAD_TIMEOUT_S,
+            server.port, "/control/reload", key=server.control, timeout_s=RELOAD_TIMEOUT_S
         )
     except OSError as error:
         raise PlatformError(f"the local server does not answer: {error}") from error
@@ -143,7 +141,7 @@ def stop_server(folder: Path) -> bool:
             raise PlatformError(f"the server of {folder.name} is starting and does not come up")
         return False
     try:
-        call(server.port, "POST", "/control/stop", key=server.control, timeout_s=5.0)
+        call(server.port, "/control/stop", key=server.control, timeout_s=5.0)
     except OSError:
         _signal(folder, server, signal.SIGTERM)
     if not _wait_for_end(folder):
@@ -153,24 +151,22 @@ def stop_server(folder: Path) -> bool:
 
 def call(
     port: int,
-    method: str,
     path: str,
     *,
     key: str | None = None,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
     timeout_s: float,
 ) -> tuple[int, Any]:
     """Call a server on this machine, past any proxy: the status and the JSON it answers.
 
-    Raises OSError, also where what answers speaks no HTTP or no JSON.
+    With a key it is a POST, else a GET. Raises OSError, also where what answers speaks no HTTP or
+    no JSON.
     """
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
-    sent = dict(headers or {})
-    if key is not None:
-        sent["Authorization"] = f"Bearer {key}"
+    method, sent = ("POST", {"Authorization": f"Bearer {key}"}) if key is not None else ("GET", {})
     try:
-        connection.request(method, path, body=body, headers=sent)
+        connection.request(method, path, body=body, headers={**sent, **(headers or {})})
         response = connection.getresponse()
         return response.status, json.loads(response.read() or b"null")
     except (http.client.HTTPException, ValueError) as error:
