@@ -15,9 +15,14 @@ import pytest
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.files import is_locked
-from guardian_cli.lifecycle.local.endpoints import describe, start
+from guardian_cli.lifecycle.local.endpoints import (
+    describe,
+    find_server,
+    is_healthy,
+    start,
+    stop_server,
+)
 from guardian_cli.lifecycle.local.server import candidate_ports
-from guardian_cli.lifecycle.local.server_control import find_server, is_healthy, stop_server
 from guardian_cli.lifecycle.local.workspace import SERVER_LOCK, read_key, read_state
 from tests.lifecycle.local.endpoints import HEADER, Caller, make_endpoint
 
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.lifecycle.local.server_control import RunningServer
+    from guardian_cli.lifecycle.local.workspace import RunningServer
 
 pytestmark = pytest.mark.slow
 

@@ -15,14 +15,16 @@ from guardian_cli.config import FusionSection
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.lifecycle.local.app import MAX_BODY_BYTES
 from guardian_cli.lifecycle.local.deployments import read_log
-from guardian_cli.lifecycle.local.endpoints import change, rotate_key, start
-from guardian_cli.lifecycle.local.loaded_models import LoadedModels, follow_state
-from guardian_cli.lifecycle.local.server_control import (
+from guardian_cli.lifecycle.local.endpoints import (
     call,
+    change,
     ensure_server,
     find_server,
+    rotate_key,
+    start,
     stop_server,
 )
+from guardian_cli.lifecycle.local.loaded_models import LoadedModels, follow_state
 from guardian_cli.lifecycle.local.workspace import SERVER_NAME, read_key, require_state
 from guardian_cli.media.frames import Frame
 from guardian_cli.scanning.fusing import Fusing

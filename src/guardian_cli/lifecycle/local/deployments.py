@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local import endpoints
-from guardian_cli.lifecycle.local.server_control import reload_server
 from guardian_cli.lifecycle.local.workspace import (
     LOG_FOLDER,
     LocalDeployment,
@@ -81,7 +80,7 @@ def _bring_up(
     _smoke_test(folder, new, timeout_s)
     # Only now: a server that follows the state by itself loads what is ready, too.
     _write_deployment(folder, replace(new, state="ready"))
-    faults = reload_server(endpoints.start(folder))
+    faults = endpoints.reload_server(endpoints.start(folder))
     fault = faults.get(new.name, "the server does not know it")
     if fault is not None:
         log = read_log(folder, new.name, LOG_LINES)

@@ -15,7 +15,6 @@ from guardian_cli.files import LockHeldError, hold_lock, is_locked
 from guardian_cli.http import DEPLOYMENT_HEADER
 from guardian_cli.lifecycle.local import deployments, endpoints
 from guardian_cli.lifecycle.local.registry import LocalRegistry
-from guardian_cli.lifecycle.local.server_control import call, stop_server
 from guardian_cli.lifecycle.local.workspace import (
     FOLDER_NAME,
     STATE_NAME,
@@ -168,7 +167,7 @@ class LocalPlatform:
         key, body = self.key(endpoint).get_secret_value(), probe_body()
         begun = time.perf_counter()
         try:
-            status, answer = call(
+            status, answer = endpoints.call(
                 port, "/score", key=key, headers=headers, body=body, timeout_s=PROBE_TIMEOUT_S
             )
         except OSError as error:
@@ -184,7 +183,7 @@ class LocalPlatform:
     def stop(self, endpoint: str) -> bool:
         """Stop the server, keep everything."""
         with self._exclusive(endpoint) as folder:
-            return stop_server(folder)
+            return endpoints.stop_server(folder)
 
     @contextmanager
     def _exclusive(self, name: str, wait_s: float = BUSY_WAIT_S) -> Iterator[Path]:

@@ -24,6 +24,7 @@ KEY_NAME = "key"
 SERVER_NAME = "server.json"
 SERVER_LOCK = "server.lock"
 LOG_FOLDER = "log"
+HOST = "127.0.0.1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -111,6 +112,16 @@ class EndpointState:
     deployments: dict[str, LocalDeployment] = field(default_factory=dict)
     home: str = ""
     format: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """What a server writes of itself: its process, its port, and the key of its controls."""
+
+    pid: int
+    port: int
+    instance: str
+    control: str
 
 
 _STATE_FILE = TypeAdapter(EndpointState)
