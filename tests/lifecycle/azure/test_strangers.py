@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from guardian_cli.lifecycle.azure.client import is_management
 from guardian_cli.lifecycle.release.roles import read_roles
 from tests.lifecycle.azure.conftest import ENDPOINT, MODEL
 
@@ -147,16 +146,6 @@ def in_pages(desk: Desk) -> Callable[[Response], Response]:
         return dataclasses.replace(response, body=json.dumps(page).encode())
 
     return twist
-
-
-def test_which_addresses_are_azure_s_own() -> None:
-    assert is_management("https://management.azure.com/subscriptions/1?$skip=1")
-    assert is_management("https://MANAGEMENT.azure.com:443/subscriptions/1")
-    for address in (
-        "http://management.azure.com/x", "https://management.azure.com:444/x",
-        "https://management.azure.com@elsewhere.example/x", "https://[x", "/x",
-    ):  # fmt: skip
-        assert not is_management(address)
 
 
 @pytest.mark.parametrize("host", ["elsewhere.example", "management.azure.com.example"])

@@ -1,4 +1,4 @@
-"""The template of a workspace without Application Insights, and what `--app-insights` takes."""
+"""The template of a workspace, what `--app-insights` takes, and which permissions are missing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guardian_cli.errors import UsageError
-from guardian_cli.lifecycle.azure.template import workspace_template
-from guardian_cli.lifecycle.azure.workspace import check_app_insights
+from guardian_cli.lifecycle.azure.workspace import (
+    NEEDED,
+    NEEDED_FOR_JOBS,
+    NEEDED_TO_CREATE,
+    check_app_insights,
+    missing_permissions,
+    workspace_template,
+)
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,13 +48,13 @@ def test_the_workspace_is_as_microsoft_s_schema_says(shared_data: Path) -> None:
         resource = schema["resourceDefinitions"]["workspaces"]
         # What else may be put into a workspace is half of the document.
         del resource["properties"]["resources"]
-        judge = _inline(resource, schema)
+        resolved = _inline(resource, schema)
         wanted = {**workspace_template()["resources"][-1], "apiVersion": path.parent.name}
-        jsonschema.validate(wanted, judge)
+        jsonschema.validate(wanted, resolved)
         known = schema["definitions"]["WorkspaceProperties"]["properties"]
         assert set(wanted["properties"]) <= set(known)
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**wanted, "properties": {"friendlyName": 1}}, judge)
+            jsonschema.validate({**wanted, "properties": {"friendlyName": 1}}, resolved)
 
 
 EXPRESSION = {"type": "string", "pattern": r"^\[.*\]$"}
@@ -72,3 +81,55 @@ def test_app_insights_is_new_none_or_an_id() -> None:
     for bad in ("", "New", "some", "/subscriptions/s/resourceGroups/g"):
         with pytest.raises(UsageError, match="--app-insights"):
             check_app_insights(bad)
+
+
+ALL = (*NEEDED, *NEEDED_FOR_JOBS, *NEEDED_TO_CREATE)
+ACTIONS = st.sampled_from(ALL)
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> tuple[str, str]:
+    """An action, and a pattern that grants it: some stretches of it are a `*`, in any case."""
+    action = draw(ACTIONS)
+    cuts = sorted(draw(st.lists(st.integers(0, len(action)), max_size=4)))
+    pattern = action
+    for end, start in zip(cuts[::-2], cuts[-2::-2], strict=False):
+        pattern = pattern[:start] + "*" + pattern[end:]
+    return action, draw(st.sampled_from([pattern, pattern.upper(), pattern.lower()]))
+
+
+@given(patterns())
+def test_a_pattern_grants_what_it_covers(one: tuple[str, str]) -> None:
+    action, pattern = one
+    assert missing_permissions([action], [{"actions": [pattern]}]) == []
+    assert missing_permissions([action], [{"actions": ["*"], "notActions": [pattern]}]) == [action]
+    # What one role takes away another may give.
+    taken = {"actions": ["*"], "notActions": [pattern]}
+    assert missing_permissions([action], [taken, {"actions": [pattern], "notActions": []}]) == []
+
+
+@given(ACTIONS, ACTIONS)
+def test_an_action_grants_itself_only(granted: str, asked: str) -> None:
+    if "*" not in granted:
+        assert missing_permissions([asked], [{"actions": [granted]}]) == (
+            [] if granted == asked else [asked]
+        )
+
+
+def test_what_azure_leaves_out_grants_nothing() -> None:
+    assert missing_permissions(NEEDED, []) == list(NEEDED)
+    assert missing_permissions(NEEDED, [{}, {"actions": None, "notActions": None}]) == list(NEEDED)
+    # A dot is a dot: it stands for no other character.
+    assert missing_permissions(["Microsoft.A/read"], [{"actions": ["MicrosoftXA/read"]}])
+
+
+def test_the_roles_in_the_document_are_what_the_code_asks_for() -> None:
+    text = (REPOSITORY / "docs" / "azure.md").read_text(encoding="utf-8")
+    found = re.findall(r"<!-- role: (\w+) -->\n```json\n(.*?)\n```", text, re.DOTALL)
+    roles = {name: json.loads(role) for name, role in found}
+    wanted = {"operator": NEEDED, "trainer": NEEDED_FOR_JOBS, "founder": NEEDED_TO_CREATE}
+    assert {name: tuple(role["Actions"]) for name, role in roles.items()} == wanted
+    for role in roles.values():
+        assert role["IsCustom"]
+        assert role["NotActions"] == []
+        assert role["AssignableScopes"] == ["/subscriptions/SUBSCRIPTION/resourceGroups/GROUP"]
