@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 
 from guardian_cli.errors import UsageError
 from guardian_cli.lifecycle.azure.workspace import (
-    NEEDED,
-    NEEDED_FOR_JOBS,
-    NEEDED_TO_CREATE,
     check_app_insights,
     missing_permissions,
-    workspace_template,
+    read_data,
 )
 from tests.conftest import REPOSITORY
 
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def test_every_parameter_is_used_and_every_one_that_is_used_is_there() -> None:
-    template = workspace_template()
+    template = read_data("workspace_template")
     text = json.dumps(template["resources"])
     assert set(re.findall(r"parameters\('(\w+)'\)", text)) == set(template["parameters"])
     kinds = [one["type"] for one in template["resources"]]
@@ -49,7 +46,10 @@ def test_the_workspace_is_as_microsoft_s_schema_says(shared_data: Path) -> None:
         # What else may be put into a workspace is half of the document.
         del resource["properties"]["resources"]
         resolved = _inline(resource, schema)
-        wanted = {**workspace_template()["resources"][-1], "apiVersion": path.parent.name}
+        wanted = {
+            **read_data("workspace_template")["resources"][-1],
+            "apiVersion": path.parent.name,
+        }
         jsonschema.validate(wanted, resolved)
         known = schema["definitions"]["WorkspaceProperties"]["properties"]
         assert set(wanted["properties"]) <= set(known)
@@ -83,8 +83,8 @@ def test_app_insights_is_new_none_or_an_id() -> None:
             check_app_insights(bad)
 
 
-ALL = (*NEEDED, *NEEDED_FOR_JOBS, *NEEDED_TO_CREATE)
-ACTIONS = st.sampled_from(ALL)
+ROLES = read_data("roles")
+ACTIONS = st.sampled_from([action for actions in ROLES.values() for action in actions])
 
 
 @st.composite
@@ -111,14 +111,14 @@ def test_a_pattern_grants_what_it_covers(one: tuple[str, str]) -> None:
 @given(ACTIONS, ACTIONS)
 def test_an_action_grants_itself_only(granted: str, asked: str) -> None:
     if "*" not in granted:
-        assert missing_permissions([asked], [{"actions": [granted]}]) == (
-            [] if granted == asked else [asked]
-        )
+        missing = missing_permissions([asked], [{"actions": [granted]}])
+        assert missing == ([] if granted == asked else [asked])
 
 
 def test_what_azure_leaves_out_grants_nothing() -> None:
-    assert missing_permissions(NEEDED, []) == list(NEEDED)
-    assert missing_permissions(NEEDED, [{}, {"actions": None, "notActions": None}]) == list(NEEDED)
+    needed = ROLES["operator"]
+    assert missing_permissions(needed, []) == needed
+    assert missing_permissions(needed, [{}, {"actions": None, "notActions": None}]) == needed
     # A dot is a dot: it stands for no other character.
     assert missing_permissions(["Microsoft.A/read"], [{"actions": ["MicrosoftXA/read"]}])
 
@@ -127,8 +127,7 @@ def test_the_roles_in_the_document_are_what_the_code_asks_for() -> None:
     text = (REPOSITORY / "docs" / "azure.md").read_text(encoding="utf-8")
     found = re.findall(r"<!-- role: (\w+) -->\n```json\n(.*?)\n```", text, re.DOTALL)
     roles = {name: json.loads(role) for name, role in found}
-    wanted = {"operator": NEEDED, "trainer": NEEDED_FOR_JOBS, "founder": NEEDED_TO_CREATE}
-    assert {name: tuple(role["Actions"]) for name, role in roles.items()} == wanted
+    assert {name: role["Actions"] for name, role in roles.items()} == ROLES
     for role in roles.values():
         assert role["IsCustom"]
         assert role["NotActions"] == []

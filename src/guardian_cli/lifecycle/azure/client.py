@@ -179,8 +179,7 @@ class AzureClient:
         from azure.mgmt.core.polling.arm_polling import ARMPolling
 
         params = {"api-version": api_version}
-        begun = self._exchange(method, path, params, body, _return_pipeline_response=True)
-        begun.http_response.raise_for_status()
+        begun = self._exchange(method, path, params, body)
         return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling(_POLL_S))
 
     def wait(
@@ -218,21 +217,23 @@ class AzureClient:
         poller.result()
 
     def _exchange(
-        self, method: str, address: str, params: Mapping[str, str], body: Json | None = None,
-        **options: Any,
-    ) -> Any:  # fmt: skip
-        """Send a request to an ARM path, or to the whole address that an answer gave."""
+        self, method: str, address: str, params: Mapping[str, str], body: Json | None = None
+    ) -> Any:
+        """Send a request to an ARM path, or to a whole address; return the pipeline's response."""
         from azure.core.rest import HttpRequest
 
         url = f"{MANAGEMENT}{address}" if address.startswith("/") else address
-        return self._arm.send_request(HttpRequest(method, url, params=params, json=body), **options)
+        request = HttpRequest(method, url, params=params, json=body)
+        found = self._arm.send_request(request, _return_pipeline_response=True)
+        found.http_response.raise_for_status()
+        return found
 
 
-def _read_json(response: Any) -> Json:
-    """Return the object of an answer. Raises HttpResponseError for a bad status or body."""
+def _read_json(pipeline_response: Any) -> Json:
+    """Return the object in a response, {} for none. Raises DecodeError for anything else."""
     from azure.core.exceptions import DecodeError
 
-    response.raise_for_status()
+    response = pipeline_response.http_response
     try:
         found = response.json() if response.content else None
     except ValueError:

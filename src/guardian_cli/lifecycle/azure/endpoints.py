@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # The versions that azure-ai-ml uses itself.
 ENDPOINT_API = "2022-02-01-preview"
 DEPLOYMENT_API = "2023-04-01-preview"
+_ENDED: Mapping[str, State] = {"succeeded": "ready", "failed": "failed", "canceled": "failed"}
 # A new key may show a while after its operation.
 _KEY_TIMEOUT_S = 30.0
 _MODEL_ID = re.compile(
@@ -250,13 +251,7 @@ def live_traffic(traffic: Mapping[str, int]) -> dict[str, int]:
 
 def state_of(provisioning_state: str | None) -> State:
     """Return what a provisioning state means; all that is not an end is `updating`."""
-    match (provisioning_state or "succeeded").lower():
-        case "succeeded":
-            return "ready"
-        case "failed" | "canceled":
-            return "failed"
-        case _:
-            return "updating"
+    return _ENDED.get((provisioning_state or "succeeded").lower(), "updating")
 
 
 def read_model_id(model: Any) -> tuple[str | None, str | None]:

@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 from importlib.metadata import requires
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,21 +73,29 @@ def run_training(client: AzureClient, registry: AzureRegistry, job: TrainingJob)
 def find_or_submit(client: AzureClient, registry: AzureRegistry, job: TrainingJob) -> str:
     """Return the name of this training's job that is not registered yet, or submit a new one."""
     registered = {one.tags.get(JOB_TAG) for one in registry.versions(job.model)}
-    stem, number = f"guardian-{job.model}-{fingerprint(job)}", 0
-    while True:
-        # A name is used up by a job that has failed, and by one whose model is registered.
-        number += 1
-        name = f"{stem}-{number}"
-        if name in registered:
-            continue
-        status = job_status(client, name)
-        if status is None:
-            submit(client, job, name)
-            client.reporter.note(f"job {name} was sent to {job.compute}")
-            return name
-        if status not in _ENDED_BADLY:
-            client.reporter.note(f"job {name} is there already ({status}): following it")
-            return name
+    stem = f"guardian-{job.model}-{fingerprint(job)}"
+    # A name is used up by a job that ended badly, and by one whose model is registered.
+    names = (f"{stem}-{number}" for number in count(1))
+    usable = (name for name in names if name not in registered)
+    name, status = next(
+        (name, status)
+        for name in usable
+        if (status := job_status(client, name)) not in _ENDED_BADLY
+    )
+    if status is not None:
+        client.reporter.note(f"job {name} is there already ({status}): following it")
+        return name
+    package = Path(guardian_cli.__file__).parent
+    with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
+        code = Path(scratch) / "code"
+        # Bytecode would make other uploads of the same code.
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(package, code / package.name, ignore=ignored)
+        (code / REQUEST_NAME).write_text(json.dumps(dict(job.arguments)), encoding="utf-8")
+        with client.calls("sending the job", name):
+            client.ml.jobs.create_or_update(job_entity(job, name, code))
+    client.reporter.note(f"job {name} was sent to {job.compute}")
+    return name
 
 
 def fingerprint(job: TrainingJob) -> str:
@@ -114,19 +123,6 @@ def job_status(client: AzureClient, name: str) -> str | None:
             return str(client.ml.jobs.get(name).status)
     except NotFoundError:
         return None
-
-
-def submit(client: AzureClient, job: TrainingJob, name: str) -> None:
-    """Upload guardian's own package with the job's arguments, and start the job."""
-    package = Path(guardian_cli.__file__).parent
-    with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
-        code = Path(scratch) / "code"
-        # Bytecode would make other uploads of the same code.
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(package, code / package.name, ignore=ignored)
-        (code / REQUEST_NAME).write_text(json.dumps(dict(job.arguments)), encoding="utf-8")
-        with client.calls("sending the job", name):
-            client.ml.jobs.create_or_update(job_entity(job, name, code))
 
 
 def job_entity(job: TrainingJob, name: str, code: Path) -> Any:

@@ -82,13 +82,13 @@ class AzurePlatform(AzureDeployments):
         return contextlib.nullcontext()
 
     def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:
-        """Look, change nothing."""
-        return self._workspace.look(options)
+        """Return what there is, change nothing."""
+        return self._workspace.inspect(options)
 
     def create_workspace(self, options: WorkspaceOptions) -> Workspace:
         """Make what is missing; nothing twice."""
         self._workspace.create(options)
-        return self._workspace.look(options)
+        return self._workspace.inspect(options)
 
     def begin_workspace(self, options: WorkspaceOptions) -> None:
         """Begin what `create_workspace` waits for."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.azure.client import WORKSPACE_API
@@ -14,7 +14,7 @@ from guardian_cli.lifecycle.azure.errors import GroupNotFoundError, NotFoundErro
 from guardian_cli.lifecycle.platform import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from guardian_cli.lifecycle.azure.client import AzureClient, Json
     from guardian_cli.lifecycle.platform import WorkspaceOptions
@@ -27,75 +27,6 @@ PROVIDERS = (
     "Microsoft.KeyVault",
     "Microsoft.Insights",
     "Microsoft.ContainerRegistry",
-)
-_ML = "Microsoft.MachineLearningServices"
-_WORKSPACES = f"{_ML}/workspaces"
-
-
-def _actions(provider: str, verbs: Mapping[str, str]) -> tuple[str, ...]:
-    """Write out `{resource: "verb verb"}` as the actions of Azure's roles."""
-    return tuple(
-        f"{provider}/{resource}/{verb}".replace("//", "/")
-        for resource, several in verbs.items()
-        for verb in several.split()
-    )
-
-
-# What the verbs need in a workspace that is there; docs/azure.md has each list as a custom role.
-NEEDED = (
-    *_actions(
-        _WORKSPACES,
-        {
-            "": "read",
-            "datastores": "read listSecrets/action",
-            "models": "read write",
-            "models/versions": "read write",
-            "codes": "read write",
-            "codes/versions": "read write",
-            "environments": "read write",
-            "environments/versions": "read write",
-            "environments/build": "action",
-            "onlineEndpoints": "read write delete listKeys/action regenerateKeys/action",
-            "onlineEndpoints/deployments": "read write delete getLogs/action",
-            "experiments": "read write",
-            "experiments/runs": "read write",
-        },
-    ),
-    *_actions(
-        f"{_ML}/locations",
-        {
-            "usages": "read",
-            "vmSizes": "read",
-            "mfeOperationsStatus": "read",
-            "mfeOperationResults": "read",
-        },
-    ),
-    "Microsoft.Resources/subscriptions/resourceGroups/read",
-)
-# In addition, for `train --compute`.
-NEEDED_FOR_JOBS = _actions(
-    _WORKSPACES,
-    {
-        "computes": "read",
-        "jobs": "read write cancel/action",
-        "data": "read write",
-        "data/versions": "read write",
-        "environments/readSecrets": "action",
-        "metadata/artifacts": "read write",
-        "metadata/codes/*": "write",
-    },
-)
-# In addition, to make a workspace.
-NEEDED_TO_CREATE = (
-    f"{_WORKSPACES}/write",
-    *_actions(
-        "Microsoft.Resources/deployments",
-        {"": "read write", "operations": "read", "operationStatuses": "read"},
-    ),
-    *_actions("Microsoft.Storage", {"storageAccounts": "read write"}),
-    *_actions("Microsoft.KeyVault", {"vaults": "read write"}),
-    *_actions("Microsoft.Insights", {"components": "read write"}),
-    *_actions("Microsoft.OperationalInsights", {"workspaces": "read write"}),
 )
 
 
@@ -129,8 +60,8 @@ class AzureWorkspace:
         found = self.find()
         return self._future_location() if found is None else region_of(found)
 
-    def look(self, options: WorkspaceOptions) -> Workspace:
-        """Look at workspace, providers and permissions; change nothing."""
+    def inspect(self, options: WorkspaceOptions) -> Workspace:
+        """Return what there is of workspace, providers and permissions; change nothing."""
         check_app_insights(options.app_insights)
         existing, missing, warnings = [], [], []
         found = self.find()
@@ -203,7 +134,7 @@ class AzureWorkspace:
         }
         properties = {
             "mode": "Incremental",
-            "template": workspace_template(),
+            "template": read_data("workspace_template"),
             "parameters": {name: {"value": value} for name, value in values.items()},
         }
         path = f"{address.group_path}/providers/Microsoft.Resources/deployments/guardian-{unique}"
@@ -236,7 +167,9 @@ class AzureWorkspace:
             granted = list(self._client.list(path, _PERMISSIONS_API, "looking at permissions"))
         except PlatformError:
             return ["your permissions could not be looked up"]
-        lacking = missing_permissions((*NEEDED, *NEEDED_TO_CREATE) if create else NEEDED, granted)
+        roles = read_data("roles")
+        needed = [*roles["operator"], *(roles["founder"] if create else ())]
+        lacking = missing_permissions(needed, granted)
         if not lacking:
             return []
         some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
@@ -282,8 +215,14 @@ def missing_permissions(needed: Iterable[str], granted: Sequence[Json]) -> list[
     ]
 
 
-def workspace_template() -> Json:
-    """Return the ARM template of a storage account, a key vault and a workspace over both."""
-    text = resources.files(__package__).joinpath("workspace_template.json").read_text("utf-8")
-    template: Json = json.loads(text)
-    return template
+def read_data(name: Literal["roles", "workspace_template"]) -> Json:
+    """Read a JSON file of this package.
+
+    `roles` has the actions that each custom role of docs/azure.md needs: `operator` for all that is
+    done in a workspace that is there, and in addition `trainer` for `train --compute` and `founder`
+    to make a workspace. `workspace_template` is the ARM template of a storage account, a key vault
+    and a workspace over both, without Application Insights.
+    """
+    text = resources.files(__package__).joinpath(f"{name}.json").read_text("utf-8")
+    found: Json = json.loads(text)
+    return found
