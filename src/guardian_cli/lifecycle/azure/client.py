@@ -131,10 +131,12 @@ class AzureClient:
         from azure.mgmt.core import ARMPipelineClient
         from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
-        signed = ARMChallengeAuthenticationPolicy(self.credential, SCOPE)
-        retry = RetryPolicy(retry_total=_RETRIES, retry_backoff_factor=0.3)
-        # In this order: each attempt is signed anew, all have one request id.
-        policies = [RequestIdPolicy(), retry, signed]
+        # In this order all attempts have one request id, and each is signed anew.
+        policies = [
+            RequestIdPolicy(),
+            RetryPolicy(retry_total=_RETRIES, retry_backoff_factor=0.3),
+            ARMChallengeAuthenticationPolicy(self.credential, SCOPE),
+        ]
         return ARMPipelineClient(base_url=MANAGEMENT, policies=policies)
 
     @contextlib.contextmanager
@@ -178,8 +180,7 @@ class AzureClient:
         from azure.core.polling import LROPoller
         from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-        params = {"api-version": api_version}
-        begun = self._exchange(method, path, params, body)
+        begun = self._exchange(method, path, {"api-version": api_version}, body)
         return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling(_POLL_S))
 
     def wait(

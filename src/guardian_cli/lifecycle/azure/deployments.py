@@ -65,7 +65,7 @@ class AzureDeployments(AzureEndpoints):
             raise
         except PlatformError as error:
             problem = error
-        # Not every operation that ends well leaves a deployment that did.
+        # An operation may end well and its deployment not, or the other way round.
         made = self.fetch(endpoint, spec.name)
         if made is None or state_of(made["properties"].get("provisioningState")) == "failed":
             raise DeploymentFailedError(

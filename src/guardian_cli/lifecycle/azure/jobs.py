@@ -172,26 +172,23 @@ def follow(client: AzureClient, name: str) -> None:
         problem = error
     status = job_status(client, name)
     if status in _ENDED_BADLY:
-        quote_log(client, name)
+        # Of a job that ended at once, the SDK has streamed nothing.
+        with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
+            try:
+                with client.calls("fetching the log", name):
+                    client.ml.jobs.download(name, download_path=scratch)
+            except PlatformError as error:
+                client.reporter.warn(str(error))
+            for path in sorted(Path(scratch).rglob("std_log*.txt")):
+                text = path.read_text(encoding="utf-8", errors="replace")
+                last = "\n".join(text.splitlines()[-_LOG_LINES:])
+                client.reporter.quote(f"log of {name}", last)
         raise PlatformError(
             f"the job {name} ended as {status}: no version was registered",
             hint="its log is above; the same command again sends it anew",
         )
     if problem is not None:
         raise problem
-
-
-def quote_log(client: AzureClient, name: str) -> None:
-    """Show the end of a job's log: of one that ended at once, the SDK has streamed nothing."""
-    with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
-        try:
-            with client.calls("fetching the log", name):
-                client.ml.jobs.download(name, download_path=scratch)
-        except PlatformError as error:
-            client.reporter.warn(str(error))
-        for path in sorted(Path(scratch).rglob("std_log*.txt")):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            client.reporter.quote(f"log of {name}", "\n".join(lines[-_LOG_LINES:]))
 
 
 class LineWriter(io.TextIOBase):
