@@ -61,10 +61,11 @@ class AzureDeployments(AzureEndpoints):
                 self._client.wait(
                     poller, spec.name, timeout_s=timeout_s, on_progress=show_new_lines
                 )
-        except (OperationTimeoutError, UnreadableAnswerError):
+        except OperationTimeoutError:
             raise
         except PlatformError as error:
-            problem = error
+            # What the SDK stumbles over says nothing about the deployment itself.
+            problem = None if isinstance(error, UnreadableAnswerError) else error
         # An operation may end well and its deployment not, or the other way round.
         made = self.fetch(endpoint, spec.name)
         if made is None or state_of(made["properties"].get("provisioningState")) == "failed":

@@ -38,9 +38,7 @@ DEPLOYMENT_API = "2023-04-01-preview"
 _ENDED: Mapping[str, State] = {"succeeded": "ready", "failed": "failed", "canceled": "failed"}
 # A new key may show a while after its operation.
 _KEY_TIMEOUT_S = 30.0
-_MODEL_ID = re.compile(
-    r"(?:/models/|azureml:)(?P<model>[^/:]+)(?:/versions/|:)(?P<version>[^/:]+)$"
-)
+_MODEL_ID = re.compile(r"(?:/models/|azureml:)(?P<name>[^/:]+)(?:/versions/|:)(?P<version>[^/:]+)$")
 # What an endpoint is made of; the rest of its document is Azure's to write.
 _OWN_PROPERTIES = (
     "description", "authMode", "properties", "traffic", "mirrorTraffic", "publicNetworkAccess",
@@ -188,14 +186,15 @@ class AzureEndpoints:
         for found in self._client.list(path, DEPLOYMENT_API, doing):
             checked_document(found, f"the deployments of {name}")
             own = found["properties"]
-            model, version = read_model_id(own.get("model"))
+            # A model that is not from a registry has an id of another kind.
+            model = _MODEL_ID.search(str(own.get("model") or ""))
             deployments.append(
                 Deployment(
                     name=found["name"],
                     traffic=int(traffic.get(found["name"].lower()) or 0),
                     state=state_of(own.get("provisioningState")),
-                    model=model,
-                    version=version,
+                    model=model["name"] if model else None,
+                    version=model["version"] if model else None,
                     instance_type=own.get("instanceType"),
                     instance_count=(found.get("sku") or {}).get("capacity"),
                     tags=read_tags(found),
@@ -252,9 +251,3 @@ def live_traffic(traffic: Mapping[str, int]) -> dict[str, int]:
 def state_of(provisioning_state: str | None) -> State:
     """Return what a provisioning state means; all that is not an end is `updating`."""
     return _ENDED.get((provisioning_state or "succeeded").lower(), "updating")
-
-
-def read_model_id(model: Any) -> tuple[str | None, str | None]:
-    """Return name and version from a model's id, (None, None) for an id of another kind."""
-    match = _MODEL_ID.search(str(model or ""))
-    return (match["model"], match["version"]) if match else (None, None)
