@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.config import ModelSection
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import Platform, Probe
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Platform, Probe, Reporter
     from guardian_cli.settings import EndpointSetting
 
 

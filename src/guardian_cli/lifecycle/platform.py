@@ -219,6 +219,19 @@ class Probe:
         return self.problem is None
 
 
+class Reporter(Protocol):
+    """Where progress goes."""
+
+    def note(self, text: str) -> None:
+        """Say what is being done."""
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know in any case."""
+
+    def quote(self, title: str, text: str) -> None:
+        """Show what another program wrote."""
+
+
 class Platform(Protocol):
     """One place where models live. Raises PlatformError, or one of its kinds above."""
 

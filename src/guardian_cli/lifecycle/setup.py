@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import Platform, Workspace, WorkspaceOptions
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Platform, Reporter, Workspace, WorkspaceOptions
 
 
 @dataclass(frozen=True, slots=True)

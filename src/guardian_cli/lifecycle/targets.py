@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guardian_cli.lifecycle.platform import Platform
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Platform, Reporter
     from guardian_cli.settings import Settings
 
 

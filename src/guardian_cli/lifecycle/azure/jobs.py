@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.lifecycle.azure.client import AzureClient
     from guardian_cli.lifecycle.azure.registry import AzureRegistry
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Reporter
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent
 JOB_TAG = "guardian.training"

@@ -39,14 +39,14 @@ from guardian_cli.lifecycle.platform import (
     Workspace,
     WorkspaceOptions,
 )
-from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
+from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from guardian_cli.lifecycle.azure.place import Place
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Reporter
 
 # A new key may show a while after its operation.
 _KEY_TIMEOUT_S = 30.0
@@ -203,7 +203,7 @@ def probe_uri(uri: str, key: SecretStr, deployment: str | None) -> Probe:
                 timeout=PROBE_TIMEOUT_S,
             )
             latency_ms = (time.perf_counter() - begun) * 1000
-            return judge(answer.status_code, _json_of(answer), latency_ms)
+            return read_answer(answer.status_code, _json_of(answer), latency_ms)
     except network_errors() as error:
         return Probe(problem=f"no answer: {name_trouble(error)}")
 

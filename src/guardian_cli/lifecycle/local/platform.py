@@ -30,8 +30,8 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
     check_unchanged,
 )
+from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
 from guardian_cli.lifecycle.quiet_mlflow import mask_uri
-from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -223,4 +223,4 @@ def probe_port(port: int, key: SecretStr, deployment: str | None) -> Probe:
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Probe(problem=f"no answer: {error}")
     latency_ms = (time.perf_counter() - begun) * 1000
-    return judge(status, answer, latency_ms)
+    return read_answer(status, answer, latency_ms)

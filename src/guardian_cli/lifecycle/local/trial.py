@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from guardian_cli.lifecycle.release.probe import draw_probe
+from guardian_cli.lifecycle.probe import draw_probe
 from guardian_cli.serving.model import load_model
 
 logger = logging.getLogger("guardian.trial")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.clock import Patience, timestamp
@@ -57,26 +57,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guardian_cli.lifecycle.clock import Clock
-    from guardian_cli.lifecycle.platform import DeploymentSpec, Endpoint, Platform
+    from guardian_cli.lifecycle.platform import DeploymentSpec, Endpoint, Platform, Reporter
     from guardian_cli.lifecycle.release.figures import Figures
     from guardian_cli.lifecycle.release.plan import Step
     from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
 
 # A probe right after a change of routes may come too early: it is tried again after these.
 _PROBE_PAUSES_S = (0.5, 1.5)
-
-
-class Reporter(Protocol):
-    """Where progress goes."""
-
-    def note(self, text: str) -> None:
-        """Say what is being done."""
-
-    def warn(self, text: str) -> None:
-        """Say what the user should know in any case."""
-
-    def quote(self, title: str, text: str) -> None:
-        """Show what another program wrote."""
 
 
 @dataclass(frozen=True, slots=True)

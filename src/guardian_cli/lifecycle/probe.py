@@ -20,7 +20,7 @@ def probe_body() -> bytes:
     return json.dumps({"input_data": table}).encode()
 
 
-def judge(status: int, answer: Any, latency_ms: float) -> Probe:
+def read_answer(status: int, answer: Any, latency_ms: float) -> Probe:
     """Say whether an answer to one picture is good: a list with one score in 0..1."""
     if status != 200:
         message = answer.get("message") if isinstance(answer, dict) else None
