@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.errors import PlatformError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -336,8 +336,8 @@ class Metered(Protocol):
 
 
 @runtime_checkable
-class Leavable(Protocol):
-    """A platform that goes on by itself: what takes long there can be begun and left."""
+class NonBlocking(Protocol):
+    """A platform on which long operations go on when guardian does not wait for them."""
 
     def begin_deployment(self, endpoint: str, spec: DeploymentSpec) -> None:
         """Begin what `create_deployment` waits for; it is `updating` until it has ended."""
@@ -352,3 +352,13 @@ class Clustered(Protocol):
 
     def train(self, job: TrainingJob) -> JobOutcome:
         """Run a training there, show its log, and register what it made."""
+
+
+def require_non_blocking(platform: Platform) -> NonBlocking:
+    """Return a platform for which --no-wait makes sense. Raises UsageError."""
+    if isinstance(platform, NonBlocking):
+        return platform
+    raise UsageError(
+        f"--no-wait: the target {platform.target} does not go on by itself",
+        hint="leave --no-wait out",
+    )

@@ -129,7 +129,7 @@ def test_lists_come_in_pages(deployed: Desk) -> None:
         deployed.azure.faults.twist("GET", ARM + r".*" + pattern, in_pages(deployed))
     deployed.type(*DEPLOY)
     assert deployed.seen() == AFTER
-    [shown] = deployed.document("endpoints", schema="endpoints")["endpoints"]
+    shown, *_ = deployed.document("endpoints", schema="endpoints")["endpoints"]
     assert [one["name"] for one in shown["deployments"]] == ["version-1", "version-2"]
 
 

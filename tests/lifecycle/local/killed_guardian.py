@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.clock import SystemClock
 from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.lifecycle.release.execute import Releases
-from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployGoal, RollbackGoal
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
@@ -64,4 +63,4 @@ def act(releases: Releases, action: str, version: str) -> Release:
 
 if __name__ == "__main__":
     mortal: Any = MortalPlatform(LocalPlatform(Path()), int(sys.argv[1]))
-    act(Releases(mortal, SystemClock(), FakeReporter()), sys.argv[2], sys.argv[3])
+    act(Releases(mortal, FakeReporter()), sys.argv[2], sys.argv[3])

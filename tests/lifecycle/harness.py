@@ -1,4 +1,4 @@
-"""Somebody at work with guardian, on a platform in memory."""
+"""Deploys and rolls back on a platform in memory, for the tests of this room."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardian_cli.lifecycle.release.execute import Release, Releases
-from guardian_cli.lifecycle.release.plan import rows_of
-from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployGoal, RollbackGoal, rows_of
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ ENDPOINT = "nsfw-detector-endpoint"
 
 
 @dataclass
-class Desk:
-    """Somebody at work with guardian."""
+class Harness:
+    """A platform in memory, and the commands that change it."""
 
     platform: FakePlatform = field(default_factory=FakePlatform)
     clock: FakeClock = field(default_factory=FakeClock)
@@ -30,7 +29,7 @@ class Desk:
     @property
     def releases(self) -> Releases:
         return Releases(
-            self.platform, self.clock, self.reporter, self.timeout_s, keep_failed=self.keep_failed
+            self.platform, self.reporter, self.timeout_s, self.keep_failed, clock=self.clock
         )
 
     def deploy(
