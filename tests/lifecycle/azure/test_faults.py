@@ -137,7 +137,7 @@ def test_somebody_else_s_change_is_refused_and_not_overwritten(deployed: Desk) -
     assert "changed by somebody else" in run.err
     assert deployed.endpoint.traffic == {"version-1": 70, "blue": 30}
     deployed.type(*DEPLOY)
-    assert deployed.endpoint.traffic == {"version-1": 63, "version-2": 7, "blue": 30}
+    assert deployed.endpoint.traffic == {"version-1": 60, "version-2": 10, "blue": 30}
 
 
 def test_a_change_between_the_look_and_the_update_is_noticed(deployed: Desk) -> None:
