@@ -10,7 +10,7 @@ import pytest
 
 from guardian_cli.config import ModelSection
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.deploy import DeployRequest, deploy_model
+from guardian_cli.lifecycle.deploy import deploy_model
 from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointTasks, run_tasks
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.platform import (
@@ -21,7 +21,7 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
 )
 from guardian_cli.lifecycle.release.execute import Releases
-from guardian_cli.lifecycle.release.plan import RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployRequest, RollbackGoal
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
@@ -265,8 +265,8 @@ class PlatformContract:
         ]
         acts: list[Callable[[], object]] = [
             partial(deploy_model, releases, model, DeployRequest()),
-            partial(releases.rollback, RollbackGoal(MODEL, ENDPOINT)),
-            partial(releases.history, MODEL, ENDPOINT),
+            partial(releases.rollback, RollbackGoal(model)),
+            partial(releases.history, model),
             *(partial(ask, platform, tasks) for tasks in asked),
         ]
         for act in acts:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from guardian_cli.lifecycle.models import Model
 from guardian_cli.lifecycle.release.execute import Release, Releases
-from guardian_cli.lifecycle.release.plan import DeployGoal, RollbackGoal, rows_of
+from guardian_cli.lifecycle.release.plan import DeployGoal, DeployRequest, RollbackGoal, rows_of
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MODEL = "nsfw-detector"
 ENDPOINT = "nsfw-detector-endpoint"
+DETECTOR = Model(MODEL, "nsfw", ENDPOINT, "Standard_DS3_v2", 1)
 
 
 @dataclass
@@ -42,15 +44,13 @@ class Harness:
         dry_run: bool = False,
         why: str | None = None,
     ) -> Release:
-        goal = DeployGoal(
-            MODEL, ENDPOINT, str(version), "Standard_DS3_v2", 1, traffic, promote, prune, why
-        )
-        return self.releases.deploy(goal, dry_run=dry_run)
+        request = DeployRequest(str(version), traffic, promote, prune, why, dry_run)
+        return self.releases.deploy(DeployGoal(DETECTOR, str(version), request))
 
     def rollback(
         self, to: int | None = None, *, why: str | None = None, dry_run: bool = False
     ) -> Release:
-        goal = RollbackGoal(MODEL, ENDPOINT, str(to) if to else None, why)
+        goal = RollbackGoal(DETECTOR, str(to) if to else None, why)
         return self.releases.rollback(goal, dry_run=dry_run)
 
     def state(self) -> dict[str, tuple[str | None, int]]:
@@ -61,7 +61,7 @@ class Harness:
         return rows_of(self.platform.world.endpoints.get(ENDPOINT))
 
     def history(self) -> list[tuple[str, str | None, str | None]]:
-        return [(c.action, c.source, c.target) for c in self.releases.history(MODEL, ENDPOINT)]
+        return [(c.action, c.source, c.target) for c in self.releases.history(DETECTOR)]
 
 
 def told(rows: tuple[Row, ...]) -> dict[str, tuple[str | None, int]]:

@@ -7,12 +7,12 @@ import jsonschema
 import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.deploy import DeployRequest, deploy_all, deploy_model
+from guardian_cli.lifecycle.deploy import deploy_all, deploy_model
 from guardian_cli.lifecycle.models import Model
 from guardian_cli.lifecycle.platform import ModelVersion
 from guardian_cli.lifecycle.release.execute import Releases
 from guardian_cli.lifecycle.release.metrics import VersionMetrics, find_concerns, read_metrics
-from guardian_cli.lifecycle.release.plan import RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployRequest, RollbackGoal
 from guardian_cli.reports.lifecycle import release_part
 from guardian_cli.reports.schemas import load_schema
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
@@ -54,7 +54,7 @@ def test_a_version_that_was_rolled_back_is_deployed_only_by_name(releases: Relea
         register(releases, NSFW)
     for version in ("1", "2"):
         deploy_model(releases, NSFW, DeployRequest(version=version, promote=True))
-    releases.rollback(RollbackGoal(NSFW.name, NSFW.endpoint))
+    releases.rollback(RollbackGoal(NSFW))
     before = releases.platform.endpoint(NSFW.endpoint)
     with pytest.raises(UsageError, match="2, was rolled back") as caught:
         deploy_model(releases, NSFW, DeployRequest())
@@ -75,7 +75,7 @@ def test_a_challenger_that_was_taken_off_is_deployed_only_by_name(releases: Rele
         register(releases, NSFW)
     for version in ("1", "2"):
         deploy_model(releases, NSFW, DeployRequest(version=version))
-    releases.rollback(RollbackGoal(NSFW.name, NSFW.endpoint))
+    releases.rollback(RollbackGoal(NSFW))
     with pytest.raises(UsageError, match="2, was rolled back"):
         deploy_model(releases, NSFW, DeployRequest())
     register(releases, NSFW)

@@ -8,12 +8,12 @@ import pytest
 
 from guardian_cli.config import ModelSection
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.deploy import DeployRequest, deploy_model
+from guardian_cli.lifecycle.deploy import deploy_model
 from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointTasks, run_tasks
 from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.release.execute import Releases
-from guardian_cli.lifecycle.release.plan import RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployRequest, RollbackGoal
 from guardian_cli.settings import EndpointSetting
 from tests.kubernetes import read_manifests
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
@@ -239,7 +239,7 @@ def test_start_brings_back_exactly_what_was(both: Table) -> None:
     for _ in range(2):
         both.platform.registry.register("nsfw-detector", Path("good"), {})
     deploy_model(both.releases, NSFW, DeployRequest(version="2", promote=True))
-    both.releases.rollback(RollbackGoal(NSFW.name, NSFW.endpoint))
+    both.releases.rollback(RollbackGoal(NSFW))
     world = both.platform.world
     before, keys = dict(world.endpoints), dict(world.keys)
     both.run(EndpointTasks(stop=True))

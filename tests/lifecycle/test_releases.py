@@ -21,7 +21,7 @@ from guardian_cli.lifecycle.platform import (
 from guardian_cli.lifecycle.release.plan import DeployGoal, RollbackGoal
 from guardian_cli.lifecycle.release.roles import PENDING_TAG
 from tests.lifecycle.fake_platform import FakeCloud, FakePlatform
-from tests.lifecycle.harness import ENDPOINT, MODEL, Harness, told
+from tests.lifecycle.harness import DETECTOR, ENDPOINT, MODEL, Harness, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -402,7 +402,7 @@ def test_where_nothing_bills_there_is_no_instance_type_and_no_price(harness: Har
 def test_no_wait_leaves_a_deployment_that_is_coming_up_and_the_next_command_goes_on() -> None:
     harness = Harness(FakeCloud())
     harness.deploy(1)
-    goal = DeployGoal(MODEL, ENDPOINT, "2", "Standard_DS3_v2", 1)
+    goal = DeployGoal(DETECTOR, "2")
     release = replace(harness.releases, no_wait=True).deploy(goal)
     assert told(release.after) == {"1": ("champion", 100), "2": (None, 0)}
     assert any("the same command again goes on" in hint for hint in release.hints)
@@ -414,7 +414,7 @@ def test_no_wait_leaves_a_deployment_that_is_coming_up_and_the_next_command_goes
 
 
 def test_no_wait_is_refused_where_nothing_goes_on_by_itself(harness: Harness) -> None:
-    goal = DeployGoal(MODEL, ENDPOINT, "1", "Standard_DS3_v2", 1)
+    goal = DeployGoal(DETECTOR, "1")
     with pytest.raises(UsageError, match="--no-wait"):
         replace(harness.releases, no_wait=True).deploy(goal)
     assert harness.platform.world.endpoints == {}
@@ -431,7 +431,7 @@ def test_a_rollback_is_told_before_its_mark_is_taken_off(harness: Harness) -> No
     """Whoever is killed before telling has not rolled back yet: the same again finishes it."""
     harness.deploy(1)
     harness.deploy(2, promote=True)
-    goal = RollbackGoal(MODEL, ENDPOINT)
+    goal = RollbackGoal(DETECTOR)
     endpoints = harness.platform.world.endpoints
     seen: list[tuple[Release, Endpoint]] = []
     harness.releases.rollback(goal, show=lambda one: seen.append((one, endpoints[ENDPOINT])))
@@ -451,6 +451,6 @@ def test_a_rollback_that_cannot_be_told_is_finished_all_the_same(harness: Harnes
         raise UsageError("stdout is closed")
 
     with pytest.raises(UsageError):
-        harness.releases.rollback(RollbackGoal(MODEL, ENDPOINT), show=refuse)
+        harness.releases.rollback(RollbackGoal(DETECTOR), show=refuse)
     assert PENDING_TAG not in harness.platform.world.endpoints[ENDPOINT].tags
     assert harness.state() == {"1": ("champion", 100), "2": ("previous", 0)}

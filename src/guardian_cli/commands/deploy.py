@@ -65,8 +65,9 @@ def deploy(
     dry_run: DRY_RUN = False,
 ) -> None:
     """Deploy a version: the first as champion, a later one as challenger beside it."""
-    from guardian_cli.lifecycle.deploy import DeployRequest, deploy_all
+    from guardian_cli.lifecycle.deploy import deploy_all
     from guardian_cli.lifecycle.release.execute import Releases
+    from guardian_cli.lifecycle.release.plan import DeployRequest
     from guardian_cli.reports.lifecycle import show_releases
 
     timeout_s = seconds(timeout)

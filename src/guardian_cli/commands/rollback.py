@@ -31,10 +31,10 @@ def rollback(
     [chosen] = context.models(model)
     releases = Releases(context.platform, console, timeout_s)
     if history:
-        changes = releases.history(chosen.name, chosen.endpoint)
+        changes = releases.history(chosen)
         show_history(console, chosen.name, changes, as_json=as_json)
         return
-    goal = RollbackGoal(chosen.name, chosen.endpoint, to, why)
+    goal = RollbackGoal(chosen, to, why)
     releases.rollback(
         goal,
         dry_run=dry_run,

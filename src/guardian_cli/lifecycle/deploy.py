@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import GuardianError, UsageError
-from guardian_cli.lifecycle.platform import REQUEST_TIMEOUT_S
 from guardian_cli.lifecycle.release.history import read_history
 from guardian_cli.lifecycle.release.metrics import read_metrics
 from guardian_cli.lifecycle.release.plan import DeployGoal
@@ -18,24 +16,9 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Endpoint, ModelVersion
     from guardian_cli.lifecycle.release.execute import Release, Releases
+    from guardian_cli.lifecycle.release.plan import DeployRequest
 
 _VERSIONS_NAMED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class DeployRequest:
-    """The options of the command line; None where one was not given."""
-
-    version: str | None = None
-    traffic_percent: int | None = None
-    promote: bool = False
-    prune: bool = False
-    why: str | None = None
-    dry_run: bool = False
-    instance_type: str | None = None
-    instance_count: int | None = None
-    request_timeout_s: float = REQUEST_TIMEOUT_S
-    allow_simulated: bool = False
 
 
 def deploy_all(
@@ -87,21 +70,8 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
             f"version {version.version} of {model.name} was trained on simulated data: "
             "its scores mean nothing on real videos"
         )
-    goal = DeployGoal(
-        model=model.name,
-        endpoint=model.endpoint,
-        version=version.version,
-        instance_type=request.instance_type or model.instance_type,
-        instance_count=request.instance_count or model.instance_count,
-        traffic_percent=request.traffic_percent,
-        promote=request.promote,
-        prune=request.prune,
-        why=request.why,
-        request_timeout_s=request.request_timeout_s,
-        metrics={one.version: read_metrics(one) for one in known},
-        allow_simulated=request.allow_simulated,
-    )
-    return releases.deploy(goal, dry_run=request.dry_run)
+    metrics = {one.version: read_metrics(one) for one in known}
+    return releases.deploy(DeployGoal(model, version.version, request, metrics))
 
 
 def _choose_version(
@@ -129,7 +99,7 @@ def _check_newest(releases: Releases, model: Model, known: Sequence[ModelVersion
 
     It was rolled back, or its AUC is lower than the champion's.
     """
-    endpoint = own_endpoint(releases.platform, model.name, model.endpoint)
+    endpoint = own_endpoint(releases.platform, model)
     newest = read_metrics(known[-1])
     champion = roles_on(endpoint).champion if endpoint else None
     if endpoint is None or champion == newest.version:

@@ -183,7 +183,7 @@ def find_endpoints(platform: Platform, models: Sequence[Model]) -> list[Endpoint
     """Return each model's endpoint. Raises UsageError for one that belongs to another model."""
     endpoints = []
     for model in models:
-        found = own_endpoint(platform, model.name, model.endpoint)
+        found = own_endpoint(platform, model)
         uri, state = (found.uri, found.state) if found else ("", NOT_DEPLOYED)
         endpoints.append(
             EndpointStatus(model.name, model.category, model.endpoint, uri, state, rows_of(found))

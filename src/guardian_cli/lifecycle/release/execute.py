@@ -53,6 +53,7 @@ from guardian_cli.lifecycle.release.traffic import NotDeployedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Endpoint, Platform, Reporter
     from guardian_cli.lifecycle.release.metrics import VersionMetrics
     from guardian_cli.lifecycle.release.plan import DeployGoal, Plan, RollbackGoal, Row, Step
@@ -89,13 +90,14 @@ class Releases:
     clock: Clock = field(default_factory=Clock)
     _deadline: RetryDeadline = field(init=False, repr=False)
 
-    def deploy(self, goal: DeployGoal, *, dry_run: bool = False) -> Release:
+    def deploy(self, goal: DeployGoal) -> Release:
         """Make `goal.version` champion or challenger.
 
         Raises DeploymentFailedError or PlatformError; traffic is then as it was.
         """
-        priced = replace(goal, bills=isinstance(self.platform, Metered))
-        return self._release(priced, lambda found: plan_deploy(found, priced), dry_run=dry_run)
+        goal = replace(goal, bills=isinstance(self.platform, Metered))
+        planner = partial(plan_deploy, goal=goal)
+        return self._release(goal.model, planner, dry_run=goal.request.dry_run)
 
     def rollback(
         self,
@@ -109,27 +111,26 @@ class Releases:
         `show` gets the result before the tag of an unfinished rollback is removed: one that was
         killed before it could say what it did is finished by the next one, and not undone.
         """
-        priced = replace(goal, bills=isinstance(self.platform, Metered))
+        goal = replace(goal, bills=isinstance(self.platform, Metered))
+        planner = partial(plan_rollback, goal=goal)
         try:
-            return self._release(
-                priced, lambda found: plan_rollback(found, priced), dry_run=dry_run, show=show
-            )
+            return self._release(goal.model, planner, dry_run=dry_run, show=show)
         except NotDeployedError as error:
-            if self.platform.registry.get(goal.model, error.version) is not None:
+            if self.platform.registry.get(goal.model.name, error.version) is not None:
                 raise
             raise UsageError(
-                f"{goal.model} has no version {error.version!r}",
-                hint=f"guardian rollback {goal.model} --history",
+                f"{goal.model.name} has no version {error.version!r}",
+                hint=f"guardian rollback {goal.model.name} --history",
             ) from error
 
-    def history(self, model: str, endpoint: str) -> list[Change]:
+    def history(self, model: Model) -> list[Change]:
         """Return the changes of a model's endpoint, newest first; none where it has none."""
-        found = own_endpoint(self.platform, model, endpoint)
+        found = own_endpoint(self.platform, model)
         return read_history(found.tags) if found else []
 
     def _release(
         self,
-        goal: DeployGoal | RollbackGoal,
+        model: Model,
         planner: Callable[[Endpoint | None], Plan],
         *,
         dry_run: bool,
@@ -138,13 +139,13 @@ class Releases:
         self._deadline = RetryDeadline(self.clock, self.timeout_s, self.reporter.note)
         with ExitStack() as stack:
             if dry_run:
-                plan = planner(own_endpoint(self.platform, goal.model, goal.endpoint))
+                plan = planner(own_endpoint(self.platform, model))
             else:
                 lock = self.platform.lock
-                self._deadline.retry(lambda: stack.enter_context(lock(goal.endpoint)))
-                plan = planner(self._settled_endpoint(goal.model, goal.endpoint))
+                self._deadline.retry(lambda: stack.enter_context(lock(model.endpoint)))
+                plan = planner(self._settled_endpoint(model))
             self._announce(plan)
-            hints = () if dry_run else self._carry_out(plan, planner)
+            hints = () if dry_run else self._carry_out(model, plan, planner)
             release = Release(
                 model=plan.model,
                 endpoint=plan.endpoint,
@@ -189,21 +190,23 @@ class Releases:
                     "or without traffic"
                 )
 
-    def _settled_endpoint(self, model: str, name: str) -> Endpoint | None:
+    def _settled_endpoint(self, model: Model) -> Endpoint | None:
         """Return the endpoint once nothing is under way on it."""
 
         def find() -> Endpoint | None:
-            found = own_endpoint(self.platform, model, name)
+            found = own_endpoint(self.platform, model)
             if found is None:
                 return None
             ours = [d.name for d in found.deployments if d.state == "updating" and version_of(d)]
             if found.state == "updating" or ours:
-                raise EndpointBusyError(f"{', '.join(ours) or name} is being changed")
+                raise EndpointBusyError(f"{', '.join(ours) or found.name} is being changed")
             return found
 
         return self._deadline.retry(find)
 
-    def _carry_out(self, plan: Plan, planner: Callable[[Endpoint | None], Plan]) -> tuple[str, ...]:
+    def _carry_out(
+        self, model: Model, plan: Plan, planner: Callable[[Endpoint | None], Plan]
+    ) -> tuple[str, ...]:
         """Do the steps, all but the one that finishes a rollback; hints where it stopped early."""
         background = require_non_blocking(self.platform) if self.no_wait else None
         try:
@@ -211,7 +214,7 @@ class Releases:
                 found = None
                 if isinstance(step, TrafficShift):
                     # The deployment took minutes: somebody else may have changed the traffic.
-                    found = self._settled_endpoint(plan.model, plan.endpoint)
+                    found = self._settled_endpoint(model)
                     if planner(found).shift != step:
                         raise ChangedMeanwhileError(
                             f"{plan.endpoint} was changed by somebody else meanwhile: its traffic "

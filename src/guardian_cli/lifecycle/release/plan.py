@@ -26,41 +26,55 @@ from guardian_cli.lifecycle.release.roles import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.release.metrics import VersionMetrics
 
 
 @dataclass(frozen=True, slots=True)
-class DeployGoal:
-    """What a deploy is for. `traffic_percent` None: as it is, or 10 for a new challenger.
+class DeployRequest:
+    """The options of `guardian deploy`; None where one was not given.
 
-    `bills` is for platforms on which a deployment costs money and runs on an instance type;
-    `metrics` are what the registry knows, by version.
+    Without `version` the newest is meant, without `traffic_percent` a challenger keeps what it
+    has, and a new one gets 10.
     """
 
-    model: str
-    endpoint: str
-    version: str
-    instance_type: str
-    instance_count: int
+    version: str | None = None
     traffic_percent: int | None = None
     promote: bool = False
     prune: bool = False
     why: str | None = None
+    dry_run: bool = False
+    instance_type: str | None = None
+    instance_count: int | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
-    bills: bool = False
-    metrics: Mapping[str, VersionMetrics] = field(default_factory=dict)
     allow_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeployGoal:
+    """The version of a model that is to be deployed, and how.
+
+    `metrics` are what the registry knows, by version. `bills` is for platforms on which a
+    deployment costs money and runs on an instance type.
+    """
+
+    model: Model
+    version: str
+    request: DeployRequest = DeployRequest()
+    metrics: Mapping[str, VersionMetrics] = field(default_factory=dict)
+    bills: bool = False
 
     def spec(self, version: str) -> DeploymentSpec:
         """Return the deployment of a version of this model."""
+        model, request = self.model, self.request
         return DeploymentSpec(
             name=deployment_name(version),
-            model=self.model,
+            model=model.name,
             version=version,
-            instance_type=self.instance_type if self.bills else "",
-            instance_count=self.instance_count,
-            tags={MODEL_TAG: self.model, VERSION_TAG: version},
-            request_timeout_s=self.request_timeout_s,
+            instance_type=(request.instance_type or model.instance_type) if self.bills else "",
+            instance_count=request.instance_count or model.instance_count,
+            tags={MODEL_TAG: model.name, VERSION_TAG: version},
+            request_timeout_s=request.request_timeout_s,
         )
 
 
@@ -68,8 +82,7 @@ class DeployGoal:
 class RollbackGoal:
     """What a rollback is for. `to` None: back to where it was before the last change."""
 
-    model: str
-    endpoint: str
+    model: Model
     to: str | None = None
     why: str | None = None
     bills: bool = False

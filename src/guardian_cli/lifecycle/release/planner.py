@@ -47,12 +47,12 @@ class Draft:
     def __init__(self, endpoint: Endpoint | None, goal: DeployGoal | RollbackGoal) -> None:
         self.before = endpoint
         self.goal = goal
-        self.endpoint = endpoint or Endpoint(goal.endpoint, "", "ready")
+        self.endpoint = endpoint or Endpoint(goal.model.endpoint, "", "ready")
         self.steps: list[Step] = []
         if endpoint is None or (endpoint.state == "failed" and not endpoint.deployments):
-            self.add(CreateEndpoint(goal.endpoint, goal.model))
+            self.add(CreateEndpoint(goal.model.endpoint, goal.model.name))
         elif endpoint.state == "stopped":
-            self.add(StartEndpoint(goal.endpoint))
+            self.add(StartEndpoint(goal.model.endpoint))
 
     def add(self, step: Step) -> None:
         """Add a step, and move the endpoint on."""
@@ -79,7 +79,7 @@ class Draft:
         if pending.champion in deployed and (roles != pending or traffic != found.traffic):
             self.add(
                 TrafficShift(
-                    model=self.goal.model,
+                    model=self.goal.model.name,
                     roles=pending,
                     old_traffic=found.traffic,
                     traffic=traffic,
@@ -95,7 +95,7 @@ class Draft:
 
     def to_plan(self, action: str, *notes: str) -> Plan:
         """Return the plan, with notes on foreign deployments and hints on idle ones."""
-        model, bills = self.goal.model, ", and it still bills" if self.goal.bills else ""
+        model, bills = self.goal.model.name, ", and it still bills" if self.goal.bills else ""
         foreign = [found for found in self.endpoint.deployments if not is_ours(found)]
         if foreign:
             names = ", ".join(f"{found.name} {found.traffic}%" for found in foreign)
@@ -107,7 +107,7 @@ class Draft:
         prune = f"guardian deploy {model}{f' --version {champion}' if champion else ''} --prune"
         return Plan(
             model=model,
-            endpoint=self.goal.endpoint,
+            endpoint=self.goal.model.endpoint,
             action=action,
             steps=tuple(self.steps),
             before=rows_of(self.before),
@@ -134,7 +134,7 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     draft.finish_rollback()
     before = roles_on(draft.endpoint)
     # What failed while it had traffic is created again, unless a promotion takes that from it.
-    for found in () if goal.promote else draft.endpoint.deployments:
+    for found in () if goal.request.promote else draft.endpoint.deployments:
         version = version_of(found)
         has_failed = found.state == "failed" and found.traffic > 0
         if has_failed and version and version != goal.version and before.of(version):
@@ -147,20 +147,20 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
         _check_simulated(draft.endpoint, goal, shift)
         draft.add(ProbeDeployment(name))
         draft.add(shift)
-    for found in draft.idle_deployments() if goal.prune else ():
+    for found in draft.idle_deployments() if goal.request.prune else ():
         draft.add(DeleteDeployment(found.name))
 
     notes = []
-    if goal.traffic_percent is not None and before.champion in {None, goal.version}:
+    if goal.request.traffic_percent is not None and before.champion in {None, goal.version}:
         notes.append(f"--traffic is for a challenger: version {goal.version} is the champion")
     champion = before.champion if before.champion != goal.version else None
     ours, theirs = goal.metrics.get(goal.version), goal.metrics.get(champion or "")
-    plan = draft.to_plan("promote" if goal.promote else "deploy", *notes)
+    plan = draft.to_plan("promote" if goal.request.promote else "deploy", *notes)
     if ours is None:
         return plan
     return replace(
         plan,
-        warnings=tuple(f"{goal.model}: {concern}" for concern in find_concerns(ours, theirs)),
+        warnings=tuple(f"{goal.model.name}: {concern}" for concern in find_concerns(ours, theirs)),
         metrics=(ours, theirs) if theirs else (ours,),
     )
 
@@ -172,8 +172,8 @@ def plan_rollback(endpoint: Endpoint | None, goal: RollbackGoal) -> Plan:
     """
     if endpoint is None:
         raise PlatformError(
-            f"{goal.model} has no endpoint {goal.endpoint}: nothing to roll back",
-            hint=f"guardian deploy {goal.model}",
+            f"{goal.model.name} has no endpoint {goal.model.endpoint}: nothing to roll back",
+            hint=f"guardian deploy {goal.model.name}",
         )
     draft = Draft(endpoint, goal)
     was_interrupted = draft.finish_rollback()
@@ -191,35 +191,37 @@ def plan_rollback(endpoint: Endpoint | None, goal: RollbackGoal) -> Plan:
 
 def _check_room(endpoint: Endpoint | None, goal: DeployGoal) -> None:
     """Check that foreign deployments leave the name, and the share of the traffic."""
+    model, version, percent = goal.model, goal.version, goal.request.traffic_percent or 0
     left = 100 - foreign_percent(endpoint)
-    if (goal.traffic_percent or 0) > left:
+    if percent > left:
         raise UsageError(
-            f"--traffic {goal.traffic_percent}: deployments that guardian did not make leave "
-            f"{left}% of {goal.endpoint}",
-            hint=f"guardian deploy {goal.model} --version {goal.version} --traffic {left}",
+            f"--traffic {percent}: deployments that guardian did not make leave {left}% of "
+            f"{model.endpoint}",
+            hint=f"guardian deploy {model.name} --version {version} --traffic {left}",
         )
-    found = endpoint.deployment(deployment_name(goal.version)) if endpoint else None
+    found = endpoint.deployment(deployment_name(version)) if endpoint else None
     if found is not None and not is_ours(found):
         raise PlatformError(
-            f"{found.name} on {goal.endpoint} was not made by guardian, and stands in the way",
-            hint=f"remove or rename {found.name}, then: guardian deploy {goal.model} "
-            f"--version {goal.version}",
+            f"{found.name} on {model.endpoint} was not made by guardian, and stands in the way",
+            hint=f"remove or rename {found.name}, then: guardian deploy {model.name} "
+            f"--version {version}",
         )
 
 
 def _check_simulated(endpoint: Endpoint, goal: DeployGoal, shift: TrafficShift) -> None:
     """Let a version from simulated data take traffic from a real one only where that is meant."""
-    name, ours = deployment_name(goal.version), goal.metrics.get(goal.version)
+    model, name = goal.model.name, deployment_name(goal.version)
+    ours = goal.metrics.get(goal.version)
     gains = shift.traffic.get(name, 0) > endpoint.traffic.get(name, 0)
-    if ours is None or not ours.simulated or goal.allow_simulated or not gains:
+    if ours is None or not ours.simulated or goal.request.allow_simulated or not gains:
         return
     for found in endpoint.deployments:
         version = version_of(found)
         theirs = goal.metrics.get(version or "")
         if version and found.traffic and not (theirs and theirs.simulated):
             raise UsageError(
-                f"version {goal.version} of {goal.model} was trained on simulated data: it takes no"
+                f"version {goal.version} of {model} was trained on simulated data: it takes no"
                 f" traffic from version {version}, which was not",
-                hint=f"guardian train {goal.model} --data PATH, or if that is meant: guardian"
-                f" deploy {goal.model} --version {goal.version} --allow-simulated",
+                hint=f"guardian train {model} --data PATH, or if that is meant: guardian"
+                f" deploy {model} --version {goal.version} --allow-simulated",
             )

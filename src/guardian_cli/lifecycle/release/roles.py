@@ -14,6 +14,7 @@ from guardian_cli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Deployment, Endpoint, Platform
 
 Role = Literal["champion", "challenger", "previous"]
@@ -92,17 +93,17 @@ def deployment_name(version: str) -> str:
     return f"version-{version}"
 
 
-def own_endpoint(platform: Platform, model: str, name: str) -> Endpoint | None:
+def own_endpoint(platform: Platform, model: Model) -> Endpoint | None:
     """Return a model's endpoint, or None. Raises UsageError where it belongs to another model.
 
     Every verb gets endpoints from here. One without a model's name belongs to whoever asks.
     """
-    endpoint = platform.endpoint(name)
-    owner = endpoint.tags.get(MODEL_TAG, model) if endpoint else model
-    if owner != model:
+    endpoint = platform.endpoint(model.endpoint)
+    owner = endpoint.tags.get(MODEL_TAG, model.name) if endpoint else model.name
+    if owner != model.name:
         raise UsageError(
-            f"endpoint {name} belongs to the model {owner}",
-            hint=f"give {model} a name of its own: models.{model}.endpoint_name",
+            f"endpoint {model.endpoint} belongs to the model {owner}",
+            hint=f"give {model.name} a name of its own: models.{model.name}.endpoint_name",
         )
     return endpoint
 

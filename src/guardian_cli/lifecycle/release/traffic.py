@@ -70,10 +70,10 @@ def share_out(
 
 def deploy_shift(endpoint: Endpoint, goal: DeployGoal, old: Roles) -> TrafficShift | None:
     """Return the change that makes `goal.version` champion or challenger; None where it is."""
-    version = goal.version
+    version, request = goal.version, goal.request
     if old.champion is None:
         roles = Roles(champion=version)
-    elif goal.promote:
+    elif request.promote:
         previous = old.previous if version == old.champion else old.champion
         roles = Roles(champion=version, previous=previous)
     elif version == old.champion:
@@ -84,8 +84,8 @@ def deploy_shift(endpoint: Endpoint, goal: DeployGoal, old: Roles) -> TrafficShi
 
     challenger = old.challenger if version == old.champion else version
     percent = percent_of(endpoint, challenger) if challenger == old.challenger else 0
-    if goal.traffic_percent is not None and challenger == version:
-        percent = goal.traffic_percent
+    if request.traffic_percent is not None and challenger == version:
+        percent = request.traffic_percent
     elif not percent and version != old.champion:
         # Nobody asked for so much that the champion would have less than its challenger.
         percent = min(DEFAULT_TRAFFIC_PERCENT, (100 - foreign_percent(endpoint)) // 2)
@@ -94,14 +94,14 @@ def deploy_shift(endpoint: Endpoint, goal: DeployGoal, old: Roles) -> TrafficShi
     if roles == old and traffic == endpoint.traffic:
         return None
     return TrafficShift(
-        model=goal.model,
+        model=goal.model.name,
         roles=roles,
         old_traffic=endpoint.traffic,
         traffic=traffic,
-        action="promote" if goal.promote and old.champion is not None else "deploy",
+        action="promote" if request.promote and old.champion is not None else "deploy",
         source=old.champion if old.champion != version else old.challenger,
         target=version,
-        why=goal.why,
+        why=request.why,
     )
 
 
@@ -113,15 +113,15 @@ def rollback_shift(endpoint: Endpoint, goal: RollbackGoal, old: Roles) -> Traffi
     """
     if old.champion is None:
         raise UsageError(
-            f"{goal.endpoint} has no champion: nothing to roll back",
-            hint=f"guardian deploy {goal.model}",
+            f"{goal.model.endpoint} has no champion: nothing to roll back",
+            hint=f"guardian deploy {goal.model.name}",
         )
     is_live = percent_of(endpoint, old.challenger) > 0
     if goal.to is not None:
         target = goal.to
         found = endpoint.deployment(deployment_name(target))
         if found is None or not is_ours(found):
-            raise NotDeployedError(goal.model, target)
+            raise NotDeployedError(goal.model.name, target)
     elif is_live:
         target = old.champion
     elif old.previous is not None:
@@ -130,11 +130,11 @@ def rollback_shift(endpoint: Endpoint, goal: RollbackGoal, old: Roles) -> Traffi
         # `old` has only what is deployed; the tag may name a previous champion that was deleted.
         deleted = read_roles(endpoint.tags).previous
         if deleted is not None:
-            raise NotDeployedError(goal.model, deleted)
+            raise NotDeployedError(goal.model.name, deleted)
         raise UsageError(
-            f"{goal.model} has no live challenger and no previous champion: nothing to roll back "
-            "to",
-            hint=f"guardian rollback {goal.model} --history",
+            f"{goal.model.name} has no live challenger and no previous champion: nothing to roll "
+            "back to",
+            hint=f"guardian rollback {goal.model.name} --history",
         )
     challenger = None if is_live or target == old.challenger else old.challenger
     previous = old.previous if target == old.champion else old.champion
@@ -143,7 +143,7 @@ def rollback_shift(endpoint: Endpoint, goal: RollbackGoal, old: Roles) -> Traffi
     if roles == old and traffic == endpoint.traffic:
         return None
     return TrafficShift(
-        model=goal.model,
+        model=goal.model.name,
         roles=roles,
         old_traffic=endpoint.traffic,
         traffic=traffic,
