@@ -19,7 +19,7 @@ from guardian_cli.lifecycle.platform import (
     OperationTimeoutError,
 )
 from guardian_cli.lifecycle.release.plan import DeployGoal, RollbackGoal
-from guardian_cli.lifecycle.release.roles import PENDING_TAG
+from guardian_cli.lifecycle.release.roles import PENDING_TAG, Roles, write_pending
 from tests.lifecycle.fake_platform import FakeCloud, FakePlatform
 from tests.lifecycle.harness import DETECTOR, ENDPOINT, MODEL, Harness, told
 
@@ -441,6 +441,19 @@ def test_a_rollback_is_told_before_its_mark_is_taken_off(harness: Harness) -> No
     endpoints[ENDPOINT] = when_told
     assert harness.releases.rollback(goal).after == release.after
     assert harness.state() == {"1": ("champion", 100), "2": ("previous", 0)}
+
+
+def test_a_deploy_finishes_a_rollback_that_was_cut_off_first(harness: Harness) -> None:
+    harness.deploy(1)
+    harness.deploy(2, promote=True)
+    tag = write_pending(Roles(champion="1", previous="2"), "")
+    harness.platform.update_endpoint(ENDPOINT, tags={**tag})
+    harness.deploy(3)
+    assert harness.state() == {
+        "1": ("champion", 90), "2": ("previous", 0), "3": ("challenger", 10),
+    }  # fmt: skip
+    assert harness.history()[:2] == [("deploy", "1", "3"), ("rollback", "2", "1")]
+    assert PENDING_TAG not in harness.platform.world.endpoints[ENDPOINT].tags
 
 
 def test_a_rollback_that_cannot_be_told_is_finished_all_the_same(harness: Harness) -> None:

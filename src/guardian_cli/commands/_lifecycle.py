@@ -68,6 +68,7 @@ def open_context(common: Common) -> LifecycleContext:
             from guardian_cli.lifecycle.azure.platform import AzurePlatform
 
             platform = AzurePlatform(find_place(settings.config.azure), console)
+    # Before anything else: the same command works on this machine or on a cloud that bills.
     console.note(f"target: {platform.target} ({platform.place})")
     for warning in settings.warnings:
         console.warn(warning)

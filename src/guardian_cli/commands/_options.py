@@ -53,41 +53,33 @@ def common_options(*, target: bool = False) -> Callable[[Callable[..., T]], Call
 
     `target` adds `--target`, for the verbs that work on a platform.
     """
-    kinds: dict[str, tuple[Any, Any]] = {
-        "as_json": (JSON, False),
-        **({"target": (TARGET, None)} if target else {}),
-        "config": (CONFIG, None),
-        "quiet": (QUIET, False),
-        "debug": (DEBUG, False),
-    }
+    kinds = {"as_json": JSON, **({"target": TARGET} if target else {})}
+    kinds |= {"config": CONFIG, "quiet": QUIET, "debug": DEBUG}
+    defaults = {"target": None, "config": None}
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
         @functools.wraps(function)
         def verb(context: typer.Context, **options: Any) -> T:
-            given = {name: options.pop(name) for name in kinds}
-            before: Common = context.obj
+            del options["debug"]
             common = Common(
-                config=given["config"] or before.config,
-                quiet=given["quiet"] or before.quiet,
-                as_json=given["as_json"],
-                target=given.get("target"),
+                config=options.pop("config") or context.obj.config,
+                quiet=options.pop("quiet") or context.obj.quiet,
+                as_json=options.pop("as_json"),
+                target=options.pop("target", None),
             )
             return function(common, **options)
 
-        # Typer reads the options from the signature.
-        by_keyword = inspect.Parameter.KEYWORD_ONLY
+        # Typer learns a verb's options from its signature. By keyword only: the first of the
+        # common ones has a default, and a verb's own argument may have none.
+        kind = inspect.Parameter.KEYWORD_ONLY
         _, *own = inspect.signature(function).parameters.values()
-        signature = inspect.Signature(
-            [
-                inspect.Parameter("context", by_keyword, annotation=typer.Context),
-                *(one.replace(kind=by_keyword) for one in own),
-                *(
-                    inspect.Parameter(name, by_keyword, default=default, annotation=kind)
-                    for name, (kind, default) in kinds.items()
-                ),
-            ]
-        )
-        verb.__signature__ = signature  # type: ignore[attr-defined]
+        parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
+        parameters += [one.replace(kind=kind) for one in own]
+        parameters += [
+            inspect.Parameter(name, kind, default=defaults.get(name, False), annotation=annotation)
+            for name, annotation in kinds.items()
+        ]
+        verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return verb
 
     return decorate

@@ -14,7 +14,7 @@ from guardian_cli.commands._lifecycle import (
 )
 from guardian_cli.commands._options import Common, common_options
 
-# Azure's own default of 5 s is short for a batch of frames on a CPU.
+# As lifecycle.platform has it, which --help has no time to load.
 REQUEST_TIMEOUT_S = 60.0
 
 

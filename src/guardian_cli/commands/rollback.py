@@ -35,6 +35,7 @@ def rollback(
         show_history(console, chosen.name, changes, as_json=as_json)
         return
     goal = RollbackGoal(chosen, to, why)
+    # Shown from inside, before the rollback counts as finished: see Releases.rollback.
     releases.rollback(
         goal,
         dry_run=dry_run,

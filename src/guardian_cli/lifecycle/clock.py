@@ -63,6 +63,7 @@ class RetryDeadline:
                         f"{busy}; waited {self.timeout_s:g} s",
                         hint="run the same command again: it goes on where it stopped",
                     ) from busy
+                # Once for all calls of an operation: a busy endpoint answers so again and again.
                 if not self._has_noted:
                     self.note(f"{busy}; waiting up to {self.left_s:.0f} s")
                     self._has_noted = True

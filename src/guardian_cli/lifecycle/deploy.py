@@ -39,6 +39,7 @@ def deploy_all(
     if request.version is not None and len(models) > 1:
         hint = f"guardian deploy {models[0].name} --version {request.version}"
         raise UsageError("--version needs a model: every model counts its own", hint=hint)
+    # Without a model named, one that was never trained is no mistake.
     registry, reporter = releases.platform.registry, releases.reporter
     trained = [model for model in models if registry.versions(model.name)]
     if models and not trained:
@@ -63,6 +64,7 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
     Raises UsageError for a version that is not there, and for a newest one that somebody has to
     name; and what `Releases.deploy` raises.
     """
+    # One listing serves for choice, metrics and comparison: on Azure each takes a while.
     known = releases.platform.registry.versions(model.name)
     version = _choose_version(releases, model, known, request.version)
     if version.simulated:
@@ -116,6 +118,7 @@ def _check_newest(releases: Releases, model: Model, known: Sequence[ModelVersion
         ours, best = f"{newest.auc:.3f}", f"{theirs.auc:.3f}"
         problem = f"has an AUC of {ours}, the champion, {theirs.version}, one of {best}"
     hint = f"guardian deploy {model.name} --version {newest.version} deploys it all the same"
+    # After a stop, people reach for deploy to get their endpoint back.
     if endpoint.state == "stopped":
         hint = f"guardian endpoints {model.name} --start brings back what was stopped; {hint}"
     raise UsageError(
@@ -126,6 +129,7 @@ def _check_newest(releases: Releases, model: Model, known: Sequence[ModelVersion
 
 def _was_rolled_back(endpoint: Endpoint, version: str) -> bool:
     """Whether the last that happened to a version was that a rollback took it off."""
+    # Newest first.
     for change in read_history(endpoint.tags):
         if change.target == version:
             return False

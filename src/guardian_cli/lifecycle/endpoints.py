@@ -152,6 +152,7 @@ def run_tasks(
             reporter.note(f"{rotated.endpoint} has a new key; the old one opens nothing any more")
     if tasks.stop or tasks.start:
         plan += _stop_or_start(platform, reporter, found, tasks)
+        # They have another state now, and a server that was started may have another address.
         found = find_endpoints(platform, models)
     deployed = [one for one in found if one.deployed]
     for one in () if tasks.stop else found:
@@ -162,6 +163,7 @@ def run_tasks(
             reporter.warn(f"{one.name} is stopped: {again} brings it back as it was")
     if tasks.writes:
         plan += _write_files(platform, reporter, deployed, tasks, configured or {})
+    # After the files: one that was just written has the new key.
     if rotated is not None and new_key is not None:
         _warn_of_old_keys(reporter, rotated, new_key, tasks)
     result = EndpointsResult(found, plan=plan)
@@ -172,6 +174,7 @@ def run_tasks(
             one.name: {
                 row.name: platform.probe(one.name, row.name)
                 for row in one.rows
+                # Nothing answers there: its state is the result.
                 if one.state != "stopped"
             }
             for one in deployed
@@ -194,6 +197,7 @@ def find_endpoints(platform: Platform, models: Sequence[Model]) -> list[Endpoint
 def _check_usage(
     sections: Mapping[str, ModelSection], model: str | None, tasks: EndpointTasks
 ) -> None:
+    # `--write-env` may stand without a file: then the model after it would be taken for one.
     for option, path in (("env", tasks.write_env), ("configmap", tasks.write_configmap)):
         if model is None and path is not None and str(path) in sections:
             file = " FILE" if option == "configmap" else ""
@@ -255,6 +259,7 @@ def _write_files(
     files: list[tuple[Path, list[str], bytes]] = []
     if (path := tasks.write_env) is not None:
         data = read_if_there(path)
+        # Read once, so that what is decided and what is written are about the same content.
         old = variables_in(data)
         values = env_values(old, variables)
         names = [name for name, value in values.items() if value is not None]
@@ -278,6 +283,7 @@ def _write_files(
             reporter.note(f"{path}: {listed} set (0600)")
         else:
             reporter.note(f"{path}: nothing to do, {listed} are set")
+        # Also in a dry run, when there is still time to mend .gitignore.
         if may_be_committed(path):
             reporter.warn(f"{path} holds keys, and git does not ignore it: put it in .gitignore")
     return plan

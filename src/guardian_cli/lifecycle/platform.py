@@ -2,13 +2,6 @@
 
 Every call blocks until the platform says that it is done. What a platform cannot always do
 (start and stop an endpoint) is a type of its own, never a flag.
-
-    PlatformError
-    ├── EndpointBusyError        another operation is running on it: wait, then try again
-    ├── ChangedMeanwhileError    somebody else has changed it since it was looked at
-    ├── NameTakenError           somebody else has an endpoint of this name
-    ├── DeploymentFailedError    a deployment did not come up; `log` says why
-    └── OperationTimeoutError    it took longer than --timeout
 """
 
 from __future__ import annotations
@@ -27,7 +20,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 State = Literal["ready", "updating", "failed", "stopped"]
-# How long one request may take, where a platform limits that.
+# How long one request may take, where a platform limits that: Azure's own default of 5 s is short
+# for a batch of frames on a CPU.
 REQUEST_TIMEOUT_S = 60.0
 
 
@@ -177,6 +171,7 @@ class Endpoint:
 
 def check_unchanged(expected: Endpoint, found: Endpoint) -> None:
     """Raise ChangedMeanwhileError where traffic or tags are not what they were."""
+    # Not the deployments' states: those change by themselves.
     if (expected.traffic, expected.tags) != (found.traffic, found.tags):
         raise ChangedMeanwhileError(
             f"{found.name} was changed by somebody else meanwhile: nothing was overwritten",

@@ -79,6 +79,7 @@ def env_values(old: Mapping[str, str], variables: ScanVariables) -> dict[str, st
         values[f"{name}_KEY"] = variables.keys[f"{name}_KEY"]
         values[f"{name}_KEY_FOR"] = origin_of(uri)
     common = variables.keys.get(COMMON_KEY)
+    # The keys that guardian wrote itself: the common key is only ever removed where it is one.
     written = [value for name, value in old.items() if name.endswith(f"_{COMMON_KEY}")]
     if common is not None and not _other_endpoints(old, variables.uris):
         values[COMMON_KEY] = common

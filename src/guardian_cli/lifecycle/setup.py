@@ -56,6 +56,7 @@ def set_up(
         if isinstance(platform, NonBlocking):
             reporter.note(f"what was begun goes on at {platform.target}: look with setup --check")
         raise
+    # Created parts exist now, but people want to know what was there before.
     done = replace(after, existing=before.existing, monthly_cost_usd=cost_usd)
     return Setup(done, before.missing, dry_run=False)
 

@@ -139,8 +139,10 @@ class Releases:
         self._deadline = RetryDeadline(self.clock, self.timeout_s, self.reporter.note)
         with ExitStack() as stack:
             if dry_run:
+                # Nothing is changed, so nobody has to be kept away or waited for.
                 plan = planner(own_endpoint(self.platform, model))
             else:
+                # Planned under the lock: another guardian would change what the plan starts from.
                 lock = self.platform.lock
                 self._deadline.retry(lambda: stack.enter_context(lock(model.endpoint)))
                 plan = planner(self._settled_endpoint(model))
@@ -197,6 +199,7 @@ class Releases:
             found = own_endpoint(self.platform, model)
             if found is None:
                 return None
+            # Foreign deployments may be in the making for as long as they like.
             ours = [d.name for d in found.deployments if d.state == "updating" and version_of(d)]
             if found.state == "updating" or ours:
                 raise EndpointBusyError(f"{', '.join(ours) or found.name} is being changed")
@@ -213,9 +216,10 @@ class Releases:
             for step in plan.steps[:-1] if plan.finishes_rollback else plan.steps:
                 found = None
                 if isinstance(step, TrafficShift):
-                    # The deployment took minutes: somebody else may have changed the traffic.
+                    # The deployment took minutes, and a lock of ours keeps no other machine away:
+                    # the change must still be what a plan made now would do.
                     found = self._settled_endpoint(model)
-                    if planner(found).shift != step:
+                    if step not in planner(found).steps:
                         raise ChangedMeanwhileError(
                             f"{plan.endpoint} was changed by somebody else meanwhile: its traffic "
                             "is left as they made it",
@@ -303,6 +307,7 @@ class Releases:
         found = endpoint.deployment(deployment) if endpoint else None
         if endpoint is None or found is None:
             return
+        # One that was replaced because it had failed may have traffic: deleting it would lose that.
         in_use = found.traffic > 0 or roles_on(endpoint).of(version_of(found)) is not None
         if self.keep_failed or in_use:
             self.reporter.note(f"{deployment} stays deployed at {found.traffic}%, as it is")
@@ -315,6 +320,7 @@ class Releases:
     def _shift_traffic(self, name: str, step: TrafficShift, found: Endpoint | None) -> None:
         """Change traffic, roles and history, if the endpoint is still as it was `found`."""
         when = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        # Tags and traffic go in one operation, so that roles never tell of traffic that is not so.
         tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
         if step.pending:
             tags |= write_pending(step.roles, when)

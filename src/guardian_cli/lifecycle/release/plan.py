@@ -120,11 +120,7 @@ class ProbeDeployment:
 
 @dataclass(frozen=True, slots=True)
 class TrafficShift:
-    """Change traffic, roles and history in one operation.
-
-    With `pending` it leaves a tag that `FinishRollback` removes: a rollback that was cut off
-    between the two is then known to be done, and the same command does not undo it.
-    """
+    """Change traffic, roles and history in one operation, from one version to another."""
 
     model: str
     roles: Roles
@@ -134,6 +130,8 @@ class TrafficShift:
     source: str | None
     target: str | None
     why: str | None = None
+    # Leaves a tag that `FinishRollback` removes. A rollback swaps champion and previous, so the
+    # same command after one that was cut off would undo it, were it not known to be done.
     pending: bool = False
     in_history: bool = True
 
@@ -195,11 +193,6 @@ class Plan:
         """Whether the last step removes the tag of an unfinished rollback."""
         return bool(self.steps) and isinstance(self.steps[-1], FinishRollback)
 
-    @property
-    def shift(self) -> TrafficShift | None:
-        """The last change of traffic in the plan."""
-        return next((one for one in reversed(self.steps) if isinstance(one, TrafficShift)), None)
-
 
 def rows_of(endpoint: Endpoint | None) -> tuple[Row, ...]:
     """Return the deployments of an endpoint with their roles."""
@@ -224,7 +217,7 @@ def describe(step: Step) -> str:
         case StartEndpoint(name):
             return f"start endpoint {name}"
         case CreateDeployment(spec, replaces_failed):
-            # Where nothing bills there is no instance type.
+            # Where nothing bills there is no instance type: it would be a lie about this machine.
             size = f", {spec.instance_count} × {spec.instance_type}" if spec.instance_type else ""
             verb = "replace failed" if replaces_failed else "create"
             return f"{verb} deployment {spec.name} ({spec.model} {spec.version}{size})"
@@ -255,6 +248,7 @@ def apply(endpoint: Endpoint, step: Step) -> Endpoint:
             )
             return replace(endpoint, state="ready", deployments=tuple(started))
         case CreateDeployment(spec):
+            # One that is created again keeps its place and, as on every platform, its traffic.
             old = endpoint.deployment(spec.name)
             new = Deployment(
                 name=spec.name,

@@ -49,6 +49,7 @@ class Draft:
         self.goal = goal
         self.endpoint = endpoint or Endpoint(goal.model.endpoint, "", "ready")
         self.steps: list[Step] = []
+        # A failed endpoint can only be created again, and that would delete its deployments.
         if endpoint is None or (endpoint.state == "failed" and not endpoint.deployments):
             self.add(CreateEndpoint(goal.model.endpoint, goal.model.name))
         elif endpoint.state == "stopped":
@@ -74,6 +75,7 @@ class Draft:
         pending, roles = read_pending(found.tags), read_roles(found.tags)
         if pending is None:
             return False
+        # Some platforms write tags before traffic: the tag may be there without what it stands for.
         traffic = share_out(found.deployments, pending, 0)
         deployed = {version_of(one) for one in found.deployments} - {None}
         if pending.champion in deployed and (roles != pending or traffic != found.traffic):
@@ -131,6 +133,7 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     check_deployment_name(name, goal.version)
     _check_room(endpoint, goal)
     draft = Draft(endpoint, goal)
+    # The roles are read after it: they are those of before the rollback until it is finished.
     draft.finish_rollback()
     before = roles_on(draft.endpoint)
     # What failed while it had traffic is created again, unless a promotion takes that from it.
@@ -147,12 +150,14 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
         _check_simulated(draft.endpoint, goal, shift)
         draft.add(ProbeDeployment(name))
         draft.add(shift)
+    # Last, when traffic has moved: what had it a step ago may be idle now.
     for found in draft.idle_deployments() if goal.request.prune else ():
         draft.add(DeleteDeployment(found.name))
 
     notes = []
     if goal.request.traffic_percent is not None and before.champion in {None, goal.version}:
         notes.append(f"--traffic is for a challenger: version {goal.version} is the champion")
+    # A version is not compared with itself.
     champion = before.champion if before.champion != goal.version else None
     ours, theirs = goal.metrics.get(goal.version), goal.metrics.get(champion or "")
     plan = draft.to_plan("promote" if goal.request.promote else "deploy", *notes)

@@ -50,6 +50,7 @@ def read_roles(tags: Mapping[str, str], tag: str = ROLES_TAG) -> Roles:
     named: dict[str, str] = {}
     for role in _ROLES:
         version = found.get(role)
+        # People edit tags, too: a version with two roles would get its traffic twice.
         if isinstance(version, str) and version and version not in named.values():
             named[role] = version
     return Roles(**named)
@@ -57,6 +58,7 @@ def read_roles(tags: Mapping[str, str], tag: str = ROLES_TAG) -> Roles:
 
 def write_roles(roles: Roles) -> dict[str, str]:
     """Return the tag that holds the roles."""
+    # Compact, because a tag holds 256 characters.
     named = {role: version for role, version in asdict(roles).items() if version is not None}
     return {ROLES_TAG: json.dumps(named, separators=(",", ":"))}
 

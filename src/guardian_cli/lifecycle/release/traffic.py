@@ -54,6 +54,8 @@ def share_out(
     The challenger gets `challenger_percent` of the endpoint's whole traffic, as far as foreign
     deployments leave so much; the champion what remains, and every other version 0.
     """
+    # Percents are of the endpoint's whole traffic, so that the number typed is the number shown,
+    # whatever foreign deployments have.
     rest = 100 - sum(found.traffic for found in deployments if not is_ours(found))
     there = roles.among(version for version in map(version_of, deployments) if version)
     challenger = min(challenger_percent, rest)
@@ -136,6 +138,7 @@ def rollback_shift(endpoint: Endpoint, goal: RollbackGoal, old: Roles) -> Traffi
             "back to",
             hint=f"guardian rollback {goal.model.name} --history",
         )
+    # A live challenger loses its role with its traffic: the next rollback goes further back.
     challenger = None if is_live or target == old.challenger else old.challenger
     previous = old.previous if target == old.champion else old.champion
     roles = Roles(champion=target, challenger=challenger, previous=previous)
