@@ -18,8 +18,8 @@ from guardian_cli.detectors.clip.architecture import find_weights
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision, name_hardware
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.endpoint.client import HttpTransport
-from guardian_cli.detectors.endpoint.failures import Failure, status_failure
 from guardian_cli.detectors.endpoint.protocol import BadAnswerError, build_body, read_scores
+from guardian_cli.detectors.endpoint.retry import Failure, status_failure
 from guardian_cli.errors import MissingError
 from guardian_cli.lifecycle.release.probe import draw_probe
 from guardian_cli.settings import environment_name

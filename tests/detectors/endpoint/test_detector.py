@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from guardian_cli.detectors.endpoint import EndpointDetector
-from guardian_cli.detectors.endpoint.failures import RetryPolicy
+from guardian_cli.detectors.endpoint.retry import RetryPolicy
 from guardian_cli.errors import UsageError
 from tests.scoring_server import HEADER, ScoringServer, Step, redness
 
