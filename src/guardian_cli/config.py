@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Verdict = Literal["allow", "review", "block"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -20,6 +14,14 @@ Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_key_with_nothing_behind_it_keeps_its_default(cls, data: Any) -> Any:
+        # An unknown key stays, to be refused.
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
 class ScanSection(_Section):
@@ -75,6 +77,11 @@ class CategorySection(_Section):
     prompts: PromptsSection | None = None
     endpoint: str | None = None
 
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _prompts_may_be_off(cls, prompts: Any) -> Any:
+        return None if prompts is False else prompts
+
     @model_validator(mode="after")
     def _review_is_not_over_block(self) -> Self:
         if self.review > self.block:
@@ -124,6 +131,13 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
     azure: AzureSection = AzureSection()
+
+    @field_validator("categories", "models", mode="before")
+    @classmethod
+    def _off_drops_one_and_nothing_keeps_its_defaults(cls, named: Any) -> Any:
+        if not isinstance(named, dict):
+            return named
+        return {k: {} if v is None else v for k, v in named.items() if v is not False}
 
     @field_validator("models")
     @classmethod

@@ -40,8 +40,7 @@ def doctor(
 
     common: Common = context.obj
     console = Console(quiet=quiet or common.quiet)
-    named = {"model": model, "pretrained": pretrained}
-    clip = {key: value for key, value in named.items() if value is not None}
+    clip = {"model": model, "pretrained": pretrained}
     settings = load_settings(config or common.config, flags={"clip": clip})
     if fetch:
         path = fetch_weights(settings, console.note)
