@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 State = Literal["ok", "warning", "missing"]
 
 ENDPOINT_TIMEOUT_S = 10.0
-LEAST_DISK_BYTES = 1_000_000_000
+MIN_DISK_BYTES = 1_000_000_000
 _KEY_STATUS = frozenset({401, 403})
 
 
@@ -193,6 +193,6 @@ def check_disks(folders: dict[str, Path]) -> Iterator[Check]:
         there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
         free_bytes = shutil.disk_usage(there).free
         detail = f"{free_bytes / 1e9:.1f} GB free for {what} ({folder})"
-        few = free_bytes < LEAST_DISK_BYTES
+        few = free_bytes < MIN_DISK_BYTES
         hint = "df -h; HF_HOME and TMPDIR name other places" if few else None
         yield Check("disk", "warning" if few else "ok", detail, hint)

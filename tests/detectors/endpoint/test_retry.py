@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +12,17 @@ from hypothesis import strategies as st
 from guardian_cli.detectors.endpoint.client import Reply
 from guardian_cli.detectors.endpoint.protocol import read_scores
 from guardian_cli.detectors.endpoint.retry import (
+    MAX_ATTEMPTS_WHEN_TOLD,
+    RETRY_DEADLINE_S,
     Caller,
     Failure,
-    RetryPolicy,
     Scored,
     Timing,
+    pause_before_retry_s,
     status_failure,
     timed_out,
 )
-from guardian_cli.http import DEPLOYMENT_HEADER, retry_after_s
+from guardian_cli.http import DEPLOYMENT_HEADER
 
 if TYPE_CHECKING:
     import threading
@@ -74,7 +75,7 @@ class Script:
 
 def caller(script: Script) -> Caller:
     timing = script.time.timing()
-    return Caller(script.post, policy=RetryPolicy(), has_key=True, timing=timing)
+    return Caller(script.post, has_key=True, timing=timing)
 
 
 def ask(subject: Caller, deployment: str | None = None) -> Scored | Failure:
@@ -127,7 +128,7 @@ def test_a_retry_after_holds_back_the_other_threads_too() -> None:
         return FakeTime.wait(time, stop, seconds)
 
     timing = Timing(lambda: time.now_s, lambda: 0.0, wait, lambda: 0.0)
-    subject = Caller(script.post, policy=RetryPolicy(), has_key=True, timing=timing)
+    subject = Caller(script.post, has_key=True, timing=timing)
     assert isinstance(ask(subject), Scored)
     assert isinstance(second[0], Scored)
     assert script.at_s[1] == 7.0
@@ -317,24 +318,6 @@ def test_any_location_gives_one_line(location: str) -> None:
     assert meaning(307, Location=location).reason.isprintable()
 
 
-def test_retry_after_as_seconds_and_as_a_date() -> None:
-    assert retry_after_s("7", WALL_S) == 7.0
-    assert retry_after_s(" 1.5 ", WALL_S) == 1.5
-    assert retry_after_s(formatdate(WALL_S + 9, usegmt=True), WALL_S) == 9.0
-    assert retry_after_s(formatdate(WALL_S - 9, usegmt=True), WALL_S) == 0.0
-
-
-@pytest.mark.parametrize("value", [None, "", "-3", "soon", "nan", "inf", "1e3", "٣", "9" * 400])
-def test_a_retry_after_without_sense_is_ignored(value: str | None) -> None:
-    assert retry_after_s(value, WALL_S) is None
-
-
-@given(st.text())
-def test_any_retry_after_is_none_or_a_wait(value: str) -> None:
-    wait_s = retry_after_s(value, WALL_S)
-    assert wait_s is None or wait_s >= 0
-
-
 def test_only_429_and_503_tell_when() -> None:
     assert meaning(429, Retry_After="4").retry_after_s == 4
     assert meaning(503, Retry_After="4").retry_after_s == 4
@@ -343,23 +326,21 @@ def test_only_429_and_503_tell_when() -> None:
 
 @given(told_s=st.none() | st.floats(0, 100), chances=st.lists(st.floats(0, 1), min_size=9))
 def test_a_call_waits_no_longer_than_its_budget(told_s: float | None, chances: list[float]) -> None:
-    policy = RetryPolicy()
     waited_s, attempts = 0.0, 1
+    busy = Failure("busy", retry=True, retry_after_s=told_s)
     while True:
-        pause_s = policy.pause_s(
-            Failure("busy", retry=True, retry_after_s=told_s), attempts, waited_s, chances[0]
-        )
+        pause_s = pause_before_retry_s(busy, attempts, waited_s, chances[0])
         if pause_s is None:
             break
         assert told_s is None or pause_s >= told_s
         waited_s += pause_s
         attempts += 1
-    assert waited_s <= policy.deadline_s + 0.2
-    assert attempts <= policy.attempts_when_told
+    assert waited_s <= RETRY_DEADLINE_S + 0.2
+    assert attempts <= MAX_ATTEMPTS_WHEN_TOLD
 
 
-def test_pauses_grow() -> None:
-    policy = RetryPolicy(attempts=5)
+def test_pauses_grow_until_it_is_given_up() -> None:
     busy = Failure("busy", retry=True)
-    assert [policy.pause_s(busy, n, 0.0, 1.0) for n in range(1, 6)] == [0.5, 1.0, 2.0, 4.0, None]
-    assert policy.pause_s(busy, 1, 0.0, 0.0) == 0.25
+    assert [pause_before_retry_s(busy, n, 0.0, 1.0) for n in range(1, 4)] == [0.5, 1.0, None]
+    assert pause_before_retry_s(busy, 1, 0.0, 0.0) == 0.25
+    assert pause_before_retry_s(busy, 2, 0.0, 1.0, first_pause_s=9.0) == 4.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from guardian_cli.detectors.base import Answer, DetectorInfo
 from guardian_cli.detectors.endpoint.client import HttpTransport
 from guardian_cli.detectors.endpoint.protocol import build_body, pack, read_scores
-from guardian_cli.detectors.endpoint.retry import Caller, Failure, RetryPolicy, Scored
+from guardian_cli.detectors.endpoint.retry import FIRST_PAUSE_S, Caller, Failure, Scored
 from guardian_cli.media.jpeg import encode_jpeg
 from guardian_cli.urls import mask_url
 
@@ -49,7 +49,7 @@ class EndpointDetector:
         batch_size: int = 8,
         concurrency: int = 2,
         timeout_s: float = 10.0,
-        policy: RetryPolicy | None = None,
+        first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         self.info = DetectorInfo("endpoint", category, mask_url(uri))
         self.categories: Sequence[str] = (category,)
@@ -65,8 +65,7 @@ class EndpointDetector:
         self._slots = threading.BoundedSemaphore(concurrency)
         self._statistics = _Statistics()
         self._transport = HttpTransport(uri, key, timeout_s=timeout_s, pool_size=concurrency)
-        policy = policy or RetryPolicy()
-        self._caller = Caller(self._transport.post, policy=policy, has_key=bool(key))
+        self._caller = Caller(self._transport.post, has_key=bool(key), first_pause_s=first_pause_s)
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR images (H x W x 3, uint8). Never raises for what a network can do.

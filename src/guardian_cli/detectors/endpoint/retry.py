@@ -36,6 +36,16 @@ _EXPLAINED = {
 _WORTH_RETRYING = frozenset({408, 424, 429, 500, 502, 503, 504})
 _TIMED_OUT = frozenset({408, 504})
 _SAYS_WHEN = frozenset({429, 503})
+MAX_ATTEMPTS = 3
+MAX_ATTEMPTS_WHEN_TOLD = 6
+FIRST_PAUSE_S = 0.5
+MAX_PAUSE_S = 4.0
+# The longest that a call waits in all.
+RETRY_DEADLINE_S = 30.0
+# Failures that weigh as much open the circuit, for so long the first time, at most for so long.
+OPENING_WEIGHT = 3
+FIRST_OPEN_S = 30.0
+MAX_OPEN_S = 300.0
 # Two of these open the circuit: a dead endpoint costs two time-outs, not one for each frame.
 TIME_OUT_WEIGHT = 2
 
@@ -105,39 +115,28 @@ def status_failure(
     return Failure(reason, may_pass, retry_after_s=wait_s, misconfigured=is_mistake, status=status)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and how long to try again; a busy endpoint that says when is asked more often.
+def pause_before_retry_s(
+    failure: Failure,
+    attempt: int,
+    waited_s: float,
+    chance: float,
+    first_pause_s: float = FIRST_PAUSE_S,
+) -> float | None:
+    """Return the seconds to wait after the `attempt`-th attempt (from 1), or None to give up.
 
-    The n-th pause without a Retry-After is `first_pause_s` * 2^(n-1), of which a random half, and
-    `max_pause_s` at most. No call waits longer than `deadline_s` in all.
+    That is what the endpoint asked for, else `first_pause_s` * 2^(attempt - 1), of which a random
+    half. `waited_s` is what the call has waited so far, `chance` a random number in 0..1.
     """
-
-    attempts: int = 3
-    attempts_when_told: int = 6
-    first_pause_s: float = 0.5
-    max_pause_s: float = 4.0
-    deadline_s: float = 30.0
-
-    def pause_s(
-        self, failure: Failure, attempt: int, waited_s: float, chance: float
-    ) -> float | None:
-        """Return the seconds to wait after the `attempt`-th attempt (from 1), or None to give up.
-
-        `waited_s` is what the call has waited so far, `chance` a random number in 0..1.
-        """
-        told_s = failure.retry_after_s
-        if not failure.retry:
-            return None
-        if attempt >= (self.attempts if told_s is None else self.attempts_when_told):
-            return None
-        if told_s is None:
-            backoff_s = min(self.first_pause_s * 2 ** (attempt - 1), self.max_pause_s)
-            wait_s = backoff_s * (0.5 + chance / 2)
-        else:
-            # Not all clients at the same moment.
-            wait_s = told_s + 0.1 * chance
-        return wait_s if waited_s + wait_s <= self.deadline_s + 0.1 else None
+    told_s = failure.retry_after_s
+    # A busy endpoint that says when is asked more often.
+    max_attempts = MAX_ATTEMPTS if told_s is None else MAX_ATTEMPTS_WHEN_TOLD
+    if not failure.retry or attempt >= max_attempts:
+        return None
+    if told_s is None:
+        pause_s = min(first_pause_s * 2 ** (attempt - 1), MAX_PAUSE_S) * (0.5 + chance / 2)
+    else:
+        pause_s = told_s + 0.1 * chance  # not all clients at the same moment
+    return pause_s if waited_s + pause_s <= RETRY_DEADLINE_S + 0.1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,31 +150,16 @@ class Permit:
 class CircuitBreaker:
     """Decides whether an attempt may be made. Thread safe; `clock` gives monotonic seconds."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        *,
-        max_weight: int = 3,
-        open_s: float = 30.0,
-        max_open_s: float = 300.0,
-    ) -> None:
-        """The circuit opens once failures weigh `max_weight`, for `open_s` the first time."""
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._max_weight = max_weight
-        self._first_open_s = self._next_open_s = open_s
-        self._max_open_s = max_open_s
         self._lock = threading.Lock()
         # Results of calls that set out before the circuit last changed count for nothing.
         self._generation = 0
         self._weight = 0
         self._open_until_s: float | None = None
+        self._next_open_s = FIRST_OPEN_S
         self._probing = False
-        self._cause: Failure | None = None
-
-    @property
-    def cause(self) -> Failure | None:
-        """Why the circuit is open; None while it is closed."""
-        return self._cause
+        self.cause: Failure | None = None  # why it is open; None while it is closed
 
     def admit(self) -> Permit | None:
         """Return a permit, or None where the circuit is open or its one probe is under way."""
@@ -197,8 +181,8 @@ class CircuitBreaker:
                 self._generation += 1
                 self._probing = False
                 self._open_until_s = None
-                self._cause = None
-                self._next_open_s = self._first_open_s
+                self.cause = None
+                self._next_open_s = FIRST_OPEN_S
 
     def failed(
         self, permit: Permit, cause: Failure, *, weight: int = 1, open_s: float | None = None
@@ -208,14 +192,14 @@ class CircuitBreaker:
             if permit.generation != self._generation:
                 return
             self._weight += weight
-            if permit.is_probe or open_s is not None or self._weight >= self._max_weight:
-                open_s = min(max(self._next_open_s, open_s or 0.0), self._max_open_s)
+            if permit.is_probe or open_s is not None or self._weight >= OPENING_WEIGHT:
+                open_s = min(max(self._next_open_s, open_s or 0.0), MAX_OPEN_S)
                 self._open_until_s = self._clock() + open_s
-                self._next_open_s = min(2 * self._next_open_s, self._max_open_s)
+                self._next_open_s = min(2 * self._next_open_s, MAX_OPEN_S)
                 self._generation += 1
                 self._weight = 0
                 self._probing = False
-                self._cause = cause
+                self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +225,13 @@ class Caller:
         self,
         post: Callable[[bytes, str | None], Reply | Failure],
         *,
-        policy: RetryPolicy,
         has_key: bool,
+        first_pause_s: float = FIRST_PAUSE_S,
         timing: Timing | None = None,
     ) -> None:
         self._post = post
-        self._policy = policy
         self._has_key = has_key
+        self._first_pause_s = first_pause_s
         self._timing = timing or Timing()
         self._breaker = CircuitBreaker(self._timing.monotonic_s)
         self._closed = threading.Event()
@@ -259,13 +243,13 @@ class Caller:
 
         With a `deployment` no other is asked, and no other's answer is taken.
         """
-        timing, policy = self._timing, self._policy
+        timing = self._timing
         waited_s = 0.0
         attempt = 0
         failure: Failure | None = None
         while True:
             held_s = max(0.0, self._held_until_s - timing.monotonic_s())
-            if waited_s + held_s > policy.deadline_s:
+            if waited_s + held_s > RETRY_DEADLINE_S:
                 return failure or Failure("the endpoint asked to wait", call_weight=0)
             if held_s and timing.wait(self._closed, held_s):
                 return ENDED
@@ -285,7 +269,9 @@ class Caller:
                 self._breaker.succeeded(permit)
                 return outcome
             failure = ENDED if self._closed.is_set() else outcome
-            pause_s = policy.pause_s(failure, attempt, waited_s, timing.chance())
+            pause_s = pause_before_retry_s(
+                failure, attempt, waited_s, timing.chance(), self._first_pause_s
+            )
             self._take_note(permit, failure, gave_up=pause_s is None)
             if pause_s is None or timing.wait(self._closed, pause_s):
                 return failure
@@ -324,7 +310,7 @@ class Caller:
             with self._lock:
                 until_s = self._timing.monotonic_s() + told_s
                 self._held_until_s = max(self._held_until_s, until_s)
-        elif told_s is not None and told_s > self._policy.deadline_s:
+        elif told_s is not None and told_s > RETRY_DEADLINE_S:
             open_s = told_s
         self._breaker.failed(permit, failure, weight=weight, open_s=open_s)
 
