@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import ConfigError
+from guardian_cli.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -121,14 +121,9 @@ def write_keys(path: Path, values: Mapping[tuple[str, ...], str]) -> bool:
         return False
     if "\r\n" in written:
         new = new.replace("\n", "\r\n")
-    partial = path.with_name(path.name + ".part")
     try:
-        partial.write_bytes(new.encode("utf-8"))
-        if path.exists():
-            shutil.copymode(path, partial)
-        partial.replace(path)
+        write_atomic(path, new.encode("utf-8"), mode=0o666)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
     return True
 

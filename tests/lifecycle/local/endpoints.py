@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.lifecycle.local.endpoints import EndpointFolder
-from guardian_cli.lifecycle.local.state import (
+from guardian_cli.lifecycle.local.workspace import (
     EndpointState,
     LocalDeployment,
     read_key,
@@ -36,7 +36,7 @@ def make_endpoint(folder: Path, traffic: Mapping[str, int], logit: float = 0.0) 
         deployments[name] = LocalDeployment(
             name, "m", str(number + 1), f"build-{name}", f"models/{name}", "ready"
         )
-    write_state(folder, EndpointState(folder.name, traffic=traffic, deployments=deployments))
+    write_state(folder, EndpointState(folder.name, traffic=dict(traffic), deployments=deployments))
     return endpoint
 
 

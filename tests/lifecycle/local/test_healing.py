@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.local.files import is_locked
-from guardian_cli.lifecycle.local.process import find_server, is_healthy
+from guardian_cli.files import is_locked
 from guardian_cli.lifecycle.local.server import candidate_ports
-from guardian_cli.lifecycle.local.state import SERVER_LOCK, read_key, read_state
+from guardian_cli.lifecycle.local.server_control import find_server, is_healthy
+from guardian_cli.lifecycle.local.workspace import SERVER_LOCK, read_key, read_state
 from tests.lifecycle.local.endpoints import HEADER, Caller, make_endpoint
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.lifecycle.local.endpoints import EndpointFolder
-    from guardian_cli.lifecycle.local.process import Running
+    from guardian_cli.lifecycle.local.server_control import RunningServer
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def wait_until_gone(endpoint: EndpointFolder) -> None:
         os.sched_yield()
 
 
-def kill(endpoint: EndpointFolder, running: Running) -> None:
+def kill(endpoint: EndpointFolder, running: RunningServer) -> None:
     os.kill(running.pid, signal.SIGKILL)
     wait_until_gone(endpoint)
 
@@ -58,9 +58,9 @@ def test_a_killed_server_comes_back_with_its_uri_and_key_whoever_has_its_pid(
     endpoint: EndpointFolder,
 ) -> None:
     first = endpoint.start()
-    before, key = endpoint.look(busy=False), read_key(endpoint.folder)
+    before, key = endpoint.describe(busy=False), read_key(endpoint.folder)
     kill(endpoint, first)
-    stopped = endpoint.look(busy=False)
+    stopped = endpoint.describe(busy=False)
     assert stopped is not None
     assert stopped.state == "stopped"
     # The pid in the file is somebody else's now, who must not be signalled.
@@ -74,7 +74,7 @@ def test_a_killed_server_comes_back_with_its_uri_and_key_whoever_has_its_pid(
     assert bystander.poll() is None
     bystander.communicate(b"\n", timeout=30)
     assert (second.port, second.pid != first.pid) == (first.port, True)
-    assert endpoint.look(busy=False) == before
+    assert endpoint.describe(busy=False) == before
     assert read_key(endpoint.folder) == key
     assert ask(endpoint) == 200
 

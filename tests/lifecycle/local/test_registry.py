@@ -18,10 +18,10 @@ from mlflow.tracking import MlflowClient
 
 from guardian_cli.cli import run
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.local.process import call
 from guardian_cli.lifecycle.local.registry import LocalRegistry, keep_model
+from guardian_cli.lifecycle.local.server_control import call
+from guardian_cli.lifecycle.local.workspace import FOLDER_NAME, Layout
 from guardian_cli.lifecycle.platform import WorkspaceOptions
 from guardian_cli.lifecycle.quiet_mlflow import mask_uri, quiet_mlflow
 from guardian_cli.serving.format import find_artifact

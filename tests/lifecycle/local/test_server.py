@@ -14,9 +14,10 @@ import pytest
 from guardian_cli.config import FusionSection
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.lifecycle.local.app import MAX_BODY_BYTES
-from guardian_cli.lifecycle.local.fleet import Routing, plan_routing
-from guardian_cli.lifecycle.local.process import call, ensure_server, find_server
-from guardian_cli.lifecycle.local.state import SERVER_NAME, read_key
+from guardian_cli.lifecycle.local.deployments import read_log
+from guardian_cli.lifecycle.local.loaded_models import LoadedModels, follow_state
+from guardian_cli.lifecycle.local.server_control import call, ensure_server, find_server
+from guardian_cli.lifecycle.local.workspace import SERVER_NAME, read_key, require_state
 from guardian_cli.media.frames import Frame
 from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.samples import SampleCollector
@@ -144,7 +145,7 @@ def test_a_model_that_fails_is_424_is_logged_and_takes_nobody_with_it(
     status, answer, headers = caller.post(headers={HEADER: "broken"})
     assert (status, headers[HEADER]) == (424, "broken")
     assert "ModelFault" in answer["message"]
-    assert "NaN" in served.log("broken", 100)
+    assert "NaN" in read_log(served.folder, "broken", 100)
     assert caller.post(headers={HEADER: "version-1"})[0] == 200
 
 
@@ -217,17 +218,17 @@ def test_a_server_whose_whereabouts_were_lost_says_them_again(served: EndpointFo
 
 def test_a_deployment_that_is_made_anew_writes_to_its_new_log(tmp_path: Path) -> None:
     endpoint = make_endpoint(tmp_path / "e", {"version-1": 100})
-    state = endpoint.state()
-    first = plan_routing(endpoint.folder, state, Routing())
+    state = require_state(endpoint.folder)
+    first = follow_state(endpoint.folder, state, LoadedModels())
     for gone_meanwhile in (True, False):
         (endpoint.folder / "log" / "version-1.log").unlink()
         none_left = dataclasses.replace(state, deployments={}, traffic={})
-        now = plan_routing(endpoint.folder, none_left, first) if gone_meanwhile else first
+        now = follow_state(endpoint.folder, none_left, first) if gone_meanwhile else first
         again = dataclasses.replace(state.deployments["version-1"], build=str(gone_meanwhile))
         state = dataclasses.replace(state, deployments={"version-1": again})
-        first = plan_routing(endpoint.folder, state, now)
-        first.served["version-1"].log.warning("it is said here")
-        assert "it is said here" in endpoint.log("version-1", 10)
+        first = follow_state(endpoint.folder, state, now)
+        first.models["version-1"].log.warning("it is said here")
+        assert "it is said here" in read_log(endpoint.folder, "version-1", 10)
 
 
 def test_the_server_notices_a_change_that_nobody_told_it(served: EndpointFolder) -> None:

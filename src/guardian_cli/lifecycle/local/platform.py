@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
-import http.client
 import os
 import socket
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
+from guardian_cli.files import LockHeldError, hold_lock, is_locked
 from guardian_cli.http import DEPLOYMENT_HEADER
+from guardian_cli.lifecycle.local import deployments
 from guardian_cli.lifecycle.local.endpoints import EndpointFolder
-from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, is_locked
-from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
-from guardian_cli.lifecycle.local.process import call
 from guardian_cli.lifecycle.local.registry import LocalRegistry
-from guardian_cli.lifecycle.local.state import read_key, read_state
+from guardian_cli.lifecycle.local.server_control import call
+from guardian_cli.lifecycle.local.workspace import FOLDER_NAME, Layout, read_key, read_state
 from guardian_cli.lifecycle.platform import (
     DeploymentSpec,
     Endpoint,
@@ -35,6 +34,7 @@ from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_b
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 BUSY_WAIT_S = 30.0
@@ -47,7 +47,7 @@ class LocalPlatform:
 
     def __init__(self, project: Path, tracking_uri: str | None = None) -> None:
         self._layout = Layout(project.resolve())
-        self._server_uri = tracking_uri
+        self._tracking_uri = tracking_uri
         self.registry = LocalRegistry(self._layout, tracking_uri)
         self._held: set[str] = set()
 
@@ -64,22 +64,20 @@ class LocalPlatform:
             user = str(os.getuid())
         return f"{user}@{socket.gethostname()}"
 
-    @contextlib.contextmanager
-    def lock(self, endpoint: str) -> Iterator[None]:
+    def lock(self, endpoint: str) -> AbstractContextManager[None]:
         """Keep other guardians from an endpoint. Raises EndpointBusyError at once, or nearly."""
-        # Whoever only looks whether it is held, holds it for an instant.
-        with self._take(endpoint, timeout_s=0.5):
-            yield
+        # Whoever only asks whether it is held, holds it for an instant.
+        return self._exclusive(endpoint, wait_s=0.5)
 
     def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:  # noqa: ARG002 - nothing here has a location or a price
         """Look, change nothing."""
         layout = self._layout
         parts = {f"workspace {layout.root}": all(one.is_dir() for one in layout.folders)}
-        if self._server_uri is None:
+        if self._tracking_uri is None:
             parts[f"registry {layout.database.name}"] = layout.database.exists()
         else:
             self.registry.create()
-            parts[f"registry {mask_uri(self._server_uri)}"] = True
+            parts[f"registry {mask_uri(self._tracking_uri)}"] = True
         return Workspace(
             name=str(layout.root),
             existing=tuple(name for name, there in parts.items() if there),
@@ -97,7 +95,7 @@ class LocalPlatform:
     def endpoint(self, name: str) -> Endpoint | None:
         """An endpoint with its deployments, or None."""
         busy = name not in self._held and is_locked(self._layout.lock(name))
-        return self._folder(name).look(busy=busy)
+        return self._folder(name).describe(busy=busy)
 
     def create_endpoint(self, name: str, tags: Mapping[str, str]) -> Endpoint:
         """Make an endpoint and start its server."""
@@ -105,8 +103,7 @@ class LocalPlatform:
             if read_state(self._layout.endpoint(name)) is not None:
                 raise NameTakenError(f"there is an endpoint {name} already")
             self._folder(name).create(tags)
-            self._folder(name).start()
-            return self._found(name)
+            return self.start(name)
 
     def update_endpoint(
         self,
@@ -130,16 +127,17 @@ class LocalPlatform:
             self.registry.fetch(spec.model, spec.version, destination)
 
         with self._exclusive(endpoint):
-            self._folder(endpoint).add(spec, fetch, timeout_s=timeout_s)
+            folder = self._folder(endpoint)
+            deployments.create_deployment(folder, spec, fetch, timeout_s=timeout_s)
 
     def delete_deployment(self, endpoint: str, name: str) -> None:
         """Remove a deployment that has no traffic."""
         with self._exclusive(endpoint):
-            self._folder(endpoint).remove(name)
+            deployments.delete_deployment(self._folder(endpoint), name)
 
     def logs(self, endpoint: str, deployment: str, *, lines: int = 200) -> str:
         """The newest lines of a deployment's log."""
-        return self._folder(endpoint).log(deployment, lines)
+        return deployments.read_log(self._layout.endpoint(endpoint), deployment, lines)
 
     def key(self, endpoint: str) -> SecretStr:
         """The key that opens the endpoint."""
@@ -156,7 +154,23 @@ class LocalPlatform:
         found = self.endpoint(endpoint)
         if found is None or found.state == "stopped":
             return Probe(problem="the server is not running")
-        return probe_port(self._port(endpoint), self.key(endpoint), deployment)
+        headers = {"Content-Type": "application/json"}
+        if deployment is not None:
+            headers[DEPLOYMENT_HEADER] = deployment
+        begun = time.perf_counter()
+        try:
+            status, answer = call(
+                int(found.uri.rpartition(":")[2].partition("/")[0]),
+                "POST",
+                "/score",
+                key=self.key(endpoint).get_secret_value(),
+                headers=headers,
+                body=probe_body(),
+                timeout_s=PROBE_TIMEOUT_S,
+            )
+        except OSError as error:
+            return Probe(problem=f"no answer: {error}")
+        return judge(status, answer, (time.perf_counter() - begun) * 1000)
 
     def start(self, endpoint: str) -> Endpoint:
         """Start the server, or replace one that does not answer."""
@@ -178,49 +192,19 @@ class LocalPlatform:
             raise PlatformError(f"there is no endpoint {name}")
         return found
 
-    def _port(self, name: str) -> int:
-        uri = self._found(name).uri
-        return int(uri.rpartition(":")[2].partition("/")[0])
-
-    @contextlib.contextmanager
-    def _exclusive(self, name: str) -> Iterator[None]:
+    @contextmanager
+    def _exclusive(self, name: str, wait_s: float = BUSY_WAIT_S) -> Iterator[None]:
         """Hold the endpoint's lock, unless the use-case above holds it already."""
         if name in self._held:
             yield
             return
-        with self._take(name, timeout_s=BUSY_WAIT_S):
-            yield
-
-    @contextlib.contextmanager
-    def _take(self, name: str, timeout_s: float) -> Iterator[None]:
         self._layout.require()
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(hold_lock(self._layout.lock(name), timeout_s))
-            except LockHeldError as error:
-                raise EndpointBusyError(f"another guardian is at work on {name}") from error
-            self._held.add(name)
-            stack.callback(self._held.discard, name)
-            yield
-
-
-def probe_port(port: int, key: SecretStr, deployment: str | None) -> Probe:
-    """Score a picture at a port of this machine."""
-    headers = {"Content-Type": "application/json"}
-    if deployment is not None:
-        headers[DEPLOYMENT_HEADER] = deployment
-    begun = time.perf_counter()
-    try:
-        status, answer = call(
-            port,
-            "POST",
-            "/score",
-            key=key.get_secret_value(),
-            headers=headers,
-            body=probe_body(),
-            timeout_s=PROBE_TIMEOUT_S,
-        )
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return Probe(problem=f"no answer: {error}")
-    latency_ms = (time.perf_counter() - begun) * 1000
-    return judge(status, answer, latency_ms)
+        try:
+            with hold_lock(self._layout.lock(name), wait_s):
+                self._held.add(name)
+                try:
+                    yield
+                finally:
+                    self._held.discard(name)
+        except LockHeldError as error:
+            raise EndpointBusyError(f"another guardian is at work on {name}") from error
