@@ -20,16 +20,15 @@ from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.endpoint.client import HttpTransport
 from guardian_cli.detectors.endpoint.protocol import BadAnswerError, build_body, read_scores
 from guardian_cli.detectors.endpoint.retry import Failure, status_failure
-from guardian_cli.endpoint_keys import environment_name
 from guardian_cli.errors import MissingError
 from guardian_cli.lifecycle.release.probe import draw_probe
+from guardian_cli.settings import environment_name
 from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from guardian_cli.endpoint_keys import EndpointSetting
-    from guardian_cli.settings import Settings
+    from guardian_cli.settings import EndpointSetting, Settings
 
 State = Literal["ok", "warning", "missing"]
 

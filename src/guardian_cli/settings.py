@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
-from guardian_cli.config import Config
-from guardian_cli.endpoint_keys import EndpointSetting, environment_name, read_endpoints
+from guardian_cli.config import CategorySection, Config
+from guardian_cli.endpoint_keys import COMMON_KEY, choose_key, origin_of
 from guardian_cli.errors import ConfigError
 from guardian_cli.prompts import DEFAULT_PROMPTS
 from guardian_cli.settings_file import KeyPath, SettingsFile, read_settings
@@ -40,6 +40,15 @@ _AZURE_NAMES = {
     "AZURE_RESOURCE_GROUP": "resource_group",
     "AZURE_ML_WORKSPACE": "workspace",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSetting:
+    """Where a category's custom model is; a `uri` of None switches it off."""
+
+    uri: str | None
+    key: SecretStr | None
+    named_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,41 @@ def load_settings(
         tracking_uri=names.get("MLFLOW_TRACKING_URI", "").strip() or None,
         file=path,
     )
+
+
+def environment_name(category: str) -> str:
+    """The name that a category's endpoint has in the environment: `NSFW_MODEL_ENDPOINT`."""
+    return re.sub(r"\W", "_", category).upper() + "_MODEL_ENDPOINT"
+
+
+def read_endpoints(
+    categories: Mapping[str, CategorySection], names: Mapping[str, str]
+) -> tuple[dict[str, EndpointSetting], list[str]]:
+    """Return the endpoints that the environment or guardian.yaml names, and what to warn of."""
+    endpoints: dict[str, EndpointSetting] = {}
+    known = {environment_name(category) for category in categories}
+    warnings = [
+        f"{name} is set, but guardian.yaml has no category of that name: it is not used"
+        for name in sorted(names)
+        if name.endswith("_MODEL_ENDPOINT") and name not in known and names[name]
+    ]
+    for category, section in categories.items():
+        variable = environment_name(category)
+        uri = names.get(variable, section.endpoint)
+        if uri is None:
+            continue
+        key = choose_key(variable, uri, names)
+        named_by = variable if variable in names else f"categories.{category}.endpoint"
+        uri = uri.strip() or None
+        endpoints[category] = EndpointSetting(uri, SecretStr(key) if key else None, named_by)
+        withheld = [one for one in (f"{variable}_KEY", COMMON_KEY) if names.get(one)]
+        if uri and withheld and key is None:
+            origin = origin_of(uri)
+            warnings.append(
+                f"{withheld[0]} was written for another host than {origin} and is not sent there: "
+                f"set {variable}_KEY to its key, and {variable}_KEY_FOR={origin}"
+            )
+    return endpoints, warnings
 
 
 def read_dotenv(path: Path) -> tuple[dict[str, str], list[str]]:

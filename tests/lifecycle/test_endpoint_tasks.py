@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from guardian_cli.config import ModelSection
-from guardian_cli.endpoint_keys import EndpointSetting
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.deploy import DeployRequest, deploy_model
 from guardian_cli.lifecycle.endpoint_actions import EndpointsResult, EndpointTasks, run_tasks
@@ -15,6 +14,7 @@ from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.release.execute import Releases
 from guardian_cli.lifecycle.release.planner import RollbackGoal
+from guardian_cli.settings import EndpointSetting
 from tests.kubernetes import read_manifests
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 

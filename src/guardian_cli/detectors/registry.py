@@ -13,8 +13,8 @@ from guardian_cli.detectors.endpoint.detector import SHORT_SIDE_PX as ENDPOINT_S
 from guardian_cli.detectors.endpoint.protocol import is_deployment_name
 from guardian_cli.detectors.nudenet import SIDE_PX as NUDENET_SIDE_PX
 from guardian_cli.detectors.nudenet import load_nudenet
-from guardian_cli.endpoint_keys import environment_name
 from guardian_cli.errors import MissingError, UsageError
+from guardian_cli.settings import environment_name
 from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:

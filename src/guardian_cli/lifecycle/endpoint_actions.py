@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardian_cli.endpoint_keys import COMMON_KEY, environment_name
+from guardian_cli.endpoint_keys import COMMON_KEY
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.files import may_be_committed, read_if_there
 from guardian_cli.lifecycle.endpoints import (
@@ -25,15 +25,16 @@ from guardian_cli.lifecycle.endpoints import (
 )
 from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
+from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from guardian_cli.config import ModelSection
-    from guardian_cli.endpoint_keys import EndpointSetting
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform, Probe
     from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.settings import EndpointSetting
 
 
 _IN_USE = ("champion", "challenger")

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardian_cli.endpoint_keys import COMMON_KEY, environment_name, origin_of
+from guardian_cli.endpoint_keys import COMMON_KEY, origin_of
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.files import read_if_there, replace_private
 from guardian_cli.lifecycle.environment_file import set_variables
@@ -14,14 +14,15 @@ from guardian_cli.lifecycle.manifests import write_manifest
 from guardian_cli.lifecycle.platform import Probe, Stoppable
 from guardian_cli.lifecycle.release.ownership import own_endpoint
 from guardian_cli.lifecycle.release.plan import Row, rows_of
+from guardian_cli.settings import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from guardian_cli.endpoint_keys import EndpointSetting
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.settings import EndpointSetting
 
 NOT_DEPLOYED = "not deployed"
 
