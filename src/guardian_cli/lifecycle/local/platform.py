@@ -29,8 +29,8 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
     check_unchanged,
 )
-from guardian_cli.lifecycle.quiet_mlflow import mask_uri
 from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,7 +77,7 @@ class LocalPlatform:
             parts[f"registry {layout.database.name}"] = layout.database.exists()
         else:
             self.registry.create()
-            parts[f"registry {mask_uri(self._tracking_uri)}"] = True
+            parts[f"registry {mask_url(self._tracking_uri)}"] = True
         return Workspace(
             name=str(layout.root),
             existing=tuple(name for name, there in parts.items() if there),
