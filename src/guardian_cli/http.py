@@ -16,7 +16,6 @@ from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
-from weakref import WeakSet
 
 from guardian_cli import __version__
 
@@ -33,28 +32,26 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class OpenSockets:
-    """The sockets of a session, so that another thread can wake whoever waits on one."""
+    """Which socket each thread waits on, so that another thread can wake it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.deadlines: dict[int, Deadline] = {}  # by the thread whose requests they end
-        self._sockets = WeakSet[socket.socket]()
 
-    def add(self, opened: socket.socket) -> None:
-        """Remember a socket for as long as it is in use, and that this thread uses it now."""
+    def use(self, opened: socket.socket) -> None:
+        """Take note that this thread waits on a socket from now on."""
         with self.lock:
-            self._sockets.add(opened)
             deadline = self.deadlines.get(threading.get_ident())
             if deadline is not None:
                 deadline.socket = opened
-                if deadline.ended:
-                    _break_off(opened)
+                if deadline.ended is not None:
+                    deadline.end(deadline.ended)
 
     def abort(self) -> None:
         """Break off what is under way; the threads that wait for it see a lost connection."""
         with self.lock:
-            for opened in list(self._sockets):
-                _break_off(opened)
+            for deadline in self.deadlines.values():
+                deadline.end("interrupted")
 
 
 class Deadline:
@@ -74,7 +71,6 @@ class Deadline:
         self._stop = stop
         self._over = threading.Event()
         self._left = threading.Event()
-        self._owner = threading.get_ident()
         self._thread = threading.Thread(target=self._watch, name="http-deadline", daemon=True)
 
     @property
@@ -86,9 +82,18 @@ class Deadline:
         """Wait, but not beyond the end."""
         self._over.wait(seconds)
 
+    def end(self, why: Literal["interrupted", "timeout"]) -> None:
+        """Break off what the thread waits for, and all that it begins later. Hold the lock."""
+        self.ended = why
+        self._over.set()
+        if self.socket is not None:
+            # A socket that is already gone is what was wanted.
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
     def __enter__(self) -> Self:
         with self._sockets.lock:
-            self._sockets.deadlines[self._owner] = self
+            self._sockets.deadlines[threading.get_ident()] = self
         self._thread.start()
         return self
 
@@ -96,26 +101,17 @@ class Deadline:
         self._left.set()
         self._thread.join()
         with self._sockets.lock:
-            del self._sockets.deadlines[self._owner]
+            del self._sockets.deadlines[threading.get_ident()]
 
     def _watch(self) -> None:
+        # An event can't be waited for together with another one: `stop` is looked at now and then.
         longest_s = math.inf if self._stop is None else STOP_CHECK_S
         while not self._left.wait(max(0.0, min(self.left_s, longest_s))):
             stopped = self._stop is not None and self._stop.is_set()
             if stopped or self.left_s <= 0:
                 with self._sockets.lock:
-                    self.ended = "interrupted" if stopped else "timeout"
-                    # One that is opened from now on is broken off by `OpenSockets.add`.
-                    if self.socket is not None:
-                        _break_off(self.socket)
-                self._over.set()
+                    self.end("interrupted" if stopped else "timeout")
                 return
-
-
-def _break_off(opened: socket.socket) -> None:
-    # A socket that is already gone is what was wanted.
-    with suppress(OSError):
-        opened.shutdown(socket.SHUT_RDWR)
 
 
 class NoAuth:
@@ -199,11 +195,11 @@ def _tracking_adapter(sockets: OpenSockets, pool_size: int) -> Any:
     class PlainConnection(HTTPConnection):
         def connect(self) -> None:
             super().connect()
-            sockets.add(self.sock)
+            sockets.use(self.sock)
 
         def request(self, *args: Any, **kwargs: Any) -> None:
             if self.sock is not None:  # kept open by an earlier request, maybe another thread's
-                sockets.add(self.sock)
+                sockets.use(self.sock)
             super().request(*args, **kwargs)
 
     class SecureConnection(PlainConnection, HTTPSConnection):

@@ -77,7 +77,9 @@ class HttpTransport:
         with Deadline(self._sockets, self._connect_timeout_s + self._timeout_s) as deadline:
             reply = self._exchange(body, headers)
         # Broken off, half an answer can look like a whole one.
-        return self._too_slow() if deadline.ended else reply
+        if deadline.ended == "timeout":
+            return self._too_slow()
+        return Failure("connection lost", retry=True) if deadline.ended else reply
 
     def close(self) -> None:
         """Break off what is under way, free the connections; idempotent."""
