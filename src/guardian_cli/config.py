@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Verdict = Literal["allow", "review", "block"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+# YAML has lists alone: where a tuple is meant, it may not be strict.
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 
 class _Section(BaseModel):
+    # Strict: "0.5" or yes is no number. Our fields called model_… are none of Pydantic's.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
     @model_validator(mode="before")
@@ -57,6 +59,7 @@ class FusionSection(_Section):
 
     @model_validator(mode="after")
     def _sums_to_one_at_most(self) -> Self:
+        # 0.7 + 0.3 may be a rounding error more than 1.
         if self.custom + self.clip > 1.0 + 1e-9:
             raise ValueError("custom and clip together are over 1: a score could leave 0..1")
         return self

@@ -180,8 +180,10 @@ def open_session(*, pool_size: int = 1) -> tuple[Session, OpenSockets]:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     session.auth = NoAuth()
+    # A request tells nothing of the ones before it.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = f"guardian-cli/{__version__}"
+    # A download is counted, and resumed, by the bytes that travel.
     session.headers["Accept-Encoding"] = "identity"
     return session, sockets
 
@@ -202,6 +204,7 @@ def _tracking_adapter(sockets: OpenSockets, pool_size: int) -> Any:
                 sockets.use(self.sock)
             super().request(*args, **kwargs)
 
+    # In this order `super().connect()` above is that of HTTPS, with its handshake.
     class SecureConnection(PlainConnection, HTTPSConnection):
         pass
 
@@ -223,6 +226,7 @@ def _tracking_adapter(sockets: OpenSockets, pool_size: int) -> Any:
             manager.pool_classes_by_scheme = pools
             return manager
 
+    # Whoever calls knows better what is worth another attempt, and until when.
     return TrackingAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
 
 

@@ -101,6 +101,8 @@ def write_keys(path: Path, values: Mapping[tuple[str, ...], str]) -> bool:
     """
     import yaml
 
+    # The text is edited, as PyYAML writes no comments. What an edit does to an odd form is not
+    # foreseen but read back: either just these keys are different, or the file stays as it is.
     path = path.resolve()
     wanted: Any = read_settings(path).data if path.exists() else {}
     written = path.read_bytes().decode("utf-8") if path.exists() else ""
@@ -159,7 +161,7 @@ def _set_in_text(text: str, keys: Sequence[str], value: str) -> str:
             put = "\n" + block(rest, "  ").rstrip("\n") if rest else f" {scalar}"
             return text[: found.start_mark.index].rstrip(" ") + put + text[found.end_mark.index :]
         node, keys = found, rest
-    if isinstance(node, yaml.MappingNode) and node.flow_style:
+    if isinstance(node, yaml.MappingNode) and node.flow_style:  # {a: 1, b: 2}
         at = node.end_mark.index - 1
         entry = "".join(f"{key}: {{" for key in keys[:-1]) + f"{keys[-1]}: {scalar}"
         comma = ", " if node.value else ""

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 131_072
 CONNECT_TIMEOUT_S = 10.0
+# Between two pieces of data; `timeout_s` bounds the whole.
 STALL_TIMEOUT_S = 30.0
 MAX_REDIRECTS = 5
 MAX_RESUMES = 2
 RESUME_PAUSE_S = 0.5
 MAX_WAITS = 6
+# "Retry-After: 0" from a server that is always busy.
 MIN_WAIT_S = 0.1
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAYS_WHEN = frozenset({429, 503})

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHORT_SIDE_PX = 336
+# What a small model on a CPU scores well within a managed endpoint's default time-out of 5 s.
+BATCH_SIZE = 8
+# What a managed endpoint with one instance takes without a 429.
+CONCURRENCY = 2
+# Of base64; managed endpoints refuse 1.5 MB.
 MAX_REQUEST_BYTES = 1_000_000
 MAX_LATENCIES = 4096
 
@@ -30,8 +35,6 @@ MAX_LATENCIES = 4096
 class EndpointDetector:
     """Scores frames of one category by POSTing JPEGs to `uri` with `key`.
 
-    Two calls at once is what a managed endpoint with one instance takes without a 429, and eight
-    frames is what a small CPU model scores well within a managed endpoint's default of 5 s.
     With `deployment` no other of the endpoint's deployments is asked. `named_by` and `key_named_by`
     are the settings that a hint names. Raises UsageError where `uri` is no http(s) address or `key`
     fits in no header.
@@ -46,8 +49,8 @@ class EndpointDetector:
         deployment: str | None = None,
         named_by: str = "the address",
         key_named_by: str = "the key",
-        batch_size: int = 8,
-        concurrency: int = 2,
+        batch_size: int = BATCH_SIZE,
+        concurrency: int = CONCURRENCY,
         timeout_s: float = 10.0,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
