@@ -37,7 +37,7 @@ async def nothing() -> dict[str, Any]:
 
 def test_work_that_timed_out_is_taken_from_the_queue_and_counted_until_it_ends() -> None:
     scorer = SlowScorer()
-    models = {"a": LoadedModel("a", "b", logging.getLogger("test"), scorer)}
+    models = {"a": LoadedModel("b", logging.getLogger("test"), scorer)}
     loaded = LoadedModels(models, WeightedRouter({"a": 100}, random.Random(1)))
     with ThreadPoolExecutor(1) as pool:
         state = AppState("i", "c", "k", loaded, pool, nothing, lambda: None, timeout_s=0.05)

@@ -15,10 +15,11 @@ import sys
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.local.server_control import reload_server
+from guardian_cli.lifecycle.local import endpoints
 from guardian_cli.lifecycle.local.workspace import (
     LOG_FOLDER,
     LocalDeployment,
@@ -32,7 +33,6 @@ from guardian_cli.serving.model import load_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardian_cli.lifecycle.local.endpoints import EndpointFolder
     from guardian_cli.lifecycle.platform import DeploymentSpec
 
 LOG_LINES = 200
@@ -41,19 +41,15 @@ MODELS = "models"
 
 
 def create_deployment(
-    endpoint: EndpointFolder,
-    spec: DeploymentSpec,
-    fetch: Callable[[Path], None],
-    *,
-    timeout_s: float,
+    folder: Path, spec: DeploymentSpec, fetch: Callable[[Path], None], *, timeout_s: float
 ) -> None:
     """Bring a deployment up with no traffic; `fetch` copies its model to a folder.
 
     One that is ready is left as it is, one that is not is made anew.
     Raises DeploymentFailedError and OperationTimeoutError; what failed stays, as `failed`.
     """
-    endpoint.start()
-    old = require_state(endpoint.folder).deployments.get(spec.name)
+    endpoints.start(folder)
+    old = require_state(folder).deployments.get(spec.name)
     if old is not None and old.state == "ready":
         return
     build = uuid.uuid4().hex[:12]
@@ -63,76 +59,37 @@ def create_deployment(
         version=spec.version,
         build=build,
         folder=f"{MODELS}/{build}",
-        tags=dict(spec.tags),
         instance_type=spec.instance_type,
         instance_count=spec.instance_count,
+        tags=dict(spec.tags),
     )
-    _write_deployment(endpoint, new)
-    _remove_unused_models(endpoint)
+    _write_deployment(folder, new)
+    _remove_unused_models(folder)
     try:
-        (endpoint.folder / MODELS).mkdir(exist_ok=True)
-        fetch(endpoint.folder / new.folder)
-        _smoke_test(endpoint.folder, new, timeout_s)
-        # The server loads what is ready, and only that.
-        _write_deployment(endpoint, replace(new, state="ready"))
-        _load(endpoint, new.name)
+        _bring_up(folder, new, fetch, timeout_s)
     except BaseException:
-        _write_deployment(endpoint, replace(new, state="failed"))
+        _write_deployment(folder, replace(new, state="failed"))
         raise
 
 
-def delete_deployment(endpoint: EndpointFolder, name: str) -> None:
-    """Remove a deployment that has no traffic; nothing to do when it is not there."""
-    state = require_state(endpoint.folder)
-    if name not in state.deployments:
-        return
-    if state.traffic.get(name):
-        raise PlatformError(f"{name} has {state.traffic[name]}% of the traffic: not removed")
-    left = {other: one for other, one in state.deployments.items() if other != name}
-    traffic = {other: share for other, share in state.traffic.items() if other != name}
-    write_state(endpoint.folder, replace(state, deployments=left, traffic=traffic))
-    # The server lets go of the model and its log first.
-    endpoint.reload()
-    _remove_unused_models(endpoint)
-    for log in (endpoint.folder / LOG_FOLDER).glob(f"{name}.log*"):
-        log.unlink(missing_ok=True)
-
-
-def read_log(folder: Path, name: str, lines: int) -> str:
-    """The newest lines of a deployment's log, "" where there is none."""
-    try:
-        with (folder / LOG_FOLDER / f"{name}.log").open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - LOG_TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-lines:])
-
-
-def _write_deployment(endpoint: EndpointFolder, deployment: LocalDeployment) -> None:
-    state = require_state(endpoint.folder)
-    deployments = {**state.deployments, deployment.name: deployment}
-    write_state(endpoint.folder, replace(state, deployments=deployments))
-
-
-def _remove_unused_models(endpoint: EndpointFolder) -> None:
-    used = {one.folder for one in require_state(endpoint.folder).deployments.values()}
-    for folder in (endpoint.folder / MODELS).glob("*"):
-        if f"{MODELS}/{folder.name}" not in used:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _load(endpoint: EndpointFolder, name: str) -> None:
-    fault = reload_server(endpoint.start()).get(name, "the server does not know it")
+def _bring_up(
+    folder: Path, new: LocalDeployment, fetch: Callable[[Path], None], timeout_s: float
+) -> None:
+    (folder / MODELS).mkdir(exist_ok=True)
+    fetch(folder / new.folder)
+    _smoke_test(folder, new, timeout_s)
+    # Only now: a server that follows the state by itself loads what is ready, too.
+    _write_deployment(folder, replace(new, state="ready"))
+    faults = endpoints.reload_server(endpoints.start(folder))
+    fault = faults.get(new.name, "the server does not know it")
     if fault is not None:
-        log = read_log(endpoint.folder, name, LOG_LINES)
-        raise DeploymentFailedError(f"{name} did not come up: {fault}", log=log)
+        log = read_log(folder, new.name, LOG_LINES)
+        raise DeploymentFailedError(f"{new.name} did not come up: {fault}", log=log)
 
 
 def _smoke_test(folder: Path, deployment: LocalDeployment, timeout_s: float) -> None:
     """Load and score in a process of its own; what it writes is the deployment's log."""
-    name = deployment.name
+    name, model = deployment.name, deployment.model
     path = folder / LOG_FOLDER / f"{name}.log"
     # What an earlier attempt wrote would only be taken for this one's.
     path.unlink(missing_ok=True)
@@ -140,12 +97,7 @@ def _smoke_test(folder: Path, deployment: LocalDeployment, timeout_s: float) -> 
     with path.open("ab") as log:
         try:
             code = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=False,
-                timeout=timeout_s,
+                command, stdin=DEVNULL, stdout=log, stderr=log, timeout=timeout_s, check=False
             ).returncode
         except subprocess.TimeoutExpired as error:
             message = f"{name} did not come up within {timeout_s:.0f} s"
@@ -161,9 +113,50 @@ def _smoke_test(folder: Path, deployment: LocalDeployment, timeout_s: float) -> 
     raise DeploymentFailedError(
         f"{name} did not come up: {reason}",
         log=written,
-        hint=f"train {deployment.model} anew, or deploy another version: guardian train "
-        f"{deployment.model}",
+        hint=f"train {model} anew, or deploy another version: guardian train {model}",
     )
+
+
+def delete_deployment(folder: Path, name: str) -> None:
+    """Remove a deployment that has no traffic; nothing to do when it is not there."""
+    state = require_state(folder)
+    if name not in state.deployments:
+        return
+    if state.traffic.get(name):
+        raise PlatformError(f"{name} has {state.traffic[name]}% of the traffic: not removed")
+    left = {other: one for other, one in state.deployments.items() if other != name}
+    traffic = {other: share for other, share in state.traffic.items() if other != name}
+    write_state(folder, replace(state, deployments=left, traffic=traffic))
+    # The server lets go of the model and its log first.
+    endpoints.reload(folder)
+    _remove_unused_models(folder)
+    for log in (folder / LOG_FOLDER).glob(f"{name}.log*"):
+        log.unlink(missing_ok=True)
+
+
+def read_log(folder: Path, name: str, lines: int) -> str:
+    """The newest lines of a deployment's log, "" where there is none."""
+    try:
+        with (folder / LOG_FOLDER / f"{name}.log").open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOG_TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _write_deployment(folder: Path, deployment: LocalDeployment) -> None:
+    state = require_state(folder)
+    deployments = {**state.deployments, deployment.name: deployment}
+    write_state(folder, replace(state, deployments=deployments))
+
+
+def _remove_unused_models(folder: Path) -> None:
+    used = {one.folder for one in require_state(folder).deployments.values()}
+    for model in (folder / MODELS).glob("*"):
+        if f"{MODELS}/{model.name}" not in used:
+            shutil.rmtree(model, ignore_errors=True)
 
 
 def run_smoke_test(folder: Path) -> int:

@@ -1,30 +1,35 @@
-"""Endpoints on this machine: their state files, and the server that follows them.
+"""Endpoints on this machine, each by its folder: its state file, and the server that follows it.
 
 The state file is the truth. Every change is one write of it, then a request to the server to load
-it; when guardian is killed before it can ask, the server notices the file by itself.
+it; when guardian is killed before it can ask, the server notices the file by itself. Whoever
+changes something holds the endpoint's lock.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.files import make_private_folder
-from guardian_cli.lifecycle.local.server_control import (
-    HOST,
-    RunningServer,
-    ensure_server,
-    find_server,
-    is_healthy,
-    reload_server,
-    stop_server,
-)
+from guardian_cli.files import is_locked, make_private_folder
 from guardian_cli.lifecycle.local.workspace import (
+    HOST,
     KEY_NAME,
+    LOG_FOLDER,
+    SERVER_LOCK,
+    SERVER_NAME,
     EndpointState,
+    RunningServer,
     own_port,
-    read_state,
     require_state,
     write_new_key,
     write_state,
@@ -35,93 +40,94 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+HEALTH_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 15.0
+RELOAD_TIMEOUT_S = 600.0
+POLL_S = 0.02
 
-class EndpointFolder:
-    """One endpoint, by its folder. Changes are for whoever holds the endpoint's lock."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+def describe(folder: Path, *, busy: bool = False) -> Endpoint:
+    """The endpoint as it is; `busy` while another guardian is at work on it. Raises PlatformError.
 
-    def describe(self, *, busy: bool) -> Endpoint | None:
-        """The endpoint as it is, None where there is none; `busy` while another guardian has it."""
-        state = read_state(self.folder)
-        if state is None:
-            return None
-        server = find_server(self.folder)
-        port = own_port(self.folder, state) or (server.port if server else 0)
-        deployments = tuple(
-            Deployment(
-                name=one.name,
-                traffic=state.traffic.get(one.name, 0),
-                # Whoever was at work on it was killed.
-                state="failed" if one.state == "updating" and not busy else one.state,
-                model=one.model,
-                version=one.version,
-                instance_type=one.instance_type,
-                instance_count=one.instance_count,
-                tags=one.tags,
-            )
-            for one in sorted(state.deployments.values(), key=lambda one: one.name)
+    A deployment that is `updating` while nobody is at work on it has failed: whoever was, was
+    killed.
+    """
+    state, server = require_state(folder), find_server(folder)
+    port = own_port(folder, state) or (server.port if server else 0)
+    deployments = tuple(
+        Deployment(
+            name,
+            traffic=state.traffic.get(name, 0),
+            state="failed" if one.state == "updating" and not busy else one.state,
+            model=one.model,
+            version=one.version,
+            instance_type=one.instance_type,
+            instance_count=one.instance_count,
+            tags=one.tags,
         )
-        return Endpoint(
-            name=state.name,
-            uri=f"http://{HOST}:{port}/score" if port else "",
-            state="stopped" if server is None else "updating" if busy else "ready",
-            deployments=deployments,
-            tags=state.tags,
-        )
+        for name, one in sorted(state.deployments.items())
+    )
+    return Endpoint(
+        name=state.name,
+        uri=f"http://{HOST}:{port}/score" if port else "",
+        state="stopped" if server is None else "updating" if busy else "ready",
+        deployments=deployments,
+        tags=state.tags,
+    )
 
-    def create(self, tags: Mapping[str, str]) -> None:
-        """Make the endpoint, without starting its server."""
-        make_private_folder(self.folder)
-        # The key first: there is an endpoint once its state is written.
-        if not (self.folder / KEY_NAME).exists():
-            write_new_key(self.folder)
-        write_state(self.folder, EndpointState(self.folder.name, tags=dict(tags)))
 
-    def start(self) -> RunningServer:
-        """Make sure that the server runs and answers, on the port it has always had."""
-        state = require_state(self.folder)
-        if not (self.folder / KEY_NAME).exists():
-            write_new_key(self.folder)
-        server = ensure_server(self.folder)
-        home = str(self.folder)
-        if (state.port, state.home) != (server.port, home):
-            write_state(self.folder, replace(state, port=server.port, home=home))
-        return server
+def create(folder: Path, tags: Mapping[str, str]) -> None:
+    """Make an endpoint, without starting its server."""
+    make_private_folder(folder)
+    # The key first: there is an endpoint once its state is written.
+    if not (folder / KEY_NAME).exists():
+        write_new_key(folder)
+    write_state(folder, EndpointState(folder.name, tags=dict(tags)))
 
-    def stop(self) -> bool:
-        """Stop the server; False when it was not running."""
-        return stop_server(self.folder)
 
-    def change(
-        self, traffic: Mapping[str, int] | None, tags: Mapping[str, str | None] | None
-    ) -> None:
-        """Change traffic and tags in one write. Raises PlatformError for traffic that cannot be."""
-        state = require_state(self.folder)
-        if traffic is not None:
-            state = replace(state, traffic=checked_traffic(state, traffic))
-        if tags is not None:
-            merged = {**state.tags, **tags}
-            kept = {name: value for name, value in merged.items() if value is not None}
-            state = replace(state, tags=kept)
-        write_state(self.folder, state)
-        if traffic is not None:
-            # The server has no use for tags.
-            self.reload()
+def start(folder: Path) -> RunningServer:
+    """Make sure that the server runs and answers, on the port it has always had."""
+    state = require_state(folder)
+    if not (folder / KEY_NAME).exists():
+        write_new_key(folder)
+    server = ensure_server(folder)
+    if (state.port, state.home) != (server.port, str(folder)):
+        write_state(folder, replace(state, port=server.port, home=str(folder)))
+    return server
 
-    def rotate_key(self) -> None:
-        """Replace the key; once this returns, the old one opens nothing."""
-        require_state(self.folder)
-        write_new_key(self.folder)
-        self.reload()
 
-    def reload(self) -> None:
-        """Let a server that runs follow the files now."""
-        server = find_server(self.folder)
-        if server is not None:
-            # One that does not answer is replaced: what starts anew follows the files anyway.
-            reload_server(server if is_healthy(server) else self.start())
+def change(
+    folder: Path, traffic: Mapping[str, int] | None, tags: Mapping[str, str | None] | None = None
+) -> None:
+    """Change traffic and tags in one write. Raises PlatformError for traffic that cannot be."""
+    state = require_state(folder)
+    if traffic is not None:
+        state = replace(state, traffic=checked_traffic(state, traffic))
+    if tags is not None:
+        merged = {**state.tags, **tags}
+        kept = {name: value for name, value in merged.items() if value is not None}
+        state = replace(state, tags=kept)
+    write_state(folder, state)
+    if traffic is not None:
+        # The server has no use for tags.
+        reload(folder)
+
+
+def rotate_key(folder: Path) -> None:
+    """Replace the key; once this returns, the old one opens nothing."""
+    require_state(folder)
+    write_new_key(folder)
+    reload(folder)
+
+
+def reload(folder: Path) -> None:
+    """Let the server, if it runs, follow the files now."""
+    server = find_server(folder)
+    if server is not None:
+        # One that does not answer is replaced: what starts anew follows the files anyway.
+        healthy = is_healthy(server)
+        reload_server(server if healthy else start(folder))
 
 
 def checked_traffic(state: EndpointState, traffic: Mapping[str, int]) -> dict[str, int]:
@@ -137,3 +143,159 @@ def checked_traffic(state: EndpointState, traffic: Mapping[str, int]) -> dict[st
     if sum(traffic.values()) not in {0, 100}:
         raise PlatformError(f"the traffic sums to {sum(traffic.values())}%, not to 0 or 100")
     return {name: share for name, share in traffic.items() if share}
+
+
+def find_server(folder: Path, *, wait_s: float = 0.0) -> RunningServer | None:
+    """Find the endpoint's server; one that is starting is waited for.
+
+    It runs as long as it holds its lock, whatever pids say: a pid may be another process's by now.
+    """
+    until = time.monotonic() + wait_s
+    while is_locked(folder / SERVER_LOCK):
+        try:
+            return RunningServer(**json.loads((folder / SERVER_NAME).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            if time.monotonic() >= until:
+                return None
+        time.sleep(POLL_S)
+    return None
+
+
+def is_healthy(server: RunningServer) -> bool:
+    """Whether it is this very server that answers on its port."""
+    try:
+        status, document = call(server.port, "/health", timeout_s=HEALTH_TIMEOUT_S)
+    except OSError:
+        return False
+    return status == 200 and document.get("instance") == server.instance
+
+
+def ensure_server(folder: Path) -> RunningServer:
+    """Find the server, or start it; one that runs but does not answer is replaced."""
+    server = find_server(folder, wait_s=START_TIMEOUT_S)
+    if server is not None and is_healthy(server):
+        return server
+    if server is not None:
+        # It does not even say that it is well: asking it to end would only cost more time.
+        _kill(folder, server)
+    return start_server(folder)
+
+
+def start_server(folder: Path) -> RunningServer:
+    """Start the endpoint's server and wait until it is ready. Raises PlatformError, with why."""
+    crash_log = folder / LOG_FOLDER / "crash.log"
+    crash_log.parent.mkdir(exist_ok=True)
+    if crash_log.exists() and crash_log.stat().st_size:
+        # What a server wrote when it crashed outlives the server that replaces it.
+        crash_log.replace(crash_log.with_name("crash.1.log"))
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as ready_pipe:
+        # Without -P a file in the project folder could stand in for a module of ours.
+        command = [sys.executable, "-P", "-m", "guardian_cli.lifecycle.local.server"]
+        try:
+            with crash_log.open("wb") as log:
+                # It forks and ends, so this takes no longer than its imports.
+                subprocess.run(
+                    [*command, str(folder), str(write_end)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(write_end,),
+                    timeout=START_TIMEOUT_S,
+                    check=False,
+                )
+        finally:
+            # Only the server's end is left: that it dies ends what is read from the pipe.
+            os.close(write_end)
+        if select.select([ready_pipe], [], [], START_TIMEOUT_S)[0]:
+            message = ready_pipe.read().decode("utf-8", "replace")
+        else:
+            message = f"error it was not ready within {START_TIMEOUT_S:.0f} s"
+    if message == "ready" and (server := find_server(folder)) is not None:
+        return server
+    crash = crash_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = message.partition(" ")[2] or (crash[-1] if crash else "it ended without a word")
+    raise PlatformError(
+        f"the server of {folder.name} did not start: {reason}",
+        hint=f"its logs are in {folder / LOG_FOLDER}",
+    )
+
+
+def reload_server(server: RunningServer) -> dict[str, str | None]:
+    """Let the server follow its files now. Raises PlatformError.
+
+    Returns why a deployment could not be loaded, by its name; None for one that was.
+    """
+    try:
+        status, document = call(
+            server.port, "/control/reload", key=server.control, timeout_s=RELOAD_TIMEOUT_S
+        )
+    except OSError as error:
+        raise PlatformError(f"the local server does not answer: {error}") from error
+    if status != 200:
+        raise PlatformError(f"the local server could not follow its state: HTTP {status}")
+    return {str(name): fault for name, fault in document.items()}
+
+
+def stop_server(folder: Path) -> bool:
+    """Stop the server: it finishes what it is answering. False when it was not running."""
+    server = find_server(folder, wait_s=START_TIMEOUT_S)
+    if server is None:
+        if is_locked(folder / SERVER_LOCK):
+            raise PlatformError(f"the server of {folder.name} is starting and does not come up")
+        return False
+    try:
+        call(server.port, "/control/stop", key=server.control, timeout_s=5.0)
+    except OSError:
+        _signal(folder, server, signal.SIGTERM)
+    if not _wait_for_end(folder):
+        _kill(folder, server)
+    return True
+
+
+def call(
+    port: int,
+    path: str,
+    *,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout_s: float,
+) -> tuple[int, Any]:
+    """Call a server on this machine, past any proxy: the status and the JSON it answers.
+
+    With a key it is a POST, else a GET. Raises OSError, also where what answers speaks no HTTP or
+    no JSON.
+    """
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
+    method, sent = ("POST", {"Authorization": f"Bearer {key}"}) if key is not None else ("GET", {})
+    try:
+        connection.request(method, path, body=body, headers={**sent, **(headers or {})})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"null")
+    except (http.client.HTTPException, ValueError) as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def _signal(folder: Path, server: RunningServer, number: signal.Signals) -> None:
+    # Only if the server that wrote its pid is still the one that holds the lock.
+    if find_server(folder) == server:
+        with suppress(ProcessLookupError):
+            os.kill(server.pid, number)
+
+
+def _wait_for_end(folder: Path) -> bool:
+    until = time.monotonic() + STOP_TIMEOUT_S
+    while is_locked(folder / SERVER_LOCK):
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _kill(folder: Path, server: RunningServer) -> None:
+    _signal(folder, server, signal.SIGKILL)
+    if not _wait_for_end(folder):
+        raise PlatformError(f"the server of {folder.name}, process {server.pid}, does not end")

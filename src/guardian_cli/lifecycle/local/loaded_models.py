@@ -45,7 +45,6 @@ class WeightedRouter:
 class LoadedModel:
     """A deployment as the server has it: a scorer, or the reason why there is none."""
 
-    name: str
     build: str
     log: logging.Logger
     scorer: FrameScorer | None = None
@@ -85,9 +84,9 @@ def _keep_or_load(folder: Path, one: LocalDeployment, held: LoadedModel | None) 
         scorer = load_model(folder / one.folder)
     except Exception as error:  # a model may raise anything; the others are served on
         log.exception("%s could not be loaded", one.name)
-        return LoadedModel(one.name, one.build, log, fault=f"{type(error).__name__}: {error}")
+        return LoadedModel(one.build, log, fault=f"{type(error).__name__}: {error}")
     log.info("%s loaded: model %s, version %s", one.name, one.model, one.version)
-    return LoadedModel(one.name, one.build, log, scorer=scorer)
+    return LoadedModel(one.build, log, scorer=scorer)
 
 
 def open_log(folder: Path, name: str) -> logging.Logger:

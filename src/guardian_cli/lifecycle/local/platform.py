@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from guardian_cli.errors import PlatformError
 from guardian_cli.files import LockHeldError, hold_lock, is_locked
 from guardian_cli.http import DEPLOYMENT_HEADER
-from guardian_cli.lifecycle.local import deployments
-from guardian_cli.lifecycle.local.endpoints import EndpointFolder
+from guardian_cli.lifecycle.local import deployments, endpoints
 from guardian_cli.lifecycle.local.registry import LocalRegistry
-from guardian_cli.lifecycle.local.server_control import call
-from guardian_cli.lifecycle.local.workspace import FOLDER_NAME, Layout, read_key, read_state
+from guardian_cli.lifecycle.local.workspace import (
+    FOLDER_NAME,
+    STATE_NAME,
+    Layout,
+    read_key,
+    read_state,
+)
 from guardian_cli.lifecycle.platform import (
     DeploymentSpec,
     Endpoint,
@@ -34,7 +37,6 @@ from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
 BUSY_WAIT_S = 30.0
@@ -64,10 +66,12 @@ class LocalPlatform:
             user = str(os.getuid())
         return f"{user}@{socket.gethostname()}"
 
-    def lock(self, endpoint: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self, endpoint: str) -> Iterator[None]:
         """Keep other guardians from an endpoint. Raises EndpointBusyError at once, or nearly."""
         # Whoever only asks whether it is held, holds it for an instant.
-        return self._exclusive(endpoint, wait_s=0.5)
+        with self._exclusive(endpoint, wait_s=0.5):
+            yield
 
     def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:  # noqa: ARG002 - nothing here has a location or a price
         """Look, change nothing."""
@@ -94,15 +98,18 @@ class LocalPlatform:
 
     def endpoint(self, name: str) -> Endpoint | None:
         """An endpoint with its deployments, or None."""
+        folder = self._layout.endpoint(name)
+        if not (folder / STATE_NAME).exists():
+            return None
         busy = name not in self._held and is_locked(self._layout.lock(name))
-        return self._folder(name).describe(busy=busy)
+        return endpoints.describe(folder, busy=busy)
 
     def create_endpoint(self, name: str, tags: Mapping[str, str]) -> Endpoint:
         """Make an endpoint and start its server."""
-        with self._exclusive(name):
-            if read_state(self._layout.endpoint(name)) is not None:
+        with self._exclusive(name) as folder:
+            if read_state(folder) is not None:
                 raise NameTakenError(f"there is an endpoint {name} already")
-            self._folder(name).create(tags)
+            endpoints.create(folder, tags)
             return self.start(name)
 
     def update_endpoint(
@@ -114,11 +121,11 @@ class LocalPlatform:
         expected: Endpoint | None = None,
     ) -> Endpoint:
         """Change traffic and tags, both or neither."""
-        with self._exclusive(name):
+        with self._exclusive(name) as folder:
             if expected is not None:
-                check_unchanged(expected, self._found(name))
-            self._folder(name).change(traffic, tags)
-            return self._found(name)
+                check_unchanged(expected, endpoints.describe(folder))
+            endpoints.change(folder, traffic, tags)
+            return endpoints.describe(folder)
 
     def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
         """Bring a registered version up on an endpoint, without traffic."""
@@ -126,14 +133,13 @@ class LocalPlatform:
         def fetch(destination: Path) -> None:
             self.registry.fetch(spec.model, spec.version, destination)
 
-        with self._exclusive(endpoint):
-            folder = self._folder(endpoint)
+        with self._exclusive(endpoint) as folder:
             deployments.create_deployment(folder, spec, fetch, timeout_s=timeout_s)
 
     def delete_deployment(self, endpoint: str, name: str) -> None:
         """Remove a deployment that has no traffic."""
-        with self._exclusive(endpoint):
-            deployments.delete_deployment(self._folder(endpoint), name)
+        with self._exclusive(endpoint) as folder:
+            deployments.delete_deployment(folder, name)
 
     def logs(self, endpoint: str, deployment: str, *, lines: int = 200) -> str:
         """The newest lines of a deployment's log."""
@@ -145,8 +151,8 @@ class LocalPlatform:
 
     def rotate_key(self, endpoint: str) -> SecretStr:
         """Replace the key at once."""
-        with self._exclusive(endpoint):
-            self._folder(endpoint).rotate_key()
+        with self._exclusive(endpoint) as folder:
+            endpoints.rotate_key(folder)
             return self.key(endpoint)
 
     def probe(self, endpoint: str, deployment: str | None = None) -> Probe:
@@ -154,19 +160,15 @@ class LocalPlatform:
         found = self.endpoint(endpoint)
         if found is None or found.state == "stopped":
             return Probe(problem="the server is not running")
+        port = int(found.uri.rpartition(":")[2].partition("/")[0])
         headers = {"Content-Type": "application/json"}
         if deployment is not None:
             headers[DEPLOYMENT_HEADER] = deployment
+        key, body = self.key(endpoint).get_secret_value(), probe_body()
         begun = time.perf_counter()
         try:
-            status, answer = call(
-                int(found.uri.rpartition(":")[2].partition("/")[0]),
-                "POST",
-                "/score",
-                key=self.key(endpoint).get_secret_value(),
-                headers=headers,
-                body=probe_body(),
-                timeout_s=PROBE_TIMEOUT_S,
+            status, answer = endpoints.call(
+                port, "/score", key=key, headers=headers, body=body, timeout_s=PROBE_TIMEOUT_S
             )
         except OSError as error:
             return Probe(problem=f"no answer: {error}")
@@ -174,36 +176,28 @@ class LocalPlatform:
 
     def start(self, endpoint: str) -> Endpoint:
         """Start the server, or replace one that does not answer."""
-        with self._exclusive(endpoint):
-            self._folder(endpoint).start()
-            return self._found(endpoint)
+        with self._exclusive(endpoint) as folder:
+            endpoints.start(folder)
+            return endpoints.describe(folder)
 
     def stop(self, endpoint: str) -> bool:
         """Stop the server, keep everything."""
-        with self._exclusive(endpoint):
-            return self._folder(endpoint).stop()
-
-    def _folder(self, name: str) -> EndpointFolder:
-        return EndpointFolder(self._layout.endpoint(name))
-
-    def _found(self, name: str) -> Endpoint:
-        found = self.endpoint(name)
-        if found is None:
-            raise PlatformError(f"there is no endpoint {name}")
-        return found
+        with self._exclusive(endpoint) as folder:
+            return endpoints.stop_server(folder)
 
     @contextmanager
-    def _exclusive(self, name: str, wait_s: float = BUSY_WAIT_S) -> Iterator[None]:
-        """Hold the endpoint's lock, unless the use-case above holds it already."""
+    def _exclusive(self, name: str, wait_s: float = BUSY_WAIT_S) -> Iterator[Path]:
+        """Hold the endpoint's lock, unless the use-case above holds it already; give its folder."""
+        folder = self._layout.endpoint(name)
         if name in self._held:
-            yield
+            yield folder
             return
         self._layout.require()
         try:
             with hold_lock(self._layout.lock(name), wait_s):
                 self._held.add(name)
                 try:
-                    yield
+                    yield folder
                 finally:
                     self._held.discard(name)
         except LockHeldError as error:

@@ -25,17 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn  # noqa: TID253 - a leaf: nothing imports it, it is run
 
-from guardian_cli.errors import PlatformError
-from guardian_cli.files import LockHeldError, hold_lock, write_private
+from guardian_cli.errors import GuardianError, PlatformError
+from guardian_cli.files import LockHeldError, hold_lock, read_if_there, write_private
 from guardian_cli.lifecycle.local.app import AppState, build_app
 from guardian_cli.lifecycle.local.loaded_models import LoadedModels, follow_state, open_log
-from guardian_cli.lifecycle.local.server_control import HOST, RunningServer
 from guardian_cli.lifecycle.local.workspace import (
+    HOST,
     KEY_NAME,
     SERVER_LOCK,
     SERVER_NAME,
     STATE_NAME,
     EndpointState,
+    RunningServer,
     own_port,
     read_key,
     read_state,
@@ -50,7 +51,6 @@ WATCH_S = 1.0
 GRACE_S = 10
 # Long, because a request that meets its connection's end is lost to most clients.
 KEEP_ALIVE_S = 300
-BACKLOG = 1024
 WORKERS = max(2, min(4, count_cores()))
 # Below the range that systems give to outgoing connections.
 FIRST_PORT, PORTS, TRIED_PORTS = 18000, 10000, 100
@@ -86,7 +86,7 @@ class Server:
         self._log = open_log(folder, "server")
         # What uvicorn and asyncio log goes there too, where it cannot grow for ever.
         logging.getLogger().addHandler(self._log.handlers[0])
-        self._seen: list[tuple[int, int, int] | None] = []
+        self._seen: list[bytes] = []
         self._reloading = asyncio.Lock()
         self._app = AppState(
             instance=secrets.token_hex(8),
@@ -108,7 +108,6 @@ class Server:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
-            backlog=BACKLOG,
         )
         self._uvicorn = uvicorn.Server(config)
 
@@ -131,8 +130,8 @@ class Server:
     async def reload(self) -> dict[str, Any]:
         """Follow the state and key files; return the fault of each deployment, None for none."""
         async with self._reloading:
-            # Before they are read: what changes meanwhile is noticed by the next look.
-            seen = self._file_stamps()
+            # Before they are followed: a change that comes meanwhile is noticed later.
+            seen = self._read_files()
             state = read_state(self._folder)
             if state is None:
                 self.stop()
@@ -160,27 +159,20 @@ class Server:
         while True:
             await asyncio.sleep(WATCH_S)
             try:
-                if self._file_stamps() != self._seen:
+                seen = self._read_files()
+                if seen != self._seen:
                     await self.reload()
-                known = path.is_file() and path.read_bytes() == self._server_file
-                is_lost = not known and (self._folder / STATE_NAME).exists()
+                is_lost = seen[0] != b"" and read_if_there(path) != self._server_file
                 # Only the second time: a folder that is being removed is left in peace.
                 if is_lost and was_lost:
                     write_private(path, self._server_file)
                 was_lost = is_lost
-            except (OSError, PlatformError) as error:
+            except GuardianError as error:
                 self._log.warning("the state could not be followed: %s", error)
 
-    def _file_stamps(self) -> list[tuple[int, int, int] | None]:
-        """What changes when the state or the key is written anew; None for a file that is gone."""
-        stamps: list[tuple[int, int, int] | None] = []
-        for name in (STATE_NAME, KEY_NAME):
-            try:
-                status = (self._folder / name).stat()
-                stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
-            except FileNotFoundError:
-                stamps.append(None)
-        return stamps
+    def _read_files(self) -> list[bytes]:
+        """The state and the key, b"" for a file that is gone."""
+        return [read_if_there(self._folder / name) for name in (STATE_NAME, KEY_NAME)]
 
 
 def share_cores() -> None:
@@ -191,14 +183,26 @@ def share_cores() -> None:
 
 
 def open_port(folder: Path, state: EndpointState) -> socket.socket:
-    """Bind the endpoint's port, or for a new endpoint a free one. Raises PlatformError."""
-    port = own_port(folder, state)
-    if port:
-        return _bind(port)
-    for candidate in candidate_ports(folder):
-        with suppress(PlatformError):
-            return _bind(candidate)
-    raise PlatformError("no free port was found on 127.0.0.1")
+    """Listen on the endpoint's port, for a new endpoint on a free one. Raises PlatformError."""
+    own = own_port(folder, state)
+    for port in [own] if own else candidate_ports(folder):
+        # With no protocol named, asyncio does not switch Nagle off: every answer would take 40 ms.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        # Without it a port whose last connections still linger could not be had back.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+            listener.listen()
+        except OSError:
+            listener.close()
+        else:
+            return listener
+    if not own:
+        raise PlatformError(f"no free port was found on {HOST}")
+    raise PlatformError(
+        f"port {own} on {HOST} is in use by another program: the endpoint keeps its port, so that "
+        "program has to end first"
+    )
 
 
 def candidate_ports(folder: Path) -> list[int]:
@@ -206,23 +210,6 @@ def candidate_ports(folder: Path) -> list[int]:
     digest = hashlib.sha256(os.fsencode(folder)).digest()
     begin = int.from_bytes(digest[:4], "big") % PORTS
     return [FIRST_PORT + (begin + 7 * step) % PORTS for step in range(TRIED_PORTS)]
-
-
-def _bind(port: int) -> socket.socket:
-    # With no protocol named, asyncio does not switch Nagle off: every answer would take 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        # Without it a port whose last connections still linger could not be had back.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise PlatformError(
-            f"port {port} on {HOST} is in use by another program: the endpoint keeps "
-            "its port, so that program has to end first"
-        ) from error
-    return listener
 
 
 def main(folder: Path, descriptor: int) -> int:

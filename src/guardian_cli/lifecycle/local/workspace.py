@@ -24,49 +24,25 @@ KEY_NAME = "key"
 SERVER_NAME = "server.json"
 SERVER_LOCK = "server.lock"
 LOG_FOLDER = "log"
+HOST = "127.0.0.1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The paths of one project's workspace; `project` is the folder that holds `.guardian/`."""
 
-    project: Path
-
-    @property
-    def root(self) -> Path:
-        """The workspace itself."""
-        return self.project / FOLDER_NAME
-
-    @property
-    def database(self) -> Path:
-        """MLflow's SQLite file: runs, metrics, the registry."""
-        return self.root / "mlflow.db"
-
-    @property
-    def artifacts(self) -> Path:
-        """Where MLflow puts the files of runs."""
-        return self.root / "artifacts"
-
-    @property
-    def models(self) -> Path:
-        """Where the registered model folders are."""
-        return self.root / "models"
-
-    @property
-    def endpoints(self) -> Path:
-        """One folder for each endpoint."""
-        return self.root / "endpoints"
-
-    @property
-    def locks(self) -> Path:
-        """One lock file for each endpoint, there before the endpoint is."""
-        return self.root / "locks"
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Every folder of a workspace, the outermost first."""
-        return (self.root, self.artifacts, self.models, self.endpoints, self.locks)
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.root = project / FOLDER_NAME
+        # MLflow's: runs, metrics and the registry; the files of runs.
+        self.database = self.root / "mlflow.db"
+        self.artifacts = self.root / "artifacts"
+        # A folder for each version of a model, and for each endpoint.
+        self.models = self.root / "models"
+        self.endpoints = self.root / "endpoints"
+        # A file for each endpoint, there before the endpoint is.
+        self.locks = self.root / "locks"
+        self.folders = (self.root, self.artifacts, self.models, self.endpoints, self.locks)
 
     def endpoint(self, name: str) -> Path:
         """The folder of one endpoint. Raises UsageError for a name that is no file name."""
@@ -136,6 +112,16 @@ class EndpointState:
     deployments: dict[str, LocalDeployment] = field(default_factory=dict)
     home: str = ""
     format: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """What a server writes of itself: its process, its port, and the key of its controls."""
+
+    pid: int
+    port: int
+    instance: str
+    control: str
 
 
 _STATE_FILE = TypeAdapter(EndpointState)
