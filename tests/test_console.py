@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COLUMNS = 50
+END = "\x1c"
 
 
 class Terminal:
@@ -32,9 +33,13 @@ class Terminal:
         self.file = file
 
     def received(self) -> str:
-        """All that was written so far."""
+        """All that was written so far: the kernel hands it over in pieces, so a mark ends it."""
+        self.file.write(END)
         self.file.flush()
-        return os.read(self._master, 1 << 16).decode().replace("\r\n", "\n")
+        received = b""
+        while not received.endswith(END.encode()):
+            received += os.read(self._master, 1 << 16)
+        return received.decode().removesuffix(END).replace("\r\n", "\n")
 
     def screen(self) -> list[str]:
         """The lines that a person sees."""

@@ -36,8 +36,7 @@ def doctor(
     from guardian_cli.settings import load_settings
 
     console = Console(quiet=common.quiet)
-    named = {"model": model, "pretrained": pretrained}
-    clip = {key: value for key, value in named.items() if value is not None}
+    clip = {"model": model, "pretrained": pretrained}
     settings = load_settings(common.config, flags={"clip": clip})
     if fetch:
         path = fetch_weights(settings, console.note)

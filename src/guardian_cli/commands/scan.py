@@ -129,26 +129,21 @@ def scan(
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
     from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+    from guardian_cli.settings import load_settings
 
     if common.as_json and as_jsonl:
         raise UsageError(
             "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
         )
+    named = {"model": model, "pretrained": pretrained}
+    flags = {
+        "scan": {"every": every, "timeout_s": timeout},
+        "clip": {name: value for name, value in named.items() if value is not None},
+    }
+    settings = load_settings(common.config, flags=flags)
     request = ScanRequest(
         sources=tuple(sources),
-        flags={
-            "scan": {
-                key: value
-                for key, value in {"every": every, "timeout_s": timeout}.items()
-                if value is not None
-            },
-            "clip": {
-                key: value
-                for key, value in {"model": model, "pretrained": pretrained}.items()
-                if value is not None
-            },
-        },
-        config_file=common.config,
+        flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
         frames=frames,
         decode=decode.value,
@@ -163,4 +158,4 @@ def scan(
         resume=resume,
         for_s=for_s,
     )
-    return run_scan(request, Console(quiet=common.quiet))
+    return run_scan(request, settings, Console(quiet=common.quiet))

@@ -1,4 +1,4 @@
-"""Calls through a scripted transport and a clock that only waiting moves."""
+"""What a failure means, when to try again and when to stop, by a clock that only waiting moves."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from guardian_cli.detectors.endpoint.breaker import CircuitBreaker
-from guardian_cli.detectors.endpoint.calling import Caller, Clock, Scored
 from guardian_cli.detectors.endpoint.client import Reply
-from guardian_cli.detectors.endpoint.failures import Failure, RetryPolicy, timed_out
 from guardian_cli.detectors.endpoint.protocol import read_scores
+from guardian_cli.detectors.endpoint.retry import (
+    MAX_ATTEMPTS_WHEN_TOLD,
+    RETRY_DEADLINE_S,
+    Caller,
+    Failure,
+    Scored,
+    Timing,
+    pause_before_retry_s,
+    status_failure,
+    timed_out,
+)
 from guardian_cli.http import DEPLOYMENT_HEADER
 
 if TYPE_CHECKING:
@@ -19,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOOD = Reply(200, {}, b"[0.25]", 0.031)
-REFUSED = Failure("connection refused", retry=True, attempt_strikes=1, call_strikes=0)
+REFUSED = Failure("connection refused", retry=True, attempt_weight=1, call_weight=0)
 
 
 def status(code: int, **headers: str) -> Reply:
@@ -38,8 +48,8 @@ class FakeTime:
         self.now_s += seconds
         return stop.is_set()
 
-    def clock(self) -> Clock:
-        return Clock(
+    def timing(self) -> Timing:
+        return Timing(
             monotonic_s=lambda: self.now_s, wall_s=lambda: 0.0, wait=self.wait, chance=lambda: 0.0
         )
 
@@ -54,7 +64,6 @@ class Script:
     at_s: list[float] = field(default_factory=list)
     asked: list[str | None] = field(default_factory=list)
     on_post: Callable[[], None] = lambda: None
-    closed: bool = False
 
     def post(self, body: bytes, deployment: str | None = None) -> Reply | Failure:
         self.asked.append(deployment)
@@ -63,14 +72,10 @@ class Script:
         self.on_post()
         return self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
 
-    def close(self) -> None:
-        self.closed = True
 
-
-def caller(script: Script, policy: RetryPolicy | None = None) -> Caller:
-    clock = script.time.clock()
-    breaker = CircuitBreaker(clock.monotonic_s)
-    return Caller(script, breaker, policy=policy or RetryPolicy(), clock=clock, has_key=True)
+def caller(script: Script) -> Caller:
+    timing = script.time.timing()
+    return Caller(script.post, has_key=True, timing=timing)
 
 
 def ask(subject: Caller, deployment: str | None = None) -> Scored | Failure:
@@ -122,16 +127,14 @@ def test_a_retry_after_holds_back_the_other_threads_too() -> None:
             second[0] = ask(subject)  # another frame's call, while the first one waits
         return FakeTime.wait(time, stop, seconds)
 
-    clock = Clock(lambda: time.now_s, lambda: 0.0, wait, lambda: 0.0)
-    subject = Caller(
-        script, CircuitBreaker(clock.monotonic_s), policy=RetryPolicy(), clock=clock, has_key=True
-    )
+    timing = Timing(lambda: time.now_s, lambda: 0.0, wait, lambda: 0.0)
+    subject = Caller(script.post, has_key=True, timing=timing)
     assert isinstance(ask(subject), Scored)
     assert isinstance(second[0], Scored)
     assert script.at_s[1] == 7.0
 
 
-def test_a_retry_after_beyond_patience_fails_at_once_and_is_still_kept() -> None:
+def test_a_retry_after_beyond_the_deadline_fails_at_once_and_is_still_kept() -> None:
     time = FakeTime()
     script = Script([status(429, Retry_After="120"), GOOD], time)
     subject = caller(script)
@@ -139,7 +142,7 @@ def test_a_retry_after_beyond_patience_fails_at_once_and_is_still_kept() -> None
     assert time.waits_s == []
     time.now_s = 119
     assert ask(subject) == Failure(
-        "circuit open: 429 Too Many Requests", call_strikes=0, not_asked=True, status=429
+        "circuit open: 429 Too Many Requests", call_weight=0, not_asked=True, status=429
     )
     assert len(script.at_s) == 1
     time.now_s = 120
@@ -192,7 +195,6 @@ def test_closing_ends_a_pause_and_everything_after() -> None:
     assert isinstance(outcome, Failure)
     assert outcome.reason == "the scan was ended"
     assert len(script.at_s) == 1
-    assert script.closed
     assert isinstance(ask(subject), Failure)
     assert len(script.at_s) == 1
 
@@ -276,3 +278,69 @@ def test_what_may_pass_is_an_outage(outage: Reply | Failure) -> None:
     subject = caller(Script([outage], FakeTime()))
     outcomes = [ask(subject) for _ in range(4)]
     assert not any(isinstance(one, Failure) and one.misconfigured for one in outcomes)
+
+
+WALL_S = 1_700_000_000.0
+
+
+def meaning(code: int, *, has_key: bool = True, **headers: str) -> Failure:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status_failure(code, named, has_key=has_key, wall_s=WALL_S)
+
+
+@pytest.mark.parametrize("status", [408, 424, 429, 500, 502, 503, 504])
+def test_what_may_pass_is_retried(status: int) -> None:
+    assert meaning(status).retry
+
+
+@pytest.mark.parametrize(
+    "status", [301, 302, 307, 308, 400, 401, 403, 404, 405, 413, 415, 422, 501]
+)
+def test_what_will_not_pass_is_not(status: int) -> None:
+    assert not meaning(status).retry
+
+
+def test_reasons_say_what_to_do() -> None:
+    assert meaning(401).reason == "401 Unauthorized (wrong key?)"
+    assert meaning(401, has_key=False).reason == "401 Unauthorized (no key is set)"
+    assert "no deployment with traffic" in meaning(404).reason
+    assert meaning(599).reason == "HTTP status 599"
+
+
+def test_a_redirect_names_its_host_and_nothing_else_of_it() -> None:
+    reason = meaning(302, Location="https://u:secret@evil.example/x?token=secret").reason
+    assert "evil.example" in reason
+    assert "secret" not in reason
+
+
+@given(st.text())
+def test_any_location_gives_one_line(location: str) -> None:
+    assert meaning(307, Location=location).reason.isprintable()
+
+
+def test_only_429_and_503_tell_when() -> None:
+    assert meaning(429, Retry_After="4").retry_after_s == 4
+    assert meaning(503, Retry_After="4").retry_after_s == 4
+    assert meaning(500, Retry_After="4").retry_after_s is None
+
+
+@given(told_s=st.none() | st.floats(0, 100), chances=st.lists(st.floats(0, 1), min_size=9))
+def test_a_call_waits_no_longer_than_its_budget(told_s: float | None, chances: list[float]) -> None:
+    waited_s, attempts = 0.0, 1
+    busy = Failure("busy", retry=True, retry_after_s=told_s)
+    while True:
+        pause_s = pause_before_retry_s(busy, attempts, waited_s, chances[0])
+        if pause_s is None:
+            break
+        assert told_s is None or pause_s >= told_s
+        waited_s += pause_s
+        attempts += 1
+    assert waited_s <= RETRY_DEADLINE_S + 0.2
+    assert attempts <= MAX_ATTEMPTS_WHEN_TOLD
+
+
+def test_pauses_grow_until_it_is_given_up() -> None:
+    busy = Failure("busy", retry=True)
+    assert [pause_before_retry_s(busy, n, 0.0, 1.0) for n in range(1, 4)] == [0.5, 1.0, None]
+    assert pause_before_retry_s(busy, 1, 0.0, 0.0) == 0.25
+    assert pause_before_retry_s(busy, 2, 0.0, 1.0, first_pause_s=9.0) == 4.0

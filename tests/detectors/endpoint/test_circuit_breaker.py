@@ -12,8 +12,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from guardian_cli.detectors.endpoint.breaker import CircuitBreaker, Permit
-from guardian_cli.detectors.endpoint.failures import Failure
+from guardian_cli.detectors.endpoint.retry import CircuitBreaker, Failure, Permit
 
 
 class Hand:
@@ -33,7 +32,7 @@ def admitted(breaker: CircuitBreaker) -> Permit:
 
 
 def opened(hand: Hand) -> CircuitBreaker:
-    breaker = CircuitBreaker(hand, strikes_to_open=3, rest_s=30, longest_rest_s=100)
+    breaker = CircuitBreaker(hand)
     for _ in range(3):
         breaker.failed(admitted(breaker), Failure("401 Unauthorized"))
     return breaker
@@ -46,14 +45,14 @@ def test_three_strikes_open_it_and_it_says_why() -> None:
 
 
 def test_an_answer_in_between_forgets_the_strikes() -> None:
-    breaker = CircuitBreaker(Hand(), strikes_to_open=3)
+    breaker = CircuitBreaker(Hand())
     for _ in range(5):
-        breaker.failed(admitted(breaker), Failure("500"), strikes=2)
+        breaker.failed(admitted(breaker), Failure("500"), weight=2)
         breaker.succeeded(admitted(breaker))
     assert breaker.cause is None
 
 
-def test_after_the_rest_one_probe_decides() -> None:
+def test_after_its_time_one_probe_decides() -> None:
     hand = Hand()
     breaker = opened(hand)
     hand.now_s += 29.9
@@ -66,11 +65,11 @@ def test_after_the_rest_one_probe_decides() -> None:
     assert admitted(breaker).is_probe is False
 
 
-def test_failed_probes_double_the_rest_up_to_the_longest() -> None:
+def test_failed_probes_double_the_time_up_to_the_longest() -> None:
     hand = Hand()
     breaker = opened(hand)
-    for rest_s in (30, 60, 100, 100):
-        hand.now_s += rest_s - 0.1
+    for open_s in (30, 60, 120, 240, 300, 300):
+        hand.now_s += open_s - 0.1
         assert breaker.admit() is None
         hand.now_s += 0.2
         breaker.failed(admitted(breaker), Failure("time-out"))
@@ -78,9 +77,9 @@ def test_failed_probes_double_the_rest_up_to_the_longest() -> None:
 
 def test_what_set_out_before_it_opened_changes_nothing() -> None:
     hand = Hand()
-    breaker = CircuitBreaker(hand, strikes_to_open=1, rest_s=30)
+    breaker = CircuitBreaker(hand)
     early, other = admitted(breaker), admitted(breaker)
-    breaker.failed(admitted(breaker), Failure("refused"))
+    breaker.failed(admitted(breaker), Failure("refused"), weight=3)
     breaker.succeeded(early)
     assert breaker.admit() is None
     hand.now_s += 30
@@ -90,10 +89,10 @@ def test_what_set_out_before_it_opened_changes_nothing() -> None:
     assert breaker.cause is None
 
 
-def test_a_told_rest_opens_at_once() -> None:
+def test_a_told_time_opens_at_once() -> None:
     hand = Hand()
-    breaker = CircuitBreaker(hand, rest_s=30, longest_rest_s=300)
-    breaker.failed(admitted(breaker), Failure("429"), strikes=0, rest_s=120)
+    breaker = CircuitBreaker(hand)
+    breaker.failed(admitted(breaker), Failure("429"), weight=0, open_s=120)
     hand.now_s += 119
     assert breaker.admit() is None
     hand.now_s += 1
@@ -108,7 +107,7 @@ class Walks(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.hand = Hand()
-        self.breaker = CircuitBreaker(self.hand, rest_s=30, longest_rest_s=100)
+        self.breaker = CircuitBreaker(self.hand)
         self.out: list[Permit] = []
 
     @rule(target=permits)
@@ -125,13 +124,13 @@ class Walks(RuleBasedStateMachine):
             self.breaker.succeeded(permit)
             self.out.remove(permit)
 
-    @rule(permit=consumes(permits), strikes=st.integers(0, 3), rest_s=st.none() | st.floats(0, 500))
-    def fail(self, permit: Permit | None, strikes: int, rest_s: float | None) -> None:
+    @rule(permit=consumes(permits), weight=st.integers(0, 3), open_s=st.none() | st.floats(0, 500))
+    def fail(self, permit: Permit | None, weight: int, open_s: float | None) -> None:
         if permit is not None:
-            self.breaker.failed(permit, Failure("it failed"), strikes=strikes, rest_s=rest_s)
+            self.breaker.failed(permit, Failure("it failed"), weight=weight, open_s=open_s)
             self.out.remove(permit)
 
-    @rule(seconds=st.floats(0, 150))
+    @rule(seconds=st.floats(0, 400))
     def pass_time(self, seconds: float) -> None:
         self.hand.now_s += seconds
 
@@ -142,7 +141,7 @@ class Walks(RuleBasedStateMachine):
     def teardown(self) -> None:
         for permit in self.out:
             self.breaker.failed(permit, Failure("it failed"))
-        self.hand.now_s += 100
+        self.hand.now_s += 300
         self.breaker.succeeded(admitted(self.breaker))
         assert self.breaker.cause is None
 

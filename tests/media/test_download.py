@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.download import CHUNK_BYTES, MOST_WAITS, fetch_url
+from guardian_cli.media.download import CHUNK_BYTES, MAX_WAITS, fetch_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -299,4 +299,4 @@ def test_who_says_too_late_or_nonsense_is_not_waited_for(tmp_path: Path, after: 
 def test_a_server_that_is_always_busy_is_given_up(tmp_path: Path) -> None:
     with serving(Busy(429, "0", 99)) as web:
         assert "429 Too Many Requests" in str(refused(web.url(), tmp_path))
-    assert len(web.requests) == MOST_WAITS + 1
+    assert len(web.requests) == MAX_WAITS + 1

@@ -33,6 +33,11 @@ SECRET = "S3CRET"
         ("https:me:pass@host/x", "https://host/x"),
         ("https:\\\\me:pass@host\\x", "https://host\\x"),
         ("http://[::1", "http://[::1"),
+        (
+            "postgresql+psycopg2://me:pass@host:5432/runs?x",
+            "postgresql+psycopg2://host:5432/runs?…",
+        ),
+        ("sqlite:////home/me@work/runs.db", "sqlite:////home/me@work/runs.db"),
         ("videos/a?b#c.mp4", "videos/a?b#c.mp4"),
         ("me@host.mp4", "me@host.mp4"),
         ("-", "-"),
