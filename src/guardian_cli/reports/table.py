@@ -83,7 +83,7 @@ class Rows:
         room = max(options.max_width - indent, 1)
         widths = sorted(cell_len(source) for _, source, _ in self.rows)
         # Wide enough for most names; one long name does not push all reasons to the right.
-        column = min(widths[len(widths) * 3 // 4], room // 2)
+        column = min(widths[len(widths) * 3 // 4] if widths else 0, room // 2)
         for verdict, source, why in self.rows:
             line = Text.assemble((f"{verdict.upper():<{indent}}", STYLES[verdict]))
             name = shorten_path(source, room) if console.is_terminal else source
@@ -230,6 +230,8 @@ def coverage_line(tally: DecodeTally, every_s: float | None, *, is_video: bool =
     parts.append("reached the end" if tally.reached_end else "did not reach the end")
     if tally.decode_errors:
         parts.append(count(tally.decode_errors, "decode error"))
+    if tally.discontinuities:
+        parts.append(count(tally.discontinuities, "jump") + " of the time stamps")
     if is_video:
         parts.append(tally.decode)
     return ", ".join(parts) + ("" if tally.complete else ": incomplete")
