@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +89,6 @@ class ModelCard:
         return 0.5 + 0.5 * ((probability - threshold) / (1.0 - threshold))
 
 
-def write_card(folder: Path, card: ModelCard) -> None:
-    """Write model.json, whole or not at all."""
-    text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
-    partial = folder / (CARD_NAME + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / CARD_NAME)  # noqa: PTH105 - as atomic as it gets
-
-
 def read_card(folder: Path) -> ModelCard:
     """Read model.json. Raises FormatError."""
     path = folder / CARD_NAME
@@ -108,15 +99,23 @@ def read_card(folder: Path) -> ModelCard:
     if not isinstance(data, dict):
         raise FormatError(f"{path}: is no JSON object")
     known = {one.name for one in dataclasses.fields(ModelCard)}
+    # What an unknown key asks for would be left out in silence.
     if unknown := sorted(set(data) - known):
         raise FormatError(f"{path}: unknown key {unknown[0]!r}")
-    for name in ("mean", "std"):
-        if name in data:
-            data[name] = tuple(data[name])
+    # JSON knows no tuples.
+    data |= {name: tuple(data[name]) for name in ("mean", "std") if name in data}
     try:
         return ModelCard(**data)
     except (TypeError, FormatError) as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write model.json, whole or not at all."""
+    text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
+    partial = folder / (CARD_NAME + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(folder / CARD_NAME)
 
 
 def save_model(folder: Path, card: ModelCard, network: torch.nn.Module) -> None:
@@ -124,12 +123,10 @@ def save_model(folder: Path, card: ModelCard, network: torch.nn.Module) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
+    tensors = {name: one.detach().cpu().contiguous() for name, one in network.state_dict().items()}
     partial = folder / (WEIGHTS_NAME + ".part")
     save_file(tensors, partial)
-    os.replace(partial, folder / WEIGHTS_NAME)  # noqa: PTH105 - as atomic as it gets
+    partial.replace(folder / WEIGHTS_NAME)
     write_card(folder, card)
 
 

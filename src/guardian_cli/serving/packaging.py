@@ -63,7 +63,7 @@ def write_mlflow_model(artifact: Path, folder: Path) -> None:
         package = copy_code(Path(scratch))
         mlflow.pyfunc.save_model(
             path=str(folder),
-            loader_module="guardian_cli.serving.pyfunc",
+            loader_module="guardian_cli.serving.model",
             data_path=str(artifact),
             code_paths=[str(package)],
             pip_requirements=[f"mlflow=={version('mlflow')}", *list_requirements(card)],

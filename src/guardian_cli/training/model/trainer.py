@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -168,7 +167,7 @@ def fit(
         partial = checkpoint.with_suffix(".part")
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
         torch.save({**state, "history": [asdict(one) for one in history], "best": best}, partial)
-        os.replace(partial, checkpoint)  # noqa: PTH105 - as atomic as it gets
+        partial.replace(checkpoint)
         on_epoch(history[-1])
     network.load_state_dict(best)
     return network.eval(), history

@@ -143,7 +143,7 @@ class RunLog:
         # The last metric that is logged: with it everything is there.
         if "positives" in self._client.get_run(self.run_id).data.metrics:
             return
-        params = [Param(name, str(value)[:_MAX_PARAM]) for name, value in list_params(kept)]
+        params = [Param(name, str(value)[:_MAX_PARAM]) for name, value in list_params(kept).items()]
         self._client.log_batch(self.run_id, params=params)
         if self._tracking.takes_artifacts:
             for file in files:
@@ -162,17 +162,18 @@ class RunLog:
         self._client.set_terminated(self.run_id, "FINISHED")
 
 
-def list_params(kept: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def list_params(kept: Mapping[str, Any]) -> dict[str, Any]:
     """Name what a run's numbers depend on."""
     data, training = kept["data"], kept["training"]
     named = ("source", "simulated", "digest", "kind", "positive", "n", "positives", "groups")
-    return [
-        ("backbone", training["backbone"]),
-        ("judged_by", training["method"]),
-        *training["settings"].items(),
-        *((f"data.{name}", data[name]) for name in (*named, "left_out_count")),
-        *training["environment"].items(),
-    ]
+    return {
+        "backbone": training["backbone"],
+        "judged_by": training["method"],
+        **training["settings"],
+        **{f"data.{name}": data[name] for name in (*named, "left_out_count")},
+        # The device's own name stands over `cpu` or `cuda` of the settings.
+        **training["environment"],
+    }
 
 
 def list_metrics(kept: Mapping[str, Any]) -> list[tuple[str, float | None, int]]:
