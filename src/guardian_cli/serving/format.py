@@ -84,6 +84,7 @@ class ModelCard:
         threshold = 0.5 if self.threshold is None else self.threshold
         if probability < threshold:
             return 0.5 * (probability / threshold)
+        # Also where the threshold is one of them, and dividing would not do.
         if probability in (0.0, 1.0):
             return probability
         return 0.5 + 0.5 * ((probability - threshold) / (1.0 - threshold))
@@ -134,6 +135,7 @@ def find_artifact(folder: Path) -> Path:
     """Find the folder with model.json at or under a folder. Raises FormatError for none or two."""
     if (folder / CARD_NAME).is_file():
         return folder
+    # A platform mounts a model some folders deep: under its name, its version, MLflow's `data`.
     found = sorted(path.parent for path in folder.rglob(CARD_NAME))
     if len(found) != 1:
         raise FormatError(f"{folder}: {len(found)} files named {CARD_NAME} in it, not one")

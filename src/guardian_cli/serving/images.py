@@ -25,6 +25,7 @@ def decode_jpeg(data: bytes) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
+        # Opening reads the header only, so a size that is too large is refused before decoding.
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         if image.width * image.height > MAX_PIXELS:
             raise BadFrameError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")

@@ -30,6 +30,7 @@ def copy_code(folder: Path) -> Path:
     """Copy the package `guardian_cli`, serving only, into a folder; return where it is."""
     package = folder / PACKAGE.name
     (package / "serving").mkdir(parents=True, exist_ok=True)
+    # The package's own face as well, or the folder would be another kind of package.
     shutil.copyfile(PACKAGE / "__init__.py", package / "__init__.py")
     for source in sorted((PACKAGE / "serving").glob("*.py")):
         shutil.copyfile(source, package / "serving" / source.name)

@@ -133,6 +133,7 @@ def store_frames(
             # A batch at a time bounds what is in memory, whatever the number of files.
             for start in range(len(lines), len(samples), 4 * workers):
                 for squeezed, line in pool.map(read_one, samples[start : start + 4 * workers]):
+                    # The pictures first: a line in the index says that they are whole.
                     pictures.writelines(squeezed)
                     pictures.flush()
                     index.write(json.dumps(line) + "\n")
@@ -184,6 +185,7 @@ def drop_contradictions(store: FrameStore) -> tuple[FrameStore, list[LeftOut]]:
     samples = [one.sample for one in store.stored]
     pictures = [hashlib.sha256(store.pictures(at).tobytes()).digest() for at in range(len(samples))]
     found = find_contradictions(samples, pictures)
+    # Where both hold, the equal bytes say more, so they have the last word.
     found |= find_contradictions(samples, [one.sha256 for one in store.stored])
     kept = tuple(one for at, one in enumerate(store.stored) if at not in found)
     return dataclasses.replace(store, stored=kept), [found[at] for at in sorted(found)]

@@ -74,9 +74,11 @@ def group_samples(
         same = first.setdefault(one.sha256, at)
         if same != at:
             links[same, at] = 0.0
+    # The last distance is 0, where only equal hashes are linked: that one is taken in any case.
     for distance in distances:
         pairs = [pair for pair, apart in links.items() if apart <= distance]
         groups = join_groups(names, pairs)
+        # Groups that the data's owner has named may be as large as they are.
         unnamed = Counter(group for group, name in zip(groups, names, strict=True) if name is None)
         largest = max(unnamed.values(), default=0)
         chained = largest > max(_MAX_CHAINED_SHARE * len(groups), 2)
@@ -139,6 +141,7 @@ def _close_pictures(
         for left in range(top, len(bits), _BLOCK):
             apart = (BITS - upper @ signs(left).T) / 2
             first, second = np.nonzero(apart <= max_bits + 0.5)
+            # Each pair once, and no picture with itself.
             later = second + left > first + top
             found = apart[first, second].round().astype(np.int64)
             yield first[later] + top, second[later] + left, found[later]

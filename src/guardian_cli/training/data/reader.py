@@ -58,6 +58,7 @@ class FileReader:
         return FileContent(frames, facts, digest)
 
     def _decode(self, path: Path, count: int) -> tuple[list[Picture], FileFacts]:
+        # The first decoding is there to learn the length; pictures and streams end with it.
         decoding = self._open(path, _UNKNOWN_EVERY_S)
         try:
             frames = decoding.frames()
@@ -86,6 +87,7 @@ class FileReader:
             self._own.decoder = self._new_decoder()
             self._decoders.append(self._own.decoder)
         decoder: Opener = self._own.decoder
+        # Frames between two samples are of no use here, so a gap of two is no gap.
         settings = replace(self.settings, every_s=every_s, max_gap_s=2 * every_s)
         return decoder.open(str(path), settings)
 

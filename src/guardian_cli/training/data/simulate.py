@@ -67,6 +67,7 @@ class Simulation:
         number = int(sample.path.name)
         content = self._generator(number, "content")
         scene = self._generator(number // PER_SCENE, "scene")
+        # What is drawn follows the number; only the label may be wrong.
         positive = number % 2 == 0
         background = _draw_background(scene)
         if self.clips:
@@ -154,6 +155,7 @@ def _draw_clip(
     pictures = []
     for time in np.linspace(0, 1, count):
         gap = 6 + reach * abs(float(time) - meeting)
+        # Figures that never meet, or else meet where no spark is.
         if not positive and not stray:
             gap = max(gap, 26)
         picture = ground.copy()

@@ -61,6 +61,7 @@ def plan_splits(
     count = max(parts) + 1
     if len(groups) > cross_validate_up_to:
         return SplitPlan("hold-out", (_make_fold(parts, test=0, val=1),))
+    # The part after the tested one decides when to stop.
     folds = tuple(_make_fold(parts, test=part, val=(part + 1) % count) for part in range(count))
     return SplitPlan("cross-validation", folds, final=_make_fold(parts, test=None, val=0))
 
@@ -78,6 +79,7 @@ def _plan_given(
     val = tuple(at for at in sides["val"] if groups[at] not in tested)
     train = tuple(at for at in sides["train"] if groups[at] not in tested | stopping)
     dropped = tuple(sorted({*sides["val"], *sides["train"]} - {*val, *train}))
+    # Many datasets have no part of their own for deciding when to stop.
     if not sides["val"]:
         parts = _choose_parts([groups[at] for at in train], [positive[at] for at in train], seed)
         val = tuple(at for at, part in zip(train, parts, strict=True) if part == 0)
@@ -126,6 +128,7 @@ def assign_parts(
         sizes[group][is_positive] += 1
     totals = Counter(positive)
     for attempt in range(_ATTEMPTS):
+        # Sorting is stable: the shuffle decides among groups of one size.
         order = sorted(sizes)
         random.Random(f"{seed}/{attempt}").shuffle(order)  # noqa: S311 - a draw, no secret
         order.sort(key=lambda group: -sizes[group].total())

@@ -48,6 +48,8 @@ def fit_calibration(labels: ArrayLike, logits: ArrayLike) -> Calibration:
     logits = np.asarray(logits, float)
     hits, misses = int(positive.sum()), int((~positive).sum())
     targets = np.where(positive, (hits + 1) / (hits + 2), 1 / (misses + 2))
+    # With the scale taken out the tiny penalty means the same for all logits; it only keeps
+    # perfectly separated ones from an endless slope.
     spread = float(logits.std()) or 1.0
     column = logits[:, None] / spread
     # scikit-learn takes no fractional targets: each logit stands twice, weighted by its target

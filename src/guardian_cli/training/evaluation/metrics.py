@@ -148,6 +148,7 @@ def weighted_auc(
 
     _, level = np.unique(scores, return_inverse=True)
     order = np.argsort(level, kind="stable")
+    # Equal scores are one step: half of its pairs count.
     starts = np.flatnonzero(np.diff(level[order], prepend=-1))
     positive = np.add.reduceat(weights[:, order] * labels[order], starts, axis=1)
     negative = np.add.reduceat(weights[:, order] * ~labels[order], starts, axis=1)
@@ -171,6 +172,7 @@ def choose_threshold(
     from sklearn.metrics import roc_curve
 
     fpr, tpr, thresholds = roc_curve(labels, scores, drop_intermediate=False)
+    # A rate of exactly 1 % may come out a rounding error above it.
     at = int(np.flatnonzero(fpr <= max_false + 1e-12)[-1])
     # roc_curve begins at infinity, which no card can hold.
     threshold = thresholds[at] if at else math.nextafter(float(np.max(scores)), math.inf)

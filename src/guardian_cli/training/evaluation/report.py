@@ -73,6 +73,7 @@ def conclude(metrics: Mapping[str, Any]) -> str | None:
         return f"no better than metadata: not worth deploying ({reach} {metadata:.3f})"
     if low <= 0.5:
         return f"no better than guessing: not worth deploying ({reach} 0.5)"
+    # A good AUC with outliers among the negatives: nothing would ever be flagged.
     if not metrics["true_positive_rate"]:
         return "its threshold finds none of the positives (recall 0): not worth deploying"
     return None

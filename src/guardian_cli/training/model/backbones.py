@@ -169,6 +169,7 @@ class ClipBackbone:
         """Put the tower and the head together."""
         from guardian_cli.serving.networks import ClipHead
 
+        # The endpoint gets the tower as well: nothing is downloaded there.
         whole = ClipHead(self.tower.config, self.hidden)
         whole.tower.load_state_dict(self.tower.module.state_dict())
         whole.head.load_state_dict(network.head.state_dict())

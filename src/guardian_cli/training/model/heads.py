@@ -95,6 +95,7 @@ class TinyEmbedding(nn.Module):
 
 def pool_logits(frames: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """The mean of the upper half (rounded up) of each row's real logits: (B, T) to (B,)."""
+    # Padding sorts to the end, behind every real frame.
     ranked = frames.masked_fill(~real, float("-inf")).sort(dim=1, descending=True).values
     wanted = (real.sum(dim=1) + 1) // 2
     places = torch.arange(frames.shape[1], device=frames.device)

@@ -140,6 +140,7 @@ def fit(
     """
     import torch
 
+    # The weights that a network starts with come from the global generator.
     torch.manual_seed(derive_seed(settings.seed, name, "start"))
     network = build().to(settings.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
@@ -150,6 +151,9 @@ def fit(
     hits = sum(bags.positive[at] for at in fold.train)
     # Both classes weigh the same in all, whichever is the rarer one.
     weight = torch.tensor((len(fold.train) - hits) / max(hits, 1), device=settings.device)
+    val_entropy = torch.nn.BCEWithLogitsLoss(pos_weight=weight.double().cpu())
+    val_labels = [bags.positive[at] for at in fold.val]
+    val_targets = torch.tensor(val_labels, dtype=torch.float64)
     history: list[Epoch] = []
     best = {}
     if checkpoint.is_file():
@@ -161,9 +165,12 @@ def fit(
         on_epoch(epoch)
     while len(history) < settings.epochs and _since_best(history) < settings.patience:
         loss = _train_epoch(network, optimizer, bags, fold, settings, name, len(history), weight)
-        history.append(_validate(network, bags, fold, settings, len(history) + 1, loss, weight))
+        logits, _ = predict(network, bags, fold.val, settings)
+        val_loss = float(val_entropy(torch.from_numpy(logits), val_targets))
+        history.append(Epoch(len(history) + 1, loss, val_loss, auc(val_labels, logits)))
         if _since_best(history) == 0:
             best = {key: one.detach().cpu().clone() for key, one in network.state_dict().items()}
+        # Whole or not at all: a kill in the middle leaves the epoch before.
         partial = checkpoint.with_suffix(".part")
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
         torch.save({**state, "history": [asdict(one) for one in history], "best": best}, partial)
@@ -217,27 +224,6 @@ def _train_epoch(
     return total / len(fold.train)
 
 
-def _validate(
-    network: BagNetwork,
-    bags: Bags,
-    fold: Fold,
-    settings: TrainSettings,
-    number: int,
-    loss: float,
-    positive_weight: torch.Tensor,
-) -> Epoch:
-    import torch
-
-    logits, _ = predict(network, bags, fold.val, settings)
-    labels = [bags.positive[at] for at in fold.val]
-    val_loss = torch.nn.functional.binary_cross_entropy_with_logits(
-        torch.from_numpy(logits),
-        torch.tensor(labels, dtype=torch.float64),
-        pos_weight=positive_weight.double().cpu(),
-    )
-    return Epoch(number, loss, float(val_loss), auc(labels, logits))
-
-
 def predict(
     network: BagNetwork, bags: Bags, positions: Sequence[int], settings: TrainSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
@@ -246,6 +232,7 @@ def predict(
     import torch
 
     network.eval()
+    # The final network has nothing to be tested on: no positions give no logits.
     pooled, temporal = [np.zeros(0)], []
     with torch.inference_mode():
         for batch in bags.evaluation_batches(positions, settings.bags):

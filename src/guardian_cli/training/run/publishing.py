@@ -53,6 +53,7 @@ def publish(
     known = next((one for one in versions if one.tags.get(TRAINING_TAG) == directory.run), None)
     log = log_run(directory, kept, tracking, model, reporter, whole=known is None)
     run_id = log.run_id if log else ""
+    # The version is registered last, for it is what others see; the run is closed only after it.
     if known is None:
         packed = directory.folder / "model"
         shutil.rmtree(packed, ignore_errors=True)

@@ -121,6 +121,7 @@ def train_model(
     with open_directory(training, request.model, fingerprint) as directory:
         if directory.resumed:
             tools.reporter.note(f"{request.model}: going on with a training that was interrupted")
+        # The report is written last: where there is one, only publishing is left.
         if directory.read(REPORT_NAME) is None:
             with open_reader() as read:
                 learn(request, dataset, positive, backbone, read, directory, tools)
@@ -205,6 +206,7 @@ def learn(
         backbone.card(request.model, request.category),
         temperature=trained.calibration.temperature,
         bias=trained.calibration.bias,
+        # "Over all scores" may lie over 1, which no card can hold.
         threshold=min(1.0, metrics.threshold),
         data_digest=data.digest,
     )

@@ -72,6 +72,7 @@ def train_all(
         try:
             done.append(_train_one(platform, settings, model, options, console))
         except GuardianError as error:
+            # Of several models the others are trained all the same.
             if len(models) == 1:
                 raise
             console.warn(f"{model.name}: {error}")
@@ -154,6 +155,7 @@ def train_on_cluster(
             hint="leave --compute out",
         )
     arguments = dataclasses.asdict(request)
+    # The data goes as an upload of its own, with a place of its own there.
     del arguments["data"]
     with tempfile.TemporaryDirectory(prefix="guardian-data-") as scratch:
         table: Path | None = None
