@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from guardian_cli.files import replacing
 from guardian_cli.training.evaluation.calibration import Calibration, fit_calibration
 from guardian_cli.training.evaluation.metrics import auc
 
@@ -170,11 +171,11 @@ def fit(
         history.append(Epoch(len(history) + 1, loss, val_loss, auc(val_labels, logits)))
         if _since_best(history) == 0:
             best = {key: one.detach().cpu().clone() for key, one in network.state_dict().items()}
-        # Whole or not at all: a kill in the middle leaves the epoch before.
-        partial = checkpoint.with_suffix(".part")
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-        torch.save({**state, "history": [asdict(one) for one in history], "best": best}, partial)
-        partial.replace(checkpoint)
+        epochs = [asdict(epoch) for epoch in history]
+        # Whole or not at all: a kill in the middle leaves the epoch before.
+        with replacing(checkpoint) as partial:
+            torch.save({**state, "history": epochs, "best": best}, partial)
         on_epoch(history[-1])
     network.load_state_dict(best)
     return network.eval(), history

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.files import write_whole
-from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, make_private_folder
+from guardian_cli.files import LockHeldError, hold_lock, make_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +47,8 @@ class RunDirectory:
             return None
 
     def write(self, name: str, content: Any) -> None:
-        """Keep a JSON document, whole or not at all."""
-        write_whole(self.folder / name, json.dumps(content).encode())
+        """Keep a JSON document, whole or not at all. Raises PlatformError."""
+        write_private(self.folder / name, json.dumps(content).encode())
 
     def remove(self) -> None:
         """The run has ended: nothing of it is needed any more."""
