@@ -35,8 +35,8 @@ LAYERS = [
 PURE = {
     "verdict", "detectors/fusion.py", "media/frames.py", "media/worker/sampling.py", "urls.py",
     "lifecycle/release/plan.py", "lifecycle/release/planner.py", "lifecycle/release/roles.py",
-    "lifecycle/release/traffic.py", "lifecycle/release/history.py", "lifecycle/release/figures.py",
-    "lifecycle/models.py", "lifecycle/manifests.py", "lifecycle/environment_file.py",
+    "lifecycle/release/traffic.py", "lifecycle/release/history.py", "lifecycle/release/metrics.py",
+    "lifecycle/models.py", "lifecycle/environment_file.py",
 }  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def _root(
     quiet: QUIET = False,
     debug: DEBUG = False,
 ) -> None:
-    context.obj = Common(config=config, quiet=quiet, debug=debug)
+    context.obj = Common(config=config, quiet=quiet)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from guardian_cli.detectors.endpoint.client import HttpTransport
 from guardian_cli.detectors.endpoint.failures import Failure, status_failure
 from guardian_cli.detectors.endpoint.protocol import BadAnswerError, build_body, read_scores
 from guardian_cli.errors import MissingError
-from guardian_cli.lifecycle.release.probe import draw_probe
+from guardian_cli.lifecycle.probe import draw_probe
 from guardian_cli.settings import environment_name
 from guardian_cli.urls import mask_url
 

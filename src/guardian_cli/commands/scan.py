@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET, Common
+from guardian_cli.commands._options import Common, common_options
 
 
 class Decode(StrEnum):
@@ -42,8 +42,9 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+@common_options()
 def scan(
-    context: typer.Context,
+    common: Common,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -55,7 +56,6 @@ def scan(
         float | None,
         typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
     ] = None,
-    as_json: JSON = False,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
     ] = False,
@@ -120,9 +120,6 @@ def scan(
             "[default: the larger of 600 and twice its length]",
         ),
     ] = None,
-    config: CONFIG = None,
-    quiet: QUIET = False,
-    debug: DEBUG = False,
 ) -> int:
     """Scan videos and images: allow, review or block, with evidence.
 
@@ -133,8 +130,7 @@ def scan(
     from guardian_cli.errors import UsageError
     from guardian_cli.scanning.pipeline import ScanRequest, run_scan
 
-    common: Common = context.obj
-    if as_json and as_jsonl:
+    if common.as_json and as_jsonl:
         raise UsageError(
             "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
         )
@@ -152,8 +148,8 @@ def scan(
                 if value is not None
             },
         },
-        config_file=config or common.config,
-        output="json" if as_json else "jsonl" if as_jsonl else "table",
+        config_file=common.config,
+        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -167,4 +163,4 @@ def scan(
         resume=resume,
         for_s=for_s,
     )
-    return run_scan(request, Console(quiet=quiet or common.quiet))
+    return run_scan(request, Console(quiet=common.quiet))

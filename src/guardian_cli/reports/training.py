@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.lifecycle_documents import to_text
+from guardian_cli.reports.lifecycle import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A probe: the picture that is sent, the body that carries it, and whether the answer is good."""
+"""A probe: the picture that an endpoint is to score, its request, and what the answer is worth."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PROBE_TIMEOUT_S = 60.0
 
 
 def probe_body() -> bytes:
-    """The request that scores one picture."""
+    """Return the request that scores one picture."""
     picture = base64.b64encode(draw_probe()).decode()
     table = {"columns": ["image"], "index": [0], "data": [[picture]]}
     return json.dumps({"input_data": table}).encode()
 
 
-def judge(status: int, answer: Any, latency_ms: float) -> Probe:
-    """Say whether an answer to one picture is good: a list with one score in 0..1."""
+def read_answer(status: int, answer: Any, latency_ms: float) -> Probe:
+    """Read the answer to one picture, which is good when it is a list with one score in 0..1."""
     if status != 200:
         message = answer.get("message") if isinstance(answer, dict) else None
         return Probe(problem=f"HTTP {status}" + (f": {message}" if message else ""))
@@ -33,15 +33,15 @@ def judge(status: int, answer: Any, latency_ms: float) -> Probe:
     return Probe(score=score, latency_ms=latency_ms)
 
 
-def draw_probe(width_px: int = 320, height_px: int = 180) -> bytes:
+def draw_probe() -> bytes:
     """Draw a picture with some of everything (light, dark, edges, colour) as a JPEG."""
     from PIL import Image, ImageDraw
 
-    glow = Image.radial_gradient("L").resize((width_px, height_px))
+    glow = Image.radial_gradient("L").resize((320, 180))
     image = Image.merge("RGB", (glow, glow.transpose(Image.Transpose.FLIP_LEFT_RIGHT), glow))
     draw = ImageDraw.Draw(image)
-    draw.rectangle((20, 20, width_px // 3, height_px // 2), fill=(200, 60, 40))
-    draw.ellipse((width_px // 2, 40, width_px - 30, height_px - 20), outline=(30, 90, 220), width=6)
+    draw.rectangle((20, 20, 106, 90), fill=(200, 60, 40))
+    draw.ellipse((160, 40, 290, 160), outline=(30, 90, 220), width=6)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()

@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.deploy import DeployRequest, deploy_all, deploy_model
+from guardian_cli.lifecycle.deploy import deploy_all, deploy_model
 from guardian_cli.lifecycle.models import Model
 from guardian_cli.lifecycle.platform import ModelVersion
 from guardian_cli.lifecycle.release.execute import Releases
-from guardian_cli.lifecycle.release.figures import Figures, find_faults, read_figures
-from guardian_cli.lifecycle.release.planner import RollbackGoal
-from guardian_cli.reports.lifecycle_documents import release_document
+from guardian_cli.lifecycle.release.metrics import VersionMetrics, find_concerns, read_metrics
+from guardian_cli.lifecycle.release.plan import DeployRequest, RollbackGoal
+from guardian_cli.reports.lifecycle import release_part
 from guardian_cli.reports.schemas import load_schema
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 
@@ -23,7 +23,7 @@ VIOLENCE = Model("violence-detector", "violence", "violence-detector-endpoint", 
 
 @pytest.fixture
 def releases() -> Releases:
-    return Releases(FakePlatform(), FakeClock(), FakeReporter())
+    return Releases(FakePlatform(), FakeReporter(), clock=FakeClock())
 
 
 def register(releases: Releases, model: Model, **tags: str) -> None:
@@ -54,7 +54,7 @@ def test_a_version_that_was_rolled_back_is_deployed_only_by_name(releases: Relea
         register(releases, NSFW)
     for version in ("1", "2"):
         deploy_model(releases, NSFW, DeployRequest(version=version, promote=True))
-    releases.rollback(RollbackGoal(NSFW.name, NSFW.endpoint))
+    releases.rollback(RollbackGoal(NSFW))
     before = releases.platform.endpoint(NSFW.endpoint)
     with pytest.raises(UsageError, match="2, was rolled back") as caught:
         deploy_model(releases, NSFW, DeployRequest())
@@ -75,7 +75,7 @@ def test_a_challenger_that_was_taken_off_is_deployed_only_by_name(releases: Rele
         register(releases, NSFW)
     for version in ("1", "2"):
         deploy_model(releases, NSFW, DeployRequest(version=version))
-    releases.rollback(RollbackGoal(NSFW.name, NSFW.endpoint))
+    releases.rollback(RollbackGoal(NSFW))
     with pytest.raises(UsageError, match="2, was rolled back"):
         deploy_model(releases, NSFW, DeployRequest())
     register(releases, NSFW)
@@ -187,16 +187,16 @@ def test_numbers_stand_beside_the_champions_and_worse_ones_are_warned_of(
     register(releases, NSFW, **REAL, auc="0.8", auc_low="0.7", auc_high="0.9", recall="0.5")
     register(releases, NSFW, data="/more", data_digest="sha256:b", auc="0.799", recall="0.6")
     first = deploy_model(releases, NSFW, DeployRequest(version="1"))
-    assert [(one.version, one.auc, one.auc_low) for one in first.figures] == [("1", 0.8, 0.7)]
+    assert [(one.version, one.auc, one.auc_low) for one in first.metrics] == [("1", 0.8, 0.7)]
     for dry_run in (True, False):
         second = deploy_model(releases, NSFW, DeployRequest(version="2", dry_run=dry_run))
-        assert [one.version for one in second.figures] == ["2", "1"]
+        assert [one.version for one in second.metrics] == ["2", "1"]
         assert second.warnings == (said(releases).warnings[-1],)
         assert said(releases).warnings[-1] == (
             "nsfw-detector: version 2 is worse than the champion, version 1: AUC 0.799 against"
             " 0.800, measured on other data"
         )
-        document = release_document(second)
+        document = {"schema": "guardian.release/1", **release_part(second)}
         jsonschema.validate(document, load_schema("release"))
         assert [one["auc"] for one in document["figures"]] == [0.799, 0.8]
         assert document["warnings"] == list(second.warnings)
@@ -205,24 +205,34 @@ def test_numbers_stand_beside_the_champions_and_worse_ones_are_warned_of(
 @pytest.mark.parametrize(
     ("new", "champion", "told"),
     [
-        (Figures("2", auc=0.8), Figures("1", auc=0.8), 0),
-        (Figures("2", auc=0.79999), Figures("1", auc=0.8), 1),
-        (Figures("2", auc=0.9, recall=0.1), Figures("1", auc=0.8, recall=0.2), 1),
-        (Figures("2", auc=0.9, recall=0.2), Figures("1", auc=0.8, recall=0.2), 0),
-        (Figures("2", auc=0.1), None, 0),
-        (Figures("2"), Figures("1", auc=0.8), 0),
-        (Figures("2", auc=0.1), Figures("1"), 0),
+        (VersionMetrics("2", auc=0.8), VersionMetrics("1", auc=0.8), 0),
+        (VersionMetrics("2", auc=0.79999), VersionMetrics("1", auc=0.8), 1),
+        (VersionMetrics("2", auc=0.9, recall=0.1), VersionMetrics("1", auc=0.8, recall=0.2), 1),
+        (VersionMetrics("2", auc=0.9, recall=0.2), VersionMetrics("1", auc=0.8, recall=0.2), 0),
+        (VersionMetrics("2", auc=0.1), None, 0),
+        (VersionMetrics("2"), VersionMetrics("1", auc=0.8), 0),
+        (VersionMetrics("2", auc=0.1), VersionMetrics("1"), 0),
         # On simulated data everything is easy: such a champion is no measure for a real version.
-        (Figures("2", auc=0.7), Figures("1", simulated=True, auc=0.99), 0),
-        (Figures("2", simulated=True, auc=0.7), Figures("1", simulated=True, auc=0.99), 0),
-        (Figures("2", auc=0.7, conclusion="not worth deploying"), None, 1),
-        (Figures("2", auc=0.7, conclusion="not worth deploying"), Figures("1", auc=0.8), 2),
+        (VersionMetrics("2", auc=0.7), VersionMetrics("1", simulated=True, auc=0.99), 0),
+        (
+            VersionMetrics("2", simulated=True, auc=0.7),
+            VersionMetrics("1", simulated=True, auc=0.99),
+            0,
+        ),
+        (VersionMetrics("2", auc=0.7, conclusion="not worth deploying"), None, 1),
+        (
+            VersionMetrics("2", auc=0.7, conclusion="not worth deploying"),
+            VersionMetrics("1", auc=0.8),
+            2,
+        ),
     ],
 )
-def test_what_speaks_against_a_version(new: Figures, champion: Figures | None, told: int) -> None:
-    assert len(find_faults(new, champion)) == told
+def test_what_speaks_against_a_version(
+    new: VersionMetrics, champion: VersionMetrics | None, told: int
+) -> None:
+    assert len(find_concerns(new, champion)) == told
 
 
 def test_tags_that_make_no_sense_are_no_numbers() -> None:
     tags = {"auc": "good", "auc_low": "nan", "recall": "inf", "threshold": "0.5"}
-    assert read_figures(ModelVersion("m", "1", tags)) == Figures("1", threshold=0.5)
+    assert read_metrics(ModelVersion("m", "1", tags)) == VersionMetrics("1", threshold=0.5)

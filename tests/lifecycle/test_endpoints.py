@@ -8,12 +8,12 @@ import pytest
 
 from guardian_cli.config import ModelSection
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.deploy import DeployRequest, deploy_model
-from guardian_cli.lifecycle.endpoint_actions import EndpointsResult, EndpointTasks, run_tasks
+from guardian_cli.lifecycle.deploy import deploy_model
+from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointTasks, run_tasks
 from guardian_cli.lifecycle.environment_file import variables_in
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.release.execute import Releases
-from guardian_cli.lifecycle.release.planner import RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployRequest, RollbackGoal
 from guardian_cli.settings import EndpointSetting
 from tests.kubernetes import read_manifests
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
@@ -33,7 +33,7 @@ class Table:
     def __init__(self, *models: str) -> None:
         self.platform = FakePlatform()
         self.reporter = FakeReporter()
-        self.releases = Releases(self.platform, FakeClock(), FakeReporter())
+        self.releases = Releases(self.platform, FakeReporter(), clock=FakeClock())
         for name in models:
             self.platform.registry.register(name, Path("good"), {})
             [model] = choose_models(SECTIONS, name)
@@ -54,7 +54,7 @@ def both() -> Table:
 def test_endpoints_are_shown_and_missing_ones_named() -> None:
     table = Table("nsfw-detector")
     result = table.run(EndpointTasks())
-    assert [(sight.model, sight.uri, sight.state) for sight in result.sights] == [
+    assert [(one.model, one.uri, one.state) for one in result.endpoints] == [
         ("nsfw-detector", NSFW_URI, "ready"),
         ("violence-detector", "", "not deployed"),
     ]
@@ -229,7 +229,7 @@ def test_a_file_that_has_the_old_key_is_named(both: Table, tmp_path: Path) -> No
 def test_stop_ends_the_servers_and_can_be_said_twice(both: Table) -> None:
     both.run(EndpointTasks(stop=True), "nsfw-detector")
     result = both.run(EndpointTasks(stop=True))
-    assert {sight.state for sight in result.sights} == {"stopped"}
+    assert {one.state for one in result.endpoints} == {"stopped"}
     both.run(EndpointTasks(stop=True))
     assert "nothing was running" in both.everything_said()
     Table().run(EndpointTasks(stop=True), "nsfw-detector")
@@ -239,7 +239,7 @@ def test_start_brings_back_exactly_what_was(both: Table) -> None:
     for _ in range(2):
         both.platform.registry.register("nsfw-detector", Path("good"), {})
     deploy_model(both.releases, NSFW, DeployRequest(version="2", promote=True))
-    both.releases.rollback(RollbackGoal(NSFW.name, NSFW.endpoint))
+    both.releases.rollback(RollbackGoal(NSFW))
     world = both.platform.world
     before, keys = dict(world.endpoints), dict(world.keys)
     both.run(EndpointTasks(stop=True))

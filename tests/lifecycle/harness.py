@@ -1,13 +1,13 @@
-"""Somebody at work with guardian, on a platform in memory."""
+"""Deploys and rolls back on a platform in memory, for the tests of this room."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from guardian_cli.lifecycle.models import Model
 from guardian_cli.lifecycle.release.execute import Release, Releases
-from guardian_cli.lifecycle.release.plan import rows_of
-from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployGoal, DeployRequest, RollbackGoal, rows_of
 from tests.lifecycle.fake_platform import FakeClock, FakePlatform, FakeReporter
 
 if TYPE_CHECKING:
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 MODEL = "nsfw-detector"
 ENDPOINT = "nsfw-detector-endpoint"
+DETECTOR = Model(MODEL, "nsfw", ENDPOINT, "Standard_DS3_v2", 1)
 
 
 @dataclass
-class Desk:
-    """Somebody at work with guardian."""
+class Harness:
+    """A platform in memory, and the commands that change it."""
 
     platform: FakePlatform = field(default_factory=FakePlatform)
     clock: FakeClock = field(default_factory=FakeClock)
@@ -30,7 +31,7 @@ class Desk:
     @property
     def releases(self) -> Releases:
         return Releases(
-            self.platform, self.clock, self.reporter, self.timeout_s, keep_failed=self.keep_failed
+            self.platform, self.reporter, self.timeout_s, self.keep_failed, clock=self.clock
         )
 
     def deploy(
@@ -43,15 +44,13 @@ class Desk:
         dry_run: bool = False,
         why: str | None = None,
     ) -> Release:
-        goal = DeployGoal(
-            MODEL, ENDPOINT, str(version), "Standard_DS3_v2", 1, traffic, promote, prune, why
-        )
-        return self.releases.deploy(goal, dry_run=dry_run)
+        request = DeployRequest(str(version), traffic, promote, prune, why, dry_run)
+        return self.releases.deploy(DeployGoal(DETECTOR, str(version), request))
 
     def rollback(
         self, to: int | None = None, *, why: str | None = None, dry_run: bool = False
     ) -> Release:
-        goal = RollbackGoal(MODEL, ENDPOINT, str(to) if to else None, why)
+        goal = RollbackGoal(DETECTOR, str(to) if to else None, why)
         return self.releases.rollback(goal, dry_run=dry_run)
 
     def state(self) -> dict[str, tuple[str | None, int]]:
@@ -62,7 +61,7 @@ class Desk:
         return rows_of(self.platform.world.endpoints.get(ENDPOINT))
 
     def history(self) -> list[tuple[str, str | None, str | None]]:
-        return [(c.action, c.source, c.target) for c in self.releases.history(MODEL, ENDPOINT)]
+        return [(c.action, c.source, c.target) for c in self.releases.history(DETECTOR)]
 
 
 def told(rows: tuple[Row, ...]) -> dict[str, tuple[str | None, int]]:
