@@ -49,16 +49,16 @@ def train(
         typer.Option("--backbone", help="auto: CLIP where its weights can be had, else tiny."),
     ] = BackboneChoice.auto,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, metavar="N", help="At most so many.")
+        int | None, typer.Option("--epochs", min=1, metavar="N", help="Most epochs to train.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of all chance.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = 0,
     compute: Annotated[
         str | None, typer.Option("--compute", metavar="NAME", help="Azure: train as a job there.")
     ] = None,
 ) -> None:
     """Train a model on images or videos and register it as a new version."""
     from guardian_cli.reports.training import show_trainings
-    from guardian_cli.training.run.session import TrainOptions, train_all
+    from guardian_cli.training.run.train_all import TrainOptions, train_all
 
     context = open_context(common)
     options = TrainOptions(data, positive, backbone.value, epochs, seed, compute, simulated)

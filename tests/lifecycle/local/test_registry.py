@@ -25,7 +25,7 @@ from guardian_cli.lifecycle.local.workspace import FOLDER_NAME, Layout
 from guardian_cli.lifecycle.platform import WorkspaceOptions
 from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 from guardian_cli.serving.format import find_artifact
-from guardian_cli.training.run.tracking import RunLog
+from guardian_cli.training.run.publishing import RunLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

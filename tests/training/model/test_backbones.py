@@ -14,13 +14,13 @@ import torch
 from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD, save_model
 from guardian_cli.serving.model import load_model
 from guardian_cli.serving.networks import build_tower
-from guardian_cli.training.data.frames import FileFacts, Reading, build_gallery
-from guardian_cli.training.data.listing import Item
+from guardian_cli.training.data.dataset import Sample
+from guardian_cli.training.data.frame_store import FileContent, FileFacts, store_frames
 from guardian_cli.training.model.backbones import FEATURES_NAME, ClipBackbone, TinyBackbone, Tower
-from guardian_cli.training.model.loop import LoopSettings, judge
+from guardian_cli.training.model.trainer import TrainSettings, predict
 
 if TYPE_CHECKING:
-    from guardian_cli.training.data.frames import Gallery
+    from guardian_cli.training.data.frame_store import FrameStore
     from guardian_cli.training.model.backbones import Backbone
 
 CONFIG = {
@@ -40,15 +40,15 @@ def picture(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.asarray(cv2.resize(coarse, (120, 80), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def read(item: Item, count: int) -> Reading:
-    number = int(item.path.name)
-    return Reading([picture(number)] * (1 + number % 2), FileFacts(120, 80, 9), str(number))
+def read(sample: Sample, count: int) -> FileContent:
+    number = int(sample.path.name)
+    return FileContent([picture(number)] * (1 + number % 2), FileFacts(120, 80, 9), str(number))
 
 
-def gallery_of(folder: Path, px: int) -> Gallery:
-    items = [Item(Path(str(number)), "x", str(number)) for number in range(40)]
-    return build_gallery(
-        folder, items, read, px=px, frames=4, workers=1, tell=lambda done, total: None
+def store_of(folder: Path, px: int) -> FrameStore:
+    samples = [Sample(Path(str(number)), "x", str(number)) for number in range(40)]
+    return store_frames(
+        folder, samples, read, px=px, frames=4, workers=1, on_progress=lambda done, total: None
     )[0]
 
 
@@ -58,12 +58,12 @@ def gallery_of(folder: Path, px: int) -> Gallery:
 def test_the_saved_model_scores_jpegs_as_the_trained_one_did(
     tmp_path: Path, backbone: Backbone
 ) -> None:
-    gallery = gallery_of(tmp_path, backbone.px)
-    bags = backbone.prepare(gallery, [True] * 40, tmp_path, lambda done, total: None)
+    store = store_of(tmp_path, backbone.px)
+    bags = backbone.prepare(store, [True] * 40, tmp_path, lambda done, total: None)
     torch.manual_seed(1)
     network = backbone.build(temporal=True).eval()
-    settings = LoopSettings(1, 1, 0.1, bags=8, frames=4, seed=0)
-    logits = judge(network, bags, range(12), settings).bags
+    settings = TrainSettings(1, 1, 0.1, bags=8, frames=4, seed=0)
+    logits, _ = predict(network, bags, range(12), settings)
     save_model(tmp_path / "saved", backbone.card("m", "nsfw"), backbone.export(network))
     scorer = load_model(tmp_path / "saved")
     jpegs = [
@@ -75,21 +75,21 @@ def test_the_saved_model_scores_jpegs_as_the_trained_one_did(
 
 def test_features_are_computed_once_and_go_on_after_a_kill(tmp_path: Path) -> None:
     backbone = ClipBackbone(small_tower())
-    gallery = gallery_of(tmp_path, backbone.px)
+    store = store_of(tmp_path, backbone.px)
     told: list[int] = []
     whole = np.array(
-        backbone.prepare(gallery, [True] * 40, tmp_path, lambda done, _: told.append(done)).inputs
+        backbone.prepare(store, [True] * 40, tmp_path, lambda done, _: told.append(done)).inputs
     )
     assert told == [32, 60]
     assert np.linalg.norm(whole, axis=1) == pytest.approx(1.0, abs=1e-5)
     data = (tmp_path / FEATURES_NAME).read_bytes()
     (tmp_path / FEATURES_NAME).write_bytes(data[: len(data) // 2 + 7])
     told.clear()
-    again = backbone.prepare(gallery, [True] * 40, tmp_path, lambda done, _: told.append(done))
+    again = backbone.prepare(store, [True] * 40, tmp_path, lambda done, _: told.append(done))
     assert np.abs(np.array(again.inputs, float) - np.array(whole, float)).max() < 1e-6
     assert told == [60]
     told.clear()
-    backbone.prepare(gallery, [True] * 40, tmp_path, lambda done, _: told.append(done))
+    backbone.prepare(store, [True] * 40, tmp_path, lambda done, _: told.append(done))
     assert told == []
 
 

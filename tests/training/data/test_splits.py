@@ -1,4 +1,4 @@
-"""No group on two sides, every item judged once, both classes everywhere: for any data."""
+"""No group on two sides, every sample tested once, both classes everywhere: for any data."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 
 from guardian_cli.errors import UsageError
 from guardian_cli.training.data.splits import (
-    LEAST_PARTS,
+    MIN_PARTS,
     Fold,
     SplitPlan,
     assign_parts,
-    can_split,
-    join_groups,
     plan_splits,
 )
 
@@ -40,29 +38,29 @@ def check_plan(plan: SplitPlan, groups: list[int], positive: list[bool]) -> None
 
 @given(ITEMS, st.integers(0, 5))
 def test_any_data_is_split_by_whole_groups_or_refused(
-    items: list[tuple[int, bool]], seed: int
+    samples: list[tuple[int, bool]], seed: int
 ) -> None:
-    groups, positive = [group for group, _ in items], [side for _, side in items]
+    groups, positive = [group for group, _ in samples], [side for _, side in samples]
     try:
-        plan = plan_splits(groups, positive, [None] * len(items), seed=seed)
+        plan = plan_splits(groups, positive, [None] * len(samples), seed=seed)
     except UsageError:
-        assert not can_split(groups, positive, seed)
+        assert assign_parts(groups, positive, MIN_PARTS, seed) is None
         return
     check_plan(plan, groups, positive)
-    judged = sorted(at for fold in plan.folds for at in fold.test)
-    assert judged == list(range(len(items)))
+    tested = sorted(at for fold in plan.folds for at in fold.test)
+    assert tested == list(range(len(samples)))
     assert plan.final is not None
-    assert sorted((*plan.final.train, *plan.final.val)) == judged
-    assert plan == plan_splits(groups, positive, [None] * len(items), seed=seed)
+    assert sorted((*plan.final.train, *plan.final.val)) == tested
+    assert plan == plan_splits(groups, positive, [None] * len(samples), seed=seed)
 
 
-@given(st.integers(LEAST_PARTS, 40), st.integers(1, 4), st.integers(0, 3))
+@given(st.integers(MIN_PARTS, 40), st.integers(1, 4), st.integers(0, 3))
 def test_enough_pure_groups_can_always_be_split_evenly(each: int, size: int, seed: int) -> None:
     groups = [number for number in range(2 * each) for _ in range(size)]
     positive = [number < each for number in range(2 * each) for _ in range(size)]
-    parts = assign_parts(groups, positive, LEAST_PARTS, seed)
+    parts = assign_parts(groups, positive, MIN_PARTS, seed)
     assert parts is not None
-    sizes = [parts.count(part) for part in range(LEAST_PARTS)]
+    sizes = [parts.count(part) for part in range(MIN_PARTS)]
     assert max(sizes) - min(sizes) <= 2 * size
 
 
@@ -99,25 +97,3 @@ def test_a_given_split_without_a_test_part_is_refused() -> None:
 def test_too_few_groups_are_refused_with_what_there_is() -> None:
     with pytest.raises(UsageError, match="2 positive and 6 negative files, in 2 groups"):
         plan_splits(list(range(8)), [True, True, *[False] * 6], [None] * 8, seed=0)
-
-
-@given(
-    st.lists(st.sampled_from([None, "a", "b"]), min_size=1, max_size=12),
-    st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=10),
-)
-def test_groups_are_the_connected_components(
-    names: list[str | None], links: list[tuple[int, int]]
-) -> None:
-    links = [(one, other) for one, other in links if max(one, other) < len(names)]
-    groups = join_groups(names, links)
-    reach = [{at} for at in range(len(names))]
-    for _ in names:
-        for one, name in enumerate(names):
-            for other in range(len(names)):
-                same = name is not None and name == names[other]
-                if same or (one, other) in links or (other, one) in links:
-                    reach[one] |= reach[other]
-                    reach[other] |= reach[one]
-    for one in range(len(names)):
-        for other in range(len(names)):
-            assert (groups[one] == groups[other]) == (other in reach[one])

@@ -13,22 +13,20 @@ from guardian_cli.errors import GuardianError, PlatformError, UsageError
 from guardian_cli.lifecycle.platform import Clustered, TrainingJob, WorkspaceOptions
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.settings import calm_threads, count_cores
-from guardian_cli.training.data.datasets import load_listing
-from guardian_cli.training.data.listing import choose_positive
-from guardian_cli.training.data.reading import SHORT_SIDE_PX, open_reader
-from guardian_cli.training.data.upload import pack_listing
+from guardian_cli.training.data.dataset import choose_positive, link_dataset, load_dataset
+from guardian_cli.training.data.reader import SHORT_SIDE_PX, open_reader
 from guardian_cli.training.evaluation.report import TrainReport, add_left_out
-from guardian_cli.training.progress import ShownTraining
-from guardian_cli.training.run.train import Tools, TrainRequest, tell_left_out, train_model
+from guardian_cli.training.progress import TrainingProgress
+from guardian_cli.training.run.train import Tools, TrainRequest, show_left_out, train_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import Platform, Registry
+    from guardian_cli.lifecycle.platform import Platform
     from guardian_cli.settings import Settings
-    from guardian_cli.training.data.listing import LeftOut
+    from guardian_cli.training.data.dataset import LeftOut
     from guardian_cli.training.model.backbones import BackboneName, Tower
 
 # Where runs work, also those whose platform is somewhere else.
@@ -67,27 +65,14 @@ def train_all(
             hint=f"guardian train {models[0].name} --data {options.data}",
         )
     calm_threads()
-    _make_workspace(platform, console)
+    make_workspace(platform, console)
     done: list[TrainReport] = []
     failures: list[GuardianError] = []
     for model in models:
-        request = TrainRequest(
-            model.name,
-            model.category,
-            options.data.expanduser() if options.data else None,
-            options.positive,
-            options.backbone,
-            options.epochs,
-            options.seed,
-        )
         try:
-            if options.data is None and not options.simulated:
-                _check_simulated(platform.registry, model.name)
-            if options.compute is not None:
-                done.append(_train_there(platform, options.compute, request, console))
-            else:
-                done.append(_train_here(platform, settings, request, console))
+            done.append(_train_one(platform, settings, model, options, console))
         except GuardianError as error:
+            # Of several models the others are trained all the same.
             if len(models) == 1:
                 raise
             console.warn(f"{model.name}: {error}")
@@ -95,79 +80,11 @@ def train_all(
     return done, next(iter(failures), None)
 
 
-def _check_simulated(registry: Registry, model: str) -> None:
-    """Simulated data is for the first step: raise UsageError once there is a real version."""
-    real = [one.version for one in registry.versions(model) if not one.simulated]
-    if real:
-        raise UsageError(
-            f"{model} has versions from real data already ({', '.join(real[-3:])}), and no --data"
-            " is named",
-            hint=f"guardian train {model} --data PATH, or --simulated if that is meant",
-        )
+def make_workspace(platform: Platform, console: Console) -> None:
+    """Make the workspace where it is embedded; one that costs money is never made here.
 
-
-def _train_here(
-    platform: Platform, settings: Settings, request: TrainRequest, console: Console
-) -> TrainReport:
-    with make_tools(settings, request.model, console) as tools:
-        return train_model(request, platform.registry, TRAINING_FOLDER, tools)
-
-
-@contextmanager
-def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Tools]:
-    """What a training needs of the outside, on this machine."""
-    scan = settings.config.scan
-    limits = DecodeSettings(
-        short_side_px=SHORT_SIDE_PX,
-        timeout_s=scan.timeout_s,
-        memory_mb=scan.memory_mb,
-        threads=1,
-    )
-    with ShownTraining(model, console) as progress:
-        yield Tools(
-            open_reader=lambda: open_reader(limits),
-            load_tower=lambda: _load_tower(settings, console),
-            progress=progress,
-            reporter=console,
-            workers=count_cores(),
-        )
-
-
-def _load_tower(settings: Settings, console: Console) -> Tower:
-    from guardian_cli.training.model.towers import load_tower  # noqa: PLC0415 - only CLIP needs it
-
-    return load_tower(settings.config.clip, console.note, offline=settings.hub_offline)
-
-
-def _train_there(
-    platform: Platform, compute: str, request: TrainRequest, console: Console
-) -> TrainReport:
-    """Send a training to a cluster of the platform."""
-    if not isinstance(platform, Clustered):
-        raise UsageError(
-            f"--compute {compute}: the target {platform.target} has no clusters",
-            hint="leave --compute out",
-        )
-    arguments = dataclasses.asdict(request)
-    del arguments["data"]
-    with tempfile.TemporaryDirectory(prefix="guardian-data-") as scratch:
-        table: Path | None = None
-        left_out: tuple[LeftOut, ...] = ()
-        if request.data is not None:
-            # What cannot be trained on is better known before it is sent than after.
-            listing = load_listing(request.data)
-            choose_positive(listing.labels, request.category, request.positive)
-            left_out = listing.left_out
-            tell_left_out(left_out, console)
-            table = pack_listing(listing, Path(scratch))
-        outcome = platform.train(TrainingJob(request.model, compute, arguments, table))
-    data = add_left_out(outcome.report["data"], left_out)
-    version, notes = outcome.version.version, tuple(outcome.report["notes"])
-    return TrainReport(**{**outcome.report, "version": version, "notes": notes, "data": data})
-
-
-def _make_workspace(platform: Platform, console: Console) -> None:
-    """The embedded workspace is made when it is needed; one that costs money never is."""
+    Raises PlatformError for one that is missing or not complete.
+    """
     options = WorkspaceOptions(thorough=False)
     found = platform.look_at_workspace(options)
     if found.complete:
@@ -178,3 +95,79 @@ def _make_workspace(platform: Platform, console: Console) -> None:
         )
     platform.create_workspace(options)
     console.note(f"made the workspace {found.name}")
+
+
+def _train_one(
+    platform: Platform, settings: Settings, model: Model, options: TrainOptions, console: Console
+) -> TrainReport:
+    if options.data is None and not options.simulated:
+        # Simulated data is for the first step: it never follows real data by accident.
+        versions = platform.registry.versions(model.name)
+        if real := [one.version for one in versions if not one.simulated]:
+            raise UsageError(
+                f"{model.name} has versions from real data already ({', '.join(real[-3:])}), and no"
+                " --data is named",
+                hint=f"guardian train {model.name} --data PATH, or --simulated if that is meant",
+            )
+    request = TrainRequest(
+        model.name,
+        model.category,
+        options.data.expanduser() if options.data else None,
+        options.positive,
+        options.backbone,
+        options.epochs,
+        options.seed,
+    )
+    if options.compute is not None:
+        return train_on_cluster(platform, options.compute, request, console)
+    with make_tools(settings, model.name, console) as tools:
+        return train_model(request, platform.registry, TRAINING_FOLDER, tools)
+
+
+@contextmanager
+def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Tools]:
+    """Give what a training uses of the outside, on this machine."""
+    scan = settings.config.scan
+    limits = DecodeSettings(
+        short_side_px=SHORT_SIDE_PX,
+        timeout_s=scan.timeout_s,
+        memory_mb=scan.memory_mb,
+        # A decoder for each core: more threads in it would only get in each other's way.
+        threads=1,
+    )
+
+    def load() -> Tower:
+        from guardian_cli.training.model.towers import load_tower  # noqa: PLC0415 - only CLIP needs it
+
+        return load_tower(settings.config.clip, console.note, offline=settings.hub_offline)
+
+    with TrainingProgress(model, console) as progress:
+        yield Tools(lambda: open_reader(limits), load, progress, console, count_cores())
+
+
+def train_on_cluster(
+    platform: Platform, compute: str, request: TrainRequest, console: Console
+) -> TrainReport:
+    """Send a training to a cluster of the platform. Raises UsageError where it has none."""
+    if not isinstance(platform, Clustered):
+        raise UsageError(
+            f"--compute {compute}: the target {platform.target} has no clusters",
+            hint="leave --compute out",
+        )
+    arguments = dataclasses.asdict(request)
+    # The data goes as an upload of its own, with a place of its own there.
+    del arguments["data"]
+    with tempfile.TemporaryDirectory(prefix="guardian-data-") as scratch:
+        table: Path | None = None
+        left_out: tuple[LeftOut, ...] = ()
+        if request.data is not None:
+            # What cannot be trained on is better known before it is sent than after.
+            dataset = load_dataset(request.data)
+            choose_positive(dataset.labels, request.category, request.positive)
+            left_out = dataset.left_out
+            show_left_out(left_out, console)
+            table = link_dataset(dataset, Path(scratch))
+        outcome = platform.train(TrainingJob(request.model, compute, arguments, table))
+    data = add_left_out(outcome.report["data"], left_out)
+    version, notes = outcome.version.version, tuple(outcome.report["notes"])
+    return TrainReport(**{**outcome.report, "version": version, "notes": notes, "data": data})

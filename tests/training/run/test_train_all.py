@@ -11,7 +11,7 @@ from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
 from guardian_cli.lifecycle.models import Model
 from guardian_cli.settings import load_settings
-from guardian_cli.training.run.session import TrainOptions, train_all
+from guardian_cli.training.run.train_all import TrainOptions, train_all
 from tests.lifecycle.fake_platform import FakePlatform
 
 NSFW = Model("nsfw-detector", "nsfw", "nsfw-detector-endpoint", "Small", 1)

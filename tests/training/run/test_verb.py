@@ -31,9 +31,9 @@ def draw_files(folder: Path, count: int = 15) -> Path:
     """Pictures that are told apart by what is in them: stripes, or none."""
     import cv2
 
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(2 * count):
-        coarse = chance.integers(0, 256, (6, 6, 3)).astype(np.uint8)
+        coarse = rng.integers(0, 256, (6, 6, 3)).astype(np.uint8)
         picture = cv2.resize(coarse, (96, 80), interpolation=cv2.INTER_CUBIC)
         name = "nsfw" if number % 2 else "fine"
         if number % 2:

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
-from guardian_cli.training.data.frames import FileFacts, Reading, UnreadableError
+from guardian_cli.training.data.frame_store import FileContent, FileFacts, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guardian_cli.media.frames import DecodeSettings, Decoding, Opener
-    from guardian_cli.training.data.listing import Item
+    from guardian_cli.training.data.dataset import Sample
 
     Picture = NDArray[np.uint8]
 
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 SHORT_SIDE_PX = 256
 # Of a file whose length nobody knows: a frame a second, thinned out as they come.
 _UNKNOWN_EVERY_S = 1.0
-_LEAST_EVERY_S = 0.04
-_HELD = 8
+_MIN_EVERY_S = 0.04
+# `spread` holds at most so many times the pictures that it is asked for.
+_HELD_FACTOR = 8
 
 
 class FileReader:
@@ -43,21 +44,21 @@ class FileReader:
         self.settings = settings
         self._own = threading.local()
         self._decoders: list[Opener] = []
-        self._lock = threading.Lock()
 
-    def __call__(self, item: Item, count: int) -> Reading:
+    def __call__(self, sample: Sample, count: int) -> FileContent:
         """Return 1 to `count` frames spread over the file. Raises UnreadableError."""
         try:
-            with item.path.open("rb") as file:
+            with sample.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            frames, facts = self._read(item.path, count)
+            frames, facts = self._decode(sample.path, count)
         except SourceError as error:
             raise UnreadableError(str(error)) from error
         except OSError as error:
             raise UnreadableError(error.strerror or str(error)) from error
-        return Reading(frames, facts, digest)
+        return FileContent(frames, facts, digest)
 
-    def _read(self, path: Path, count: int) -> tuple[list[Picture], FileFacts]:
+    def _decode(self, path: Path, count: int) -> tuple[list[Picture], FileFacts]:
+        # The first decoding is there to learn the length; pictures and streams end with it.
         decoding = self._open(path, _UNKNOWN_EVERY_S)
         try:
             frames = decoding.frames()
@@ -65,14 +66,14 @@ class FileReader:
             found = decoding.facts
             if first is None or found is None:
                 raise UnreadableError("no frame could be decoded")
+            frames = chain([first], frames)
             # The length, and with it the distance between frames, is known with the first frame.
             length_s = found.duration_s or 0.0
-            if found.kind == "video" and length_s > 2 * _LEAST_EVERY_S:
+            if found.kind == "video" and length_s > 2 * _MIN_EVERY_S:
                 decoding.close()
-                decoding = self._open(path, max(length_s / count, _LEAST_EVERY_S))
-                pictures = spread((frame.image for frame in decoding.frames()), count)
-            else:
-                pictures = spread((frame.image for frame in chain([first], frames)), count)
+                decoding = self._open(path, max(length_s / count, _MIN_EVERY_S))
+                frames = decoding.frames()
+            pictures = spread((frame.image for frame in frames), count)
             found = decoding.facts or found
         finally:
             decoding.close()
@@ -84,9 +85,9 @@ class FileReader:
     def _open(self, path: Path, every_s: float) -> Decoding:
         if not hasattr(self._own, "decoder"):
             self._own.decoder = self._new_decoder()
-            with self._lock:
-                self._decoders.append(self._own.decoder)
+            self._decoders.append(self._own.decoder)
         decoder: Opener = self._own.decoder
+        # Frames between two samples are of no use here, so a gap of two is no gap.
         settings = replace(self.settings, every_s=every_s, max_gap_s=2 * every_s)
         return decoder.open(str(path), settings)
 
@@ -118,7 +119,8 @@ def spread(pictures: Iterable[Picture], count: int) -> list[Picture]:
     for number, last in enumerate(pictures):
         if number % step == 0:
             kept.append(last)
-        if len(kept) > _HELD * count:
+        if len(kept) > _HELD_FACTOR * count:
+            # Every other one goes, and from now on only every other one comes in.
             kept, step = kept[::2], 2 * step
     if last is not None and kept[-1] is not last:
         kept.append(last)

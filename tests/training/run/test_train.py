@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,45 +19,33 @@ from guardian_cli.files import hold_lock
 from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.reports.training import training_part, training_table
 from guardian_cli.serving.model import load_model
-from guardian_cli.training.data.frames import UnreadableError
+from guardian_cli.training.data.frame_store import UnreadableError
 from guardian_cli.training.data.simulate import Simulation
+from guardian_cli.training.progress import TrainingProgress
 from guardian_cli.training.run.train import Tools, TrainRequest, train_model
-from tests.training.test_backbones import small_tower
+from tests.lifecycle.fake_platform import FakeReporter
+from tests.training.model.test_backbones import small_tower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
-    from guardian_cli.training.data.frames import Reader, Reading
-    from guardian_cli.training.data.listing import Item
+    from guardian_cli.training.data.dataset import Sample
+    from guardian_cli.training.data.frame_store import FileContent, Reader
     from guardian_cli.training.evaluation.report import TrainReport
     from guardian_cli.training.model.backbones import Tower
-    from guardian_cli.training.model.loop import Epoch
+    from guardian_cli.training.model.trainer import Epoch
 
 pytestmark = pytest.mark.slow
 
 
 MODEL = "nsfw-detector"
-REQUEST = TrainRequest(MODEL, "nsfw", epochs=2, seed=5, simulated_items=40)
-SCHEMA = Path(__file__).parents[2] / "src/guardian_cli/reports/schemas/train.json"
+REQUEST = TrainRequest(MODEL, "nsfw", epochs=2, seed=5, simulated_samples=40)
+SCHEMA = Path(__file__).parents[3] / "src/guardian_cli/reports/schemas/train.json"
 
 
 class Killed(BaseException):
     """Stands for the end of the process: nothing catches it."""
-
-
-@dataclass
-class Ears:
-    """Hears what a user would."""
-
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 @dataclass
@@ -72,13 +60,14 @@ class Fuse:
             raise Killed
 
 
-class FusedProgress:
+class FusedProgress(TrainingProgress):
     """Reports each step to a fuse."""
 
     def __init__(self, fuse: Fuse) -> None:
+        super().__init__(MODEL, Console(quiet=True, out=io.StringIO(), err=io.StringIO()))
         self.fuse = fuse
 
-    def step(self, what: str, done: int, total: int) -> None:
+    def step(self, stage: str, done: int, total: int) -> None:
         if done in (total // 2, total):
             self.fuse.burn()
 
@@ -114,19 +103,21 @@ def no_tower() -> Tower:
     raise MissingError("the weights are not in the cache, and this is offline")
 
 
-def tools(ears: Ears, fuse: Fuse | None = None, tower: Callable[[], Tower] = no_tower) -> Tools:
+def tools(
+    reporter: FakeReporter, fuse: Fuse | None = None, tower: Callable[[], Tower] = no_tower
+) -> Tools:
     progress = FusedProgress(fuse or Fuse())
-    return Tools(open_drawings, tower, progress, ears)
+    return Tools(open_drawings, tower, progress, reporter)
 
 
-def draw(item: Item, count: int) -> Reading:
+def draw(sample: Sample, count: int) -> FileContent:
     """Draw what the file's name says: `simulated number`, or break as a file does."""
-    words = item.path.read_text().split()
+    words = sample.path.read_text().split()
     if words[0] == "broken":
         raise UnreadableError("no frame could be decoded")
     simulation = Simulation(words[0], 0, 400)
     number = int(words[1])
-    return simulation(replace(item, path=Path(f"{number:04d}")), count)
+    return simulation(replace(sample, path=Path(f"{number:04d}")), count)
 
 
 @contextmanager
@@ -175,8 +166,8 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     project = shutil.copytree(empty_project, tmp_path_factory.mktemp("trained") / "project")
-    ears = Ears()
-    return Trained(project, run(project, REQUEST, tools(ears)), ears.notes)
+    reporter = FakeReporter()
+    return Trained(project, run(project, REQUEST, tools(reporter)), reporter.notes)
 
 
 def test_simulated_training_registers_a_marked_version_that_serves(
@@ -226,11 +217,11 @@ def test_the_same_again_is_another_version_with_the_same_numbers(
 ) -> None:
     project = shutil.copytree(trained.project, tmp_path / "project")
     first = trained.report
-    second = run(project, REQUEST, tools(Ears()))
+    second = run(project, REQUEST, tools(FakeReporter()))
     assert (first.version, second.version) == ("1", "2")
     assert first.metrics == second.metrics
     assert first.data == second.data
-    other = run(project, replace(REQUEST, seed=6), tools(Ears()))
+    other = run(project, replace(REQUEST, seed=6), tools(FakeReporter()))
     assert other.metrics != first.metrics
 
 
@@ -243,12 +234,12 @@ def test_killed_at_any_step_the_same_command_finishes_with_one_version(
         place = shutil.copytree(empty_project, tmp_path / f"killed-{step}")
         fuse, blown = Fuse(step), False
         try:
-            report = run(place, REQUEST, tools(Ears(), fuse), fuse)
+            report = run(place, REQUEST, tools(FakeReporter(), fuse), fuse)
         except Killed:
             blown = True
-            ears = Ears()
-            report = run(place, REQUEST, tools(ears))
-            assert any("going on" in note for note in ears.notes)
+            reporter = FakeReporter()
+            report = run(place, REQUEST, tools(reporter))
+            assert any("going on" in note for note in reporter.notes)
         assert [one.version for one in LocalPlatform(place).registry.versions(MODEL)] == ["1"]
         assert report.metrics == trained.report.metrics
     assert step > 6
@@ -261,14 +252,14 @@ def test_real_files_are_cross_validated_and_what_is_broken_is_told(
     (folder / "nsfw" / "000.jpg").write_text("broken")
     (folder / "fine" / "notes.txt").write_text("no picture")
     shutil.copyfile(folder / "nsfw" / "002.jpg", folder / "fine" / "copy.jpg")
-    ears = Ears()
-    report = run(project, replace(REQUEST, data=folder, epochs=1), tools(ears))
+    reporter = FakeReporter()
+    report = run(project, replace(REQUEST, data=folder, epochs=1), tools(reporter))
     document = check_document(report)
     assert document["training"]["method"] == "cross-validation"
     assert document["metrics"]["n"] == document["data"]["n"] == 34
     assert document["data"]["left_out_count"] == 4
     assert document["data"]["contradictions"] == 2
-    told = [line for line in ears.warnings if "contradiction" in line]
+    told = [line for line in reporter.warnings if "contradiction" in line]
     assert told == [
         f"left out: {folder}/{one}.jpg: contradiction: labelled {here!r} here, {there!r} at"
         f" {folder}/{other}.jpg"
@@ -278,23 +269,23 @@ def test_real_files_are_cross_validated_and_what_is_broken_is_told(
         ]
     ]
     assert "4 left out (2 labelled in contradiction)" in shown(report)
-    assert any("nsfw/000.jpg: no frame could be decoded" in line for line in ears.warnings)
-    assert any("fine/notes.txt" in line for line in ears.warnings)
-    assert any("small network of its own" in note for note in ears.notes)
+    assert any("nsfw/000.jpg: no frame could be decoded" in line for line in reporter.warnings)
+    assert any("fine/notes.txt" in line for line in reporter.warnings)
+    assert any("small network of its own" in note for note in reporter.notes)
     assert any("cannot show a false-positive rate" in note for note in report.notes)
 
 
 def test_clips_get_a_temporal_score_beside_the_frames(project: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", "violence", 24)
     request = TrainRequest("violence-detector", "violence", folder, epochs=1, backbone="tiny")
-    report = run(project, request, tools(Ears()))
+    report = run(project, request, tools(FakeReporter()))
     assert report.data["kind"] == "videos"
     assert report.metrics["temporal_auc"] is not None
 
 
 def test_a_frozen_tower_is_the_default_where_there_is_one(project: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", "nsfw")
-    report = run(project, replace(REQUEST, data=folder), tools(Ears(), tower=small_tower))
+    report = run(project, replace(REQUEST, data=folder), tools(FakeReporter(), tower=small_tower))
     assert report.training["backbone"] == "clip small/random"
     LocalPlatform(project).registry.fetch(MODEL, "1", project / "copy")
     assert load_model(project / "copy").card.architecture == "clip-head"
@@ -302,7 +293,7 @@ def test_a_frozen_tower_is_the_default_where_there_is_one(project: Path, tmp_pat
 
 def test_a_tower_that_was_asked_for_and_is_not_there_is_an_error(project: Path) -> None:
     with pytest.raises(MissingError):
-        run(project, replace(REQUEST, backbone="clip"), tools(Ears()))
+        run(project, replace(REQUEST, backbone="clip"), tools(FakeReporter()))
     assert not LocalPlatform(project).registry.versions(MODEL)
 
 
@@ -311,17 +302,17 @@ def test_a_class_of_which_nothing_can_be_read_is_one_line(project: Path, tmp_pat
     for path in (folder / "nsfw").iterdir():
         path.write_text("broken")
     with pytest.raises(UsageError, match=r"no file of class 'nsfw'.*000\.jpg: no frame"):
-        run(project, replace(REQUEST, data=folder), tools(Ears()))
+        run(project, replace(REQUEST, data=folder), tools(FakeReporter()))
 
 
 def test_two_at_once_on_the_same_data_do_not_meet(project: Path) -> None:
     home = project / ".guardian" / "training" / MODEL
     fuse = Fuse(1)
     with pytest.raises(Killed):
-        run(project, REQUEST, tools(Ears(), fuse))
+        run(project, REQUEST, tools(FakeReporter(), fuse))
     (lock,) = home.glob("*.lock")
     with hold_lock(lock), pytest.raises(PlatformError, match="another guardian is training"):
-        run(project, REQUEST, tools(Ears()))
+        run(project, REQUEST, tools(FakeReporter()))
 
 
 def test_the_table_says_what_metadata_reaches(trained: Trained) -> None:

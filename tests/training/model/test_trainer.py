@@ -12,26 +12,32 @@ from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD
 from guardian_cli.training.data.splits import Fold
 from guardian_cli.training.evaluation.metrics import auc
 from guardian_cli.training.model.backbones import TinyBackbone
-from guardian_cli.training.model.bags import Bags, judging_batches, training_batches
 from guardian_cli.training.model.heads import BagNetwork, pool_logits
-from guardian_cli.training.model.loop import Epoch, LoopSettings, fit, judge, rate_at
+from guardian_cli.training.model.trainer import (
+    Bags,
+    Epoch,
+    TrainSettings,
+    fit,
+    learning_rate_factor,
+    predict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 PX = 32
-SETTINGS = LoopSettings(epochs=6, patience=6, learning_rate=5e-3, bags=8, frames=2, seed=3)
+SETTINGS = TrainSettings(epochs=6, patience=6, learning_rate=5e-3, bags=8, frames=2, seed=3)
 FOLD = Fold(tuple(range(32)), tuple(range(32, 48)), tuple(range(48, 64)))
 
 
 def bright_and_dark() -> Bags:
     """Sixty-four bags of one to three pictures; the positive ones have a bright corner."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     counts = [1 + at % 3 for at in range(64)]
     starts = [sum(counts[:at]) for at in range(64)]
     positive = [at % 2 == 0 for at in range(64)]
-    pictures = chance.integers(0, 120, (sum(counts), PX, PX, 3)).astype(np.uint8)
+    pictures = rng.integers(0, 120, (sum(counts), PX, PX, 3)).astype(np.uint8)
     for start, count, bright in zip(starts, counts, positive, strict=True):
         if bright:
             pictures[start : start + count, 8:20, 8:20] = 230
@@ -46,9 +52,9 @@ def run(
     folder: Path, bags: Bags, tell: Callable[[Epoch], None] = lambda _: None
 ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], list[Epoch]]:
     network, history = fit(
-        tiny, bags, FOLD, SETTINGS, name="n", checkpoint=folder / "n.pt", tell=tell
+        tiny, bags, FOLD, SETTINGS, name="n", checkpoint=folder / "n.pt", on_epoch=tell
     )
-    return judge(network, bags, FOLD.test, SETTINGS).bags, history
+    return predict(network, bags, FOLD.test, SETTINGS)[0], history
 
 
 @pytest.mark.slow
@@ -88,14 +94,20 @@ def test_it_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     noise = Bags(
         bags.inputs, bags.starts, bags.counts, [at % 5 < 2 for at in range(64)], bags.mean, bags.std
     )
-    settings = LoopSettings(epochs=60, patience=2, learning_rate=5e-3, bags=8, frames=2, seed=0)
+    settings = TrainSettings(epochs=60, patience=2, learning_rate=5e-3, bags=8, frames=2, seed=0)
     network, history = fit(
-        tiny, noise, FOLD, settings, name="n", checkpoint=tmp_path / "n.pt", tell=lambda _: None
+        tiny,
+        noise,
+        FOLD,
+        settings,
+        name="n",
+        checkpoint=tmp_path / "n.pt",
+        on_epoch=lambda _: None,
     )
     best = min(history, key=lambda epoch: epoch.val_loss)
     assert len(history) == best.number + 2 < 60
-    found = judge(network, noise, FOLD.val, settings)
-    assert auc([noise.positive[at] for at in FOLD.val], found.bags) == pytest.approx(best.val_auc)
+    logits, _ = predict(network, noise, FOLD.val, settings)
+    assert auc([noise.positive[at] for at in FOLD.val], logits) == pytest.approx(best.val_auc)
 
 
 def test_pooling_is_the_mean_of_the_upper_half() -> None:
@@ -107,28 +119,30 @@ def test_pooling_is_the_mean_of_the_upper_half() -> None:
 def test_what_pads_a_batch_changes_nothing() -> None:
     bags = bright_and_dark()
     network = tiny().eval()
-    settings = LoopSettings(1, 1, 0.1, bags=64, frames=4, seed=0)
-    alone = LoopSettings(1, 1, 0.1, bags=1, frames=4, seed=0)
-    together = judge(network, bags, range(12), settings)
-    apart = judge(network, bags, range(12), alone)
-    np.testing.assert_allclose(together.bags, apart.bags, atol=1e-5)
-    assert together.temporal is not None
-    assert apart.temporal is not None
-    np.testing.assert_allclose(together.temporal, apart.temporal, atol=1e-5)
+    settings = TrainSettings(1, 1, 0.1, bags=64, frames=4, seed=0)
+    alone = TrainSettings(1, 1, 0.1, bags=1, frames=4, seed=0)
+    for together, apart in zip(
+        predict(network, bags, range(12), settings),
+        predict(network, bags, range(12), alone),
+        strict=True,
+    ):
+        assert together is not None
+        assert apart is not None
+        np.testing.assert_allclose(together, apart, atol=1e-5)
 
 
 def test_batches_hold_every_bag_once_and_never_one_alone() -> None:
     bags = bright_and_dark()
-    chance = torch.Generator().manual_seed(0)
-    batches = list(training_batches(bags, range(17), 8, 2, chance))
+    rng = torch.Generator().manual_seed(0)
+    batches = list(bags.training_batches(range(17), 8, 2, rng))
     assert [len(batch.targets) for batch in batches] == [8, 9]
     assert sum(float(batch.targets.sum()) for batch in batches) == 9
     assert all(batch.real.sum(dim=1).max() <= 2 for batch in batches)
-    assert [len(batch.targets) for batch in judging_batches(bags, range(17), 8)] == [8, 8, 1]
+    assert [len(batch.targets) for batch in bags.evaluation_batches(range(17), 8)] == [8, 8, 1]
 
 
 def test_the_rate_warms_up_and_cools_down() -> None:
-    rates = [rate_at(step / 100) for step in range(101)]
+    rates = [learning_rate_factor(step / 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.05)

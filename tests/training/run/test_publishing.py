@@ -12,9 +12,9 @@ from guardian_cli.training.run.publishing import log_run
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
-    from guardian_cli.training.run.directory import Workplace
+    from guardian_cli.training.run.directory import RunDirectory
 
-NOWHERE = cast("Workplace", None)
+NOWHERE = cast("RunDirectory", None)
 
 
 def test_without_mlflow_the_version_still_counts() -> None:
@@ -26,7 +26,7 @@ def test_without_mlflow_the_version_still_counts() -> None:
 
 @pytest.mark.slow
 def test_whatever_goes_wrong_in_there_is_told_or_raised() -> None:
-    """A workplace that is none makes the log stumble over something that nobody foresaw."""
+    """A directory that is none makes the log stumble over something that nobody foresaw."""
     reporter = FakeReporter()
     optional = Tracking("no-such-scheme://x", takes_artifacts=False, needed=False)
     assert log_run(NOWHERE, {}, optional, "m", reporter, whole=True) is None

@@ -18,17 +18,17 @@ from guardian_cli.console import Console
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.settings import count_cores, load_settings
-from guardian_cli.training.data.frames import FileFacts, UnreadableError
-from guardian_cli.training.data.listing import Item
-from guardian_cli.training.data.reading import FileReader, open_reader, spread
-from guardian_cli.training.run.session import make_tools
+from guardian_cli.training.data.dataset import Sample
+from guardian_cli.training.data.frame_store import FileFacts, UnreadableError
+from guardian_cli.training.data.reader import FileReader, open_reader, spread
+from guardian_cli.training.run.train_all import make_tools
 from tests.media.drawing import draw, level, steady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.training.data.frames import Reading
+    from guardian_cli.training.data.frame_store import FileContent
 
 # A decoder that says it is ready, and then nothing more, as MediaInfo does on a forged index.
 HANGING = """
@@ -45,8 +45,8 @@ def reader() -> Iterator[FileReader]:
         yield opened
 
 
-def read(reader: FileReader, path: Path, count: int = 5) -> Reading:
-    return reader(Item(path, "x", str(path)), count)
+def read(reader: FileReader, path: Path, count: int = 5) -> FileContent:
+    return reader(Sample(path, "x", str(path)), count)
 
 
 def test_a_video_gives_frames_spread_over_it_and_its_facts(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from guardian_cli.training.data.listing import LeftOut
-from guardian_cli.training.evaluation.measure import Metrics
-from guardian_cli.training.evaluation.metrics import OperatingPoint
+from guardian_cli.training.data.dataset import LeftOut
+from guardian_cli.training.evaluation.metrics import Metrics
 from guardian_cli.training.evaluation.report import (
     TrainReport,
     add_left_out,
     conclude,
-    metrics_part,
+    describe_metrics,
     version_tags,
 )
 
@@ -20,7 +19,10 @@ GOOD = Metrics(
     auc_interval=(0.8, 0.95),
     average_precision=0.9,
     ece=0.05,
-    operating=OperatingPoint(0.7, 0.0, 0.4),
+    threshold=0.7,
+    threshold_false_positive_rate=0.01,
+    false_positive_rate=0.0,
+    true_positive_rate=0.4,
     temporal_auc=None,
     metadata_auc=0.6,
     metadata_auc_interval=(0.5, 0.7),
@@ -32,7 +34,7 @@ GOOD = Metrics(
 def part(
     low: float = 0.8, metadata: float = 0.6, recall: float = 0.4, high: float = 0.95
 ) -> dict[str, object]:
-    found = metrics_part(GOOD, 0.01)
+    found = describe_metrics(GOOD)
     return found | {
         "auc_interval": [low, high],
         "metadata_auc": metadata,
