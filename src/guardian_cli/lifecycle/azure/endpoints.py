@@ -7,7 +7,7 @@ and cannot be made from every deployment that somebody else has put there.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
