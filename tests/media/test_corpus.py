@@ -1,4 +1,4 @@
-"""Real and broken files: nothing crashes or hangs us, and good ones give PyAV's account."""
+"""Real and broken files: nothing crashes or hangs us, and good ones give ffprobe's account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from guardian_cli.errors import SourceError
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings, DecodeTally
-from tests.media.oracle import account
+from tests.media.oracle import EVERY_S, account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,11 @@ ERRORS = {
     "mp4_video_dovi_3840x2160_30fps_dav1_10.mp4": "no-frames",
     "vp9_invalid-bitstream.webm": "no-frames",
 }
+# A table that promises too much, and sound that can't be decoded; PyAV's newer FFmpeg takes both.
+REFUSED_BY_FFPROBE = {
+    "h265_video_stco_huge.mp4", "sample_av1_stco_huge.mp4", "sample_stco_huge.mp4",
+    "bug603918.webm",
+}  # fmt: skip
 INCOMPLETE = {"corrupted.mp4"}
 LONG = {"long_2h_1fps.mp4", "long_30min_25fps.mp4"}
 KINDS = {
@@ -58,17 +63,6 @@ def outcome(
     return "", decoding.tally, times
 
 
-def expected_times(times_s: tuple[float, ...], every_s: float) -> list[float]:
-    """The samples by the book: the first frame at or after each grid time, and the last frame."""
-    taken: list[float] = []
-    due = 0
-    for time_s in times_s:
-        if time_s >= due * every_s - 1e-6:
-            taken.append(time_s)
-            due = int((time_s + 1e-6) / every_s) + 1
-    return taken if taken[-1] == times_s[-1] else [*taken, times_s[-1]]
-
-
 def test_good_files_give_every_frame_at_its_time(decoder: Decoder, shared_data: Path) -> None:
     folders = [shared_data / "data" / name for name in ("codecs", "benign")]
     files = [file for folder in folders for file in sorted(folder.rglob("*.*"))]
@@ -76,30 +70,27 @@ def test_good_files_give_every_frame_at_its_time(decoder: Decoder, shared_data: 
     for path in files:
         if path.name in LONG or path.parent.name == "crash":
             continue
-        error, tally, times = outcome(decoder, path, 0.5)
+        error, tally, times = outcome(decoder, path, EVERY_S)
         assert error == ERRORS.get(path.name, ""), path
         if error:
             continue
         assert tally.complete == (path.name not in INCOMPLETE), (path, tally.notes)
         theirs = account(path)
-        ascending = all(a < b for a, b in pairwise(theirs.times_s))
-        if theirs.frames:
+        if theirs is not None and theirs.frames:
             assert tally.frames_decoded == theirs.frames, path
-        if theirs.times_s and ascending:
-            assert times == pytest.approx(expected_times(theirs.times_s, 0.5), abs=2e-3), path
+        if theirs is not None and theirs.samples_s:
+            assert times == pytest.approx(theirs.samples_s, abs=2e-3), path
         checked += 1
     assert checked > 120
 
 
-def test_a_file_that_aborts_opencv_does_not_touch_the_next(
+def test_a_file_that_aborts_opencv_is_a_video_like_others(
     decoder: Decoder, shared_data: Path
 ) -> None:
-    codecs = shared_data / "data" / "codecs"
-    (crash,) = (codecs / "crash").glob("*.avi")
-    error, tally, _ = outcome(decoder, crash)
-    assert error == "crashed"
-    assert not tally.complete
-    assert outcome(decoder, codecs / "generated" / "h264.mp4")[1].complete
+    (path,) = (shared_data / "data" / "codecs" / "crash").glob("*.avi")
+    error, tally, _ = outcome(decoder, path)
+    assert error == ""
+    assert (tally.frames_decoded, tally.complete) == (51, True)
 
 
 def test_broken_files_are_errors_or_incomplete_or_truly_fine(
@@ -114,8 +105,10 @@ def test_broken_files_are_errors_or_incomplete_or_truly_fine(
             assert error not in ("crashed", "timeout"), path
             continue
         assert times, path
-        if tally.complete:
+        if tally.complete and not tally.remarks:  # what an edit list hides, PyAV leaves out
             theirs = account(path)
+            if theirs is None or path.name in REFUSED_BY_FFPROBE:
+                continue
             assert (tally.frames_decoded, theirs.errors) == (theirs.frames, 0), path
 
 
@@ -136,7 +129,8 @@ def test_surveillance_clips_are_complete(decoder: Decoder, shared_data: Path) ->
         error, tally, _ = outcome(decoder, path)
         assert not error
         assert tally.complete, (path, tally.notes)
-        assert tally.frames_decoded == account(path).frames
+        theirs = account(path)
+        assert theirs is None or tally.frames_decoded == theirs.frames
 
 
 def test_photos_are_one_frame_each(decoder: Decoder, shared_data: Path) -> None:

@@ -62,6 +62,17 @@ def test_after_a_reset_the_clock_goes_on_at_the_stamps_pace() -> None:
     assert clock.stepped_back
 
 
+@given(st.floats(-1e5, 1e5), st.lists(st.floats(0.001, 59.0), min_size=1, max_size=30))
+def test_a_jump_ahead_is_no_time_that_passes(jump_s: float, steps: list[float]) -> None:
+    """Two recordings one after the other: pauses stay, what lies between the clocks goes."""
+    first = list(accumulate(steps, initial=0.0))
+    clock = Clock(0.04, 60.0)
+    start_s = first[-1] + 61.0 + jump_s if jump_s >= 0 else jump_s - first[-1] - 1.0
+    times = [clock.tell(stamp) for stamp in [*first, *(start_s + stamp for stamp in first)]]
+    assert clock.discontinuities == 1
+    assert times[-1] == pytest.approx(2 * first[-1] + 0.04, abs=1e-4)
+
+
 def test_a_short_overlap_does_not_move_what_follows() -> None:
     clock = Clock(0.04)
     times = [clock.tell(stamp) for stamp in (0.0, 0.9, 1.0, 0.98, 1.04)]

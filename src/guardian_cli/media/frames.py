@@ -49,8 +49,9 @@ class DecodeTally:
     `duration_s` is the video track's own length where known, else the end of what was decoded.
     `largest_gap_s` is the widest stretch without a scored frame, both ends of the video included.
     `complete` means: the end was reached, nothing was damaged, and no frames were passed over for
-    longer than `max_gap_s`; `notes` say in words what stands against it, and what else is to know.
-    `timed_out` means that decoding took too long and was ended before the source did.
+    longer than `max_gap_s`; `notes` say in words what stands against it, `remarks` what else is to
+    know. `timed_out` means that decoding took too long and was ended before the source did;
+    `discontinuities` counts where the time stamps start again or jump.
     """
 
     duration_s: float | None
@@ -63,6 +64,8 @@ class DecodeTally:
     complete: bool
     timed_out: bool = False
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    discontinuities: int = 0
 
 
 def nothing_seen(mode: DecodeMode) -> DecodeTally:

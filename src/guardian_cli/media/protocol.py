@@ -53,7 +53,8 @@ def windows_from(values: Sequence[Sequence[float]]) -> list[Window]:
 
 def tally_from(values: Mapping[str, Any]) -> DecodeTally:
     """Undo `asdict` of a tally that went through JSON."""
-    return DecodeTally(**{**values, "notes": tuple(values["notes"])})
+    texts = {name: tuple(values[name]) for name in ("notes", "remarks")}
+    return DecodeTally(**{**values, **texts})
 
 
 def facts_from(values: Mapping[str, Any]) -> MediaFacts:

@@ -110,6 +110,7 @@ def _coverage(tally: DecodeTally) -> Json:
         "decode_errors": tally.decode_errors,
         "complete": tally.complete,
         "timed_out": tally.timed_out,
+        "discontinuities": tally.discontinuities,
     }
 
 

@@ -230,6 +230,8 @@ def coverage_line(tally: DecodeTally, every_s: float | None, *, is_video: bool =
     parts.append("reached the end" if tally.reached_end else "did not reach the end")
     if tally.decode_errors:
         parts.append(count(tally.decode_errors, "decode error"))
+    if tally.discontinuities:
+        parts.append(count(tally.discontinuities, "jump") + " of the time stamps")
     if is_video:
         parts.append(tally.decode)
     return ", ".join(parts) + ("" if tally.complete else ": incomplete")

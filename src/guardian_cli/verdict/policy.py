@@ -130,6 +130,7 @@ def judge(
         *_not_scored(categories, detectors, policy.unscored),
         *(_lost(one, policy) for one in lost),
         *_flashes(categories),
+        *(_Reason("allow", remark) for remark in tally.remarks),
     ]
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
     verdicts: list[Verdict] = [outcome.verdict for outcome in categories.values()]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import av  # noqa: TID253 - only the worker process imports this module
 import av.logging  # noqa: TID253 - as above
-from av.format import ContainerFormat  # noqa: TID253 - as above
+from av.format import ContainerFormat, Flags  # noqa: TID253 - as above
 from av.stream import Disposition  # noqa: TID253 - as above
 
-from guardian_cli.media.worker.sampling import Outline
+from guardian_cli.media.worker.sampling import MAX_PAUSE_S, MAX_WRITTEN_PAUSE_S, Outline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,12 +39,19 @@ MAX_READ_ERRORS = 64
 _BUFFER_BYTES = 1 << 16
 _FIELD_ORDERS = range(2, 6)
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
-_PRIMARIES_BT2020 = 9
 _ASIDE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 
 
 class OpenError(Exception):
     """The file can't be opened as media."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A file by its descriptor; `with_hidden` gives what an edit list hides as well."""
+
+    fd: int
+    with_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +74,16 @@ class Track:
     alpha: bool
     encrypted: bool = False
     transfer: Transfer | None = None
-    wide_gamut: bool = False
 
     @property
     def is_video(self) -> bool:
         """True for moving pictures; covers, thumbnails and dependent layers are none."""
         return self.type == "video" and not self.disposition & _ASIDE
+
+    @property
+    def is_moving(self) -> bool:
+        """True for more than one picture; a preview or an image item is one."""
+        return self.is_video and self.frame_count != 1
 
 
 def choose_track(tracks: Sequence[Track]) -> Track | None:
@@ -81,19 +92,23 @@ def choose_track(tracks: Sequence[Track]) -> Track | None:
     A track of one frame (a preview, an image item) counts only where all have just one.
     """
     videos = [track for track in tracks if track.is_video]
-    moving = [track for track in videos if track.frame_count != 1] or videos
+    moving = [track for track in videos if track.is_moving] or videos
     marked = [track for track in moving if track.disposition & Disposition.default]
     return next(iter(marked + moving), None)
 
 
 class MediaFile:
-    """An open file (its descriptor) or stream (its URL, with FFmpeg's options) and its tracks."""
+    """An open file or stream (its URL, with FFmpeg's options) and its tracks."""
 
-    def __init__(self, source: int | str, options: Mapping[str, str] | None = None) -> None:
+    def __init__(self, source: FileSource | str, options: Mapping[str, str] | None = None) -> None:
         nothing_else = {"format_whitelist": formats_allowed(), "protocol_whitelist": "none"}
+        if isinstance(source, FileSource):
+            # A broadcast may move its video to another identifier; it stays one track then.
+            nothing_else["merge_pmt_versions"] = "1"
+            nothing_else["ignore_editlist"] = str(int(source.with_hidden))
         try:
             self.container = av.open(
-                _Bytes(source) if isinstance(source, int) else source,
+                _Bytes(source.fd) if isinstance(source, FileSource) else source,
                 container_options=options or nothing_else,
                 metadata_errors="replace",
                 buffer_size=_BUFFER_BYTES,
@@ -103,6 +118,8 @@ class MediaFile:
         # PyAV asks FFmpeg to make up missing time stamps, for which it may read to the end at once.
         self.container.flags &= ~av.container.Flags.gen_pts.value
         self.format = str(self.container.format.name)
+        self.runs_on = Flags.ts_discont in Flags(self.container.format.flags)
+        self.max_pause_s = MAX_PAUSE_S if self.runs_on else MAX_WRITTEN_PAUSE_S
         self.tracks = [_track(stream) for stream in self.container.streams]
         self.end_s: float | None = None
         """Where the file says that it ends; only what says it once for all tracks: WebM, FLV."""
@@ -112,9 +129,18 @@ class MediaFile:
     def packets(self, *indices: int) -> Iterator[av.Packet]:
         """Yield the packets of streams from where the file is, past errors of reading."""
         streams = [self.container.streams[index] for index in indices]
+        latest: dict[int, tuple[int, int]] = {}
         for _ in range(MAX_READ_ERRORS):
             try:
                 for packet in self.container.demux(streams):
+                    if self.format == "mpegts":
+                        here = packet.pos or 0, packet.dts or 0
+                        before = latest.get(packet.stream_index, here)
+                        latest[packet.stream_index] = max(here, before)
+                        if here[0] < before[0] and here[1] < before[1]:
+                            # The last picture before a broadcast moved to another identifier:
+                            # FFmpeg gives it only when that one comes again, or at the end.
+                            continue
                     if packet.size or packet.pts is not None or packet.dts is not None:
                         yield packet  # the others only tell a decoder of the end
             except (av.FFmpegError, OSError):
@@ -187,13 +213,24 @@ def outline(
     """Read all packets of a track without decoding; `go_on` is called every so often.
 
     Where only the whole file says how long it is, the other tracks' packets tell whether it is the
-    track's length.
+    track's length. Those of other videos tell whether one of them goes on where this one ends.
     """
-    found = Outline(every_s=every_s)
+    found = Outline(every_s=every_s, max_pause_s=file.max_pause_s)
     stream = file.container.streams[track.index]
     scale, start = float(stream.time_base), stream.start_time or 0
-    others = [other.index for other in file.tracks if other.index != track.index]
-    for packet in file.packets(track.index, *(others if file.end_s is not None else ())):
+    others = [
+        other.index
+        for other in file.tracks
+        if other.index != track.index and (other.is_moving or file.end_s is not None)
+    ]
+    videos = {other.index for other in file.tracks if other.is_moving}
+    for packet in file.packets(track.index, *others):
+        begins = packet.dts if packet.pts is None else packet.pts
+        if packet.stream_index in videos and begins is not None and not packet.is_discard:
+            begins_s = begins * float(packet.time_base)
+            ends_s = begins_s + max(0, packet.duration or 0) * float(packet.time_base)
+            first_s, last_s = found.spans.get(packet.stream_index, (begins_s, ends_s))
+            found.spans[packet.stream_index] = min(first_s, begins_s), max(last_s, ends_s)
         if packet.stream_index != track.index:
             until = (packet.pts or 0) + (packet.duration or 0)
             found.others_end_s = max(found.others_end_s, until * float(packet.time_base))
@@ -202,9 +239,8 @@ def outline(
             found.discarded += 1
             continue
         pts, dts = packet.pts, packet.dts
-        shown = dts if pts is None else pts
         found.add(
-            None if shown is None else (shown - start) * scale,
+            None if pts is None else (pts - start) * scale,
             None if dts is None else (dts - start) * scale,
             max(0, packet.duration or 0) * scale,
             empty=not packet.size,
@@ -247,7 +283,6 @@ def _track(stream: av.stream.Stream) -> Track:
         # MP4's sample entry; Matroska's identifier of the key.
         encrypted=_tag(decoder) == "encv" or "enc_key_id" in stream.metadata,
         transfer=_TRANSFERS.get(pictures.color_trc) if pictures else None,
-        wide_gamut=pictures is not None and pictures.color_primaries == _PRIMARIES_BT2020,
     )
 
 

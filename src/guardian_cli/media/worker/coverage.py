@@ -1,12 +1,12 @@
 """Was all of it seen? Pure judgement over what was promised, demuxed, decoded and scored.
 
-Two parties promise a length: the container (track duration, sample table, MediaInfo) and the
+Two parties promise a length: the container (track duration, sample table, tags) and the
 packets that are really there. Neither is believed alone: what was decoded must reach both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.media.frames import DecodeTally
@@ -37,6 +37,7 @@ class Seen:
     largest_gap_s: float = 0.0
     unseen_gaps: int = 0
     errors: int = 0
+    discontinuities: int = 0
     still: bool = False
 
     def note_scored(
@@ -73,7 +74,7 @@ class Promise:
     lost_start_s: float = 0.0
     frames: int | None = None
     doubts: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = ()
 
 
 def tolerance_s(interval_s: float) -> float:
@@ -103,24 +104,36 @@ def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
         reached_end=reached_end,
         decode_errors=seen.errors,
         complete=reached_end and not seen.errors and not seen.unseen_gaps,
-        notes=(*notes, *promise.notes),
+        notes=tuple(notes),
+        remarks=promise.remarks,
+        discontinuities=seen.discontinuities,
     )
 
 
-def together(parts: Sequence[DecodeTally], unseen: Sequence[str] = ()) -> DecodeTally:
+def together(
+    parts: Sequence[DecodeTally], unseen: Sequence[str] = (), length_s: float | None = None
+) -> DecodeTally:
     """Sum up the parts of one file, such as a photo and its video; the first sets the length.
 
-    `unseen` says what else the file holds that could not be seen.
+    `length_s` is the length where parts follow each other. `unseen` says what else the file holds
+    that could not be seen.
     """
     notes = [note for part in parts for note in part.notes]
+    whole = parts[0]
+    if length_s is not None:
+        gaps_s = [part.largest_gap_s for part in parts if part.largest_gap_s is not None]
+        gap_s = max(gaps_s, default=None)
+        whole = replace(whole, duration_s=_rounded(length_s), largest_gap_s=gap_s)
     return replace(
-        parts[0],
+        whole,
         frames_decoded=sum(part.frames_decoded for part in parts),
         frames_scored=sum(part.frames_scored for part in parts),
         reached_end=all(part.reached_end for part in parts),
         decode_errors=sum(part.decode_errors for part in parts),
         complete=all(part.complete for part in parts) and not unseen,
         notes=(*notes, *unseen),
+        remarks=tuple(remark for part in parts for remark in part.remarks),
+        discontinuities=sum(part.discontinuities for part in parts),
     )
 
 

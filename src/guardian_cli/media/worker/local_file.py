@@ -9,7 +9,7 @@ from pathlib import Path
 from guardian_cli.errors import SourceError
 from guardian_cli.media.sniff import HEAD_BYTES
 
-FD_FOLDER = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
+_FD_FOLDER = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -20,20 +20,21 @@ _KINDS = {
 
 
 class LocalFile:
-    """An open descriptor of a plain file; `path` names it without its own name, for libraries.
+    """An open descriptor of a plain file, given by its name or by another descriptor.
 
-    FFmpeg takes a "%02d" or a "concat:" in a name for more than a name, so it never sees one; and
-    the file can't be exchanged between the first look and the last.
+    Libraries take a "%02d" or a "concat:" in a name for more than a name, so they never see one:
+    they read from the descriptor, or know it as `path`. Nor can the file be exchanged between the
+    first look and the last.
     """
 
-    def __init__(self, location: str) -> None:
-        self.fd = _open(location)
+    def __init__(self, location: str | int) -> None:
+        self.fd = os.dup(location) if isinstance(location, int) else _open(location)
         try:
             self.size = _size(self.fd)
         except SourceError:
             os.close(self.fd)
             raise
-        self.path = f"{FD_FOLDER}/{self.fd}"
+        self.path = f"{_FD_FOLDER}/{self.fd}"
 
     def head(self) -> bytes:
         """Return the first bytes."""

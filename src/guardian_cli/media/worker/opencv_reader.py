@@ -1,4 +1,4 @@
-"""Reading a video with OpenCV's VideoCapture. Only the worker process imports this module."""
+"""Reading a live stream with OpenCV. Only the worker process imports this module."""
 
 from __future__ import annotations
 
@@ -20,30 +20,21 @@ if TYPE_CHECKING:
     from guardian_cli.media.worker.logs import Log
     from guardian_cli.media.worker.readers import ReaderOptions
 
-PATIENCE = 256
 _MOST_STAMP_S = 1e9
 
 
 class OpenCvReader:
-    """One VideoCapture. `patience` is how many failed grabs in a row mean the end.
+    """One VideoCapture. A grab fails both at the end and on a packet that the decoder refuses."""
 
-    A grab fails both at the end and on a packet the decoder refuses, after which it goes on.
-    """
-
-    name = "OpenCV"
-
-    def __init__(self, options: ReaderOptions, log: Log, patience: int = PATIENCE) -> None:
-        self.failed = 0
+    def __init__(self, options: ReaderOptions, log: Log) -> None:
         self._grabbed = 0
         self._log = log
-        self._patience = patience
-        entries = [*options.options, *([("avdiscard", "nonref")] if options.skip else [])]
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{k};{v}" for k, v in entries)
+        entries = "|".join(f"{name};{value}" for name, value in options.options)
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = entries
+        timeout_ms = int(options.open_timeout_s * 1000)
         parameters = [cv2.CAP_PROP_N_THREADS, options.threads]
-        if options.open_timeout_s is not None:
-            timeout_ms = int(options.open_timeout_s * 1000)
-            parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms]
-            parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
+        parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms]
+        parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
         self._capture = cv2.VideoCapture(options.url, cv2.CAP_FFMPEG, parameters)
 
     @property
@@ -65,13 +56,10 @@ class OpenCvReader:
         return stamp_s
 
     def grab(self) -> bool:
-        """Decode the next frame, past packets that the decoder refuses."""
-        for failures in range(self._patience):
-            if self._capture.grab():
-                self.failed += failures
-                self._grabbed += 1
-                return True
-        return False
+        """Decode the next frame."""
+        grabbed = bool(self._capture.grab())
+        self._grabbed += grabbed
+        return grabbed
 
     def retrieve(self) -> NDArray[np.uint8]:
         """Return the picture. On a failed conversion OpenCV says True and gives a stale one."""

@@ -1,16 +1,23 @@
-"""What is known of a video before it is decoded: its tracks, packets, promises, and the fit reader.
+"""What is known of a video before it is decoded: its track, packets and promises.
 
 Only the worker process imports this module.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.worker.container import MediaFile, OpenError, choose_track, outline
-from guardian_cli.media.worker.coverage import Promise
+from guardian_cli.media.worker.container import (
+    FileSource,
+    MediaFile,
+    OpenError,
+    choose_track,
+    outline,
+)
+from guardian_cli.media.worker.coverage import Promise, tolerance_s
 from guardian_cli.media.worker.sampling import frame_interval
 from guardian_cli.media.worker.truncation import encrypted_tracks, is_cut_off
 
@@ -27,12 +34,21 @@ _SAME_END_S = 0.5
 _PICTURE_FORMATS = ("gif", "apng")
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Another track on which the video goes on, after a pause."""
+
+    index: int
+    pause_s: float
+
+
 @dataclass(slots=True)
 class Survey:
-    """One video track; of a live stream there is neither `track` nor `outline`.
+    """One video track; of a live stream there is neither `source`, `track` nor `outline`.
 
     `format` is the demuxer's name, `errors` how often it met damage; pixels are as coded, and how
-    far to turn them clockwise (`rotation`) only the first frame tells.
+    far to turn them clockwise (`rotation`) only the first frame tells. More than `max_pause_s`
+    between two frames is no pause but a jump of the time stamps.
     """
 
     codec: str | None
@@ -46,8 +62,11 @@ class Survey:
     format: str = ""
     errors: int = 0
     still: bool = False
+    max_pause_s: float = math.inf
+    source: FileSource | None = None
     track: Track | None = None
     outline: Outline | None = None
+    goes_on: Continuation | None = None
 
 
 def survey_file(
@@ -55,28 +74,86 @@ def survey_file(
     every_s: float,
     log: Log,
     go_on: Callable[[], None],
+    index: int | None = None,
 ) -> Survey:
-    """Survey a local file; raise SourceError where it holds no video that can be looked at."""
+    """Survey a local file's video, or the track `index` of it on which another goes on.
+
+    Raise SourceError where it holds no video that can be looked at.
+    """
+    seen = _survey(FileSource(file.fd), file, every_s, log, go_on, index)
+    assert seen.track is not None  # noqa: S101 - a file's survey has both
+    assert seen.outline is not None  # noqa: S101
+    # What an edit list hides has no packets, or such as are discarded: the list of frames has more.
+    missing = max(seen.track.frame_count - seen.outline.packets, seen.outline.discarded)
+    if "mov" not in seen.format.split(",") or not missing:
+        return seen
+    whole = _survey(FileSource(file.fd, with_hidden=True), file, every_s, log, go_on, index)
+    assert whole.outline is not None  # noqa: S101 - as above
+    total = whole.outline.packets
+    hidden = total - seen.outline.packets
+    if hidden * seen.interval_s <= tolerance_s(seen.interval_s):
+        listed = seen.promise.frames
+        frames = None if listed is None else listed - max(0, hidden - seen.outline.discarded)
+        seen.promise = replace(seen.promise, frames=frames)
+        return seen
+    # Not every player heeds edit lists, and an honest cut hides no more than an evil one could.
+    what = f"an edit list hides {hidden} of {total} frames, which were looked at too"
+    whole.promise = replace(whole.promise, remarks=(*whole.promise.remarks, what))
+    return whole
+
+
+def _survey(
+    source: FileSource,
+    file: LocalFile,
+    every_s: float,
+    log: Log,
+    go_on: Callable[[], None],
+    index: int | None,
+) -> Survey:
     cut_off = is_cut_off(file.read_at, file.size)
     try:
-        media = MediaFile(file.fd)
+        media = MediaFile(source)
     except OpenError:
         raise SourceError(_unreadable(cut_off), kind="unreadable") from None
     try:
         log.forget()  # oddities of the header are no damage: the packets tell
-        track = choose_track(media.tracks)
+        track = choose_track(media.tracks) if index is None else media.tracks[index]
         if track is None:
             raise SourceError(_no_video(media.tracks), kind="no-video")
         if track.encrypted or track.number in encrypted_tracks(file.read_at, file.size):
             raise SourceError("the video track is encrypted", kind="encrypted")
         found = outline(media, track, every_s, go_on)
         log.read()
-        return _survey(media, track, found, log.errors[media.format], cut_off=bool(cut_off))
+        seen = _describe(media, track, found, log.errors[media.format], cut_off=bool(cut_off))
+        seen.source = source
+        _look_for_the_rest(seen, track, found, is_first=index is None)
+        return seen
     finally:
         media.close()
 
 
-def _survey(
+def _look_for_the_rest(seen: Survey, track: Track, found: Outline, *, is_first: bool) -> None:
+    """Find where the video goes on in another track, or what of it can't be looked at."""
+    if track.index not in found.spans:
+        return
+    starts_s, ends_s = found.spans[track.index]
+    others = {index: span for index, span in found.spans.items() if index != track.index}
+    doubts = []
+    if is_first and any(end_s < starts_s + _SAME_END_S for _, end_s in others.values()):
+        doubts.append("another video track ends before the one that counts starts")
+    later = [(span, i) for i, span in others.items() if span[1] > ends_s + _SAME_END_S]
+    following = sorted(pair for pair in later if pair[0][0] > ends_s - _SAME_END_S)
+    if following:
+        pause_s = following[0][0][0] - ends_s
+        pause_s = pause_s if 0 < pause_s <= seen.max_pause_s else 0.0
+        seen.goes_on = Continuation(following[0][1], pause_s)
+    elif later:
+        length_s = max(span[1] for span, _ in later) - ends_s
+        doubts.append(f"another video track goes on for {length_s:.2f} s")
+    seen.promise = replace(seen.promise, doubts=(*seen.promise.doubts, *doubts))
+
+
+def _describe(
     media: MediaFile,
     track: Track,
     found: Outline,
@@ -101,6 +178,7 @@ def _survey(
         format=media.format,
         errors=errors,
         still=pictures and found.packets == 1,
+        max_pause_s=media.max_pause_s,
         track=track,
         outline=found,
     )
@@ -114,14 +192,18 @@ def _promise(media: MediaFile, track: Track, found: Outline, *, cut_off: bool) -
     claim_s = track.duration_s
     if media.end_s is not None and media.end_s - found.others_end_s > _SAME_END_S:
         claim_s = media.end_s - media.start_s(track)
-    videos = sum(other.is_video for other in media.tracks)
+    if found.jumps or (media.runs_on and (found.steady or found.restarts)):
+        claim_s = (
+            None  # FFmpeg reckons it from the same stamps, and guesses how long the last lasts
+        )
+    videos = sum(other.is_moving for other in media.tracks)
     return Promise(
         claims_s=() if claim_s is None else (claim_s,),
         packets_end_s=found.last_s if found.steady else None,
         last_duration_s=found.last_duration_s if found.steady else 0.0,
         frames=_promised_frames(media.format, track, found),
-        doubts=_doubts(found, cut_off=cut_off),
-        notes=(f"one of {videos} video tracks, the default one",) if videos > 1 else (),
+        doubts=("the file is cut off",) if cut_off else (),
+        remarks=(f"one of {videos} video tracks, the default one",) if videos > 1 else (),
     )
 
 
@@ -137,17 +219,6 @@ def _promised_frames(media_format: str, track: Track, found: Outline) -> int | N
         return None
     listed = max(track.frame_count, found.packets + found.discarded) - found.discarded
     return max(0, listed - found.empty_packets - found.leading)
-
-
-def _doubts(found: Outline, *, cut_off: bool) -> tuple[str, ...]:
-    """What speaks against having the whole video, in words."""
-    doubts = []
-    if cut_off:
-        doubts.append("the file is cut off")
-    if found.discarded > found.packets:
-        total = found.discarded + found.packets
-        doubts.append(f"an edit list hides {found.discarded} of {total} frames")
-    return tuple(doubts)
 
 
 def _unreadable(cut_off: bool | None) -> str:

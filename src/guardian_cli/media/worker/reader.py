@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from guardian_cli.media.worker.container import Track
+    from guardian_cli.media.worker.container import FileSource, Track
 
 # FFmpeg's own decoders of these leave transparency out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# Matrices that FFmpeg does not convert by, and what comes closest; for the others, its default.
+_OTHER_SPACES = {10: 9}
 _SPACE_UNKNOWN = 2
-_RANGE_UNKNOWN = 0
+_RANGES = (1, 2)
 _SLANT_DEGREES = 1
 
 
@@ -41,7 +43,7 @@ class PyAvReader:
 
     def __init__(
         self,
-        source: int | str,
+        source: FileSource | str,
         track: Track,
         options: Mapping[str, str] | None = None,
         *,
@@ -140,7 +142,8 @@ class PyAvReader:
         whole = self._decode(None)
         got, sent = self._got, self._sent
         missing = sent is not None and (got is None or got < sent)
-        if self._again or self._threads == 1 or (whole and (self._skip or not missing)):
+        fine = whole and (self._skip or not missing)
+        if fine or self._again or self._threads == 1 or isinstance(self._source, str):
             return
         self._again = True
         av.logging.set_libav_level(av.logging.PANIC)
@@ -162,9 +165,8 @@ class PyAvReader:
         return rotate(flatten(image) if alpha else image, self.rotation or 0)
 
     def _convert(self, frame: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
-        """Convert by the frame's own matrix and range, by the usual ones where those are unknown.
-
-        Threads would start anew for each picture.
+        """Convert by the frame's own matrix and range, by the usual ones where those are unknown:
+        whoever uploads can write what FFmpeg refuses, and players show a picture.
         """
         for _ in range(2):
             try:
@@ -172,7 +174,8 @@ class PyAvReader:
                     frame, format=pixel_format, interpolation=Interpolation.BICUBIC, threads=1
                 )
             except av.FFmpegError:
-                frame.colorspace, frame.color_range = _SPACE_UNKNOWN, _RANGE_UNKNOWN
+                frame.colorspace = _OTHER_SPACES.get(frame.colorspace, _SPACE_UNKNOWN)
+                frame.color_range = frame.color_range if frame.color_range in _RANGES else 0
         raise ConversionError
 
     def seek(self, stamp_s: float) -> bool:

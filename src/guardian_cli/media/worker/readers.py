@@ -1,4 +1,4 @@
-"""What every video reader can do, and what is known of a source before the first picture."""
+"""What the readers of live streams can do, and how to open a stream."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ class ConversionError(Exception):
 
 
 class Reader(Protocol):
-    """Frames of one video in presentation order, pictures only on demand."""
-
-    @property
-    def failed(self) -> int:
-        """Packets refused by the decoder so far although frames came after them."""
+    """Frames of one video as they come, pictures only on demand."""
 
     @property
     def stamp_s(self) -> float | None:
@@ -40,10 +36,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReaderOptions:
-    """How to open a source: its URL, FFmpeg's options for it, threads, and whether to skip."""
+    """How to open a stream: its URL, FFmpeg's options for it, threads, and how long to wait."""
 
     url: str
     options: tuple[tuple[str, str], ...]
     threads: int
-    skip: bool = False
-    open_timeout_s: float | None = None
+    open_timeout_s: float

@@ -20,6 +20,10 @@ TOLERANCE_S = 1e-6
 DEFAULT_INTERVAL_S = 1 / 25
 SHORTEST_INTERVAL_S = 1 / 240
 LONGEST_INTERVAL_S = 1.0
+# Between two frames of a container whose clock runs on beside the file, as in broadcasts, more than
+# this is no pause but a cut: FFmpeg itself takes 10 s, but slides may stand for a minute. Elsewhere
+# a frame's time is what the author wrote, and only what nobody would wait for is a slip.
+MAX_PAUSE_S, MAX_WRITTEN_PAUSE_S = 60.0, 86_400.0
 _OVERLAP_S = 0.25
 _SQUEEZED_S = 0.001
 # H.264 and HEVC hold back 16 frames at the most.
@@ -44,13 +48,16 @@ def rounded(time_s: float) -> float:
 class Clock:
     """The video's own clock: 0 at the first frame, strictly increasing whatever the stamps do.
 
-    Where a stamp is missing or steps back, the clock goes on by the typical frame interval, so that
-    no frames hide behind a reset of the time stamps.
+    Where a stamp is missing, steps back, or jumps ahead by more than `max_pause_s`, the clock goes
+    on by the typical frame interval, so that no frames hide behind a reset of the time stamps and
+    nothing is found at a time that no viewer gets to. `discontinuities` counts resets and jumps.
     """
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, max_pause_s: float = math.inf) -> None:
         self.interval_s = interval_s
+        self.max_pause_s = max_pause_s
         self.stepped_back = False
+        self.discontinuities = 0
         self.last_s: float | None = None
         self._offset_s: float | None = None
         self._shifted_s: float | None = None
@@ -69,11 +76,15 @@ class Clock:
             return self.last_s + self.interval_s
         if self._offset_s is None:
             self._offset_s = stamp_s - self.last_s - self.interval_s
+        ahead_s = -math.inf
         for offset_s in (self._offset_s, self._shifted_s):
-            if offset_s is not None and stamp_s - offset_s > self.last_s + TOLERANCE_S:
+            if offset_s is None:
+                continue
+            ahead_s = stamp_s - offset_s - self.last_s
+            if TOLERANCE_S < ahead_s <= self.max_pause_s:
                 self._behind = 0
                 return stamp_s - offset_s
-        return self._step(stamp_s)
+        return self._go_on(stamp_s) if ahead_s > 0 else self._step(stamp_s)
 
     def _step(self, stamp_s: float) -> float:
         """Go on past a stamp that does not advance.
@@ -88,8 +99,13 @@ class Clock:
         brief = back_s <= _OVERLAP_S and self._behind * self.interval_s <= _OVERLAP_S
         if brief and self._shifted_s is None:
             return self.last_s + min(_SQUEEZED_S, self.interval_s)
-        time_s = self.last_s + self.interval_s
+        return self._go_on(stamp_s)
+
+    def _go_on(self, stamp_s: float) -> float:
+        """Show this frame next, at the usual pace; later stamps count from there."""
+        time_s = (self.last_s or 0.0) + self.interval_s
         self._shifted_s = stamp_s - time_s
+        self.discontinuities += 1
         return time_s
 
 
@@ -174,11 +190,15 @@ class Outline:
 
     Memory grows with the number of sample times, not with the number of packets. `discarded` are
     packets that an edit list leaves out, `leading` those shown before the first key frame, which
-    not every decoder can give; `others_end_s` is where the other tracks end, if they were read.
-    `steady` is False where stamps are missing or start again, so that stamps alone say little.
+    not every decoder can give; `others_end_s` is where the other tracks end, if they were read, and
+    `spans` says of each video track where it starts and ends on the file's clock.
+    `steady` is False where stamps are missing, start again (`restarts`) or jump ahead by more than
+    `max_pause_s` (`jumps`), so that stamps alone say little; `by_order` is True where only the
+    order of decoding is known of some packets, which is not when they are shown.
     """
 
     every_s: float
+    max_pause_s: float = math.inf
     packets: int = 0
     empty_packets: int = 0
     discarded: int = 0
@@ -188,8 +208,12 @@ class Outline:
     last_s: float = -math.inf
     last_duration_s: float = 0.0
     others_end_s: float = 0.0
+    spans: dict[int, tuple[float, float]] = field(default_factory=dict)
     steady: bool = True
-    _order_s: float = -math.inf
+    restarts: bool = False
+    jumps: bool = False
+    by_order: bool = False
+    _order_s: float | None = None
     _firsts: dict[int, float] = field(default_factory=dict)
     _buckets: list[int] | None = None
     _pauses: Pauses | None = None
@@ -202,16 +226,20 @@ class Outline:
         *,
         empty: bool = False,
     ) -> None:
-        """Note a packet: presentation stamp, decoding stamp (None: it has none), and duration."""
+        """Note a packet: presentation stamp, decoding stamp (None: not known), and duration."""
         self.packets += 1
         if empty:
             self.empty_packets += 1
             return
         if order_s is not None:
-            self.steady = self.steady and order_s >= self._order_s - TOLERANCE_S
+            step_s = 0.0 if self._order_s is None else order_s - self._order_s
+            self.restarts = self.restarts or step_s < -TOLERANCE_S
+            self.jumps = self.jumps or step_s > self.max_pause_s
             self._order_s = order_s
         if stamp_s is None:
-            self.steady = False
+            stamp_s, self.by_order = order_s, True
+        self.steady = self.steady and not self.restarts and not self.jumps and stamp_s is not None
+        if stamp_s is None:
             return
         self.leading += self.start_s is not None and stamp_s < self.start_s
         self.first_s = min(self.first_s, stamp_s)

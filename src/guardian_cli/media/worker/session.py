@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.frames import DecodeTally, MediaFacts
+from guardian_cli.media.frames import DecodeTally, MediaFacts, Window
 from guardian_cli.media.sniff import is_heif, sniff
 from guardian_cli.media.worker.coverage import Promise, Seen, judge, together
-from guardian_cli.media.worker.local_file import FD_FOLDER, LocalFile
+from guardian_cli.media.worker.local_file import LocalFile
 from guardian_cli.media.worker.picture import fit, to_sdr
 from guardian_cli.media.worker.probe import survey_file
 from guardian_cli.media.worker.readers import ReaderOptions
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.media.frames import DecodeSettings, Frame, Window
+    from guardian_cli.media.frames import DecodeSettings, Frame
     from guardian_cli.media.sniff import Sniffed
     from guardian_cli.media.worker.logs import Log
     from guardian_cli.media.worker.probe import Survey
 
 RTSP_SCHEMES = ("rtsp://", "rtsps://")
+_MAX_PARTS = 16
 
 
 class Outlet(Protocol):
@@ -68,13 +69,17 @@ class Session:
         self._parts: list[_Decoding] = []
         self._starts_s = 0.0
         self._unseen: tuple[str, ...] = ()
+        self._videos: list[tuple[float, VideoDecoding]] = []
+        self._follow_each_other = False
         self._survey: Survey | None = None
         self._files: list[LocalFile] = []
 
     def tally(self) -> DecodeTally:
         """Return what was seen so far, of all parts of a file."""
         if self._parts:
-            return together([part.tally() for part in self._parts], self._unseen)
+            ends = [start_s + (one.tally().duration_s or 0.0) for start_s, one in self._videos]
+            length_s = max(ends) if self._follow_each_other else None
+            return together([part.tally() for part in self._parts], self._unseen, length_s)
         nothing = Seen(self._settings.mode, self._settings.max_gap_s, DEFAULT_INTERVAL_S)
         return judge(nothing, Promise(), ended=False)
 
@@ -99,7 +104,7 @@ class Session:
         if (at := video_in(file, kind)) is not None:
             self._run_companion("the video behind the picture", self._run_video_at, file, at)
 
-    def _open(self, location: str) -> LocalFile:
+    def _open(self, location: str | int) -> LocalFile:
         self._files.append(LocalFile(location))
         return self._files[-1]
 
@@ -108,7 +113,7 @@ class Session:
         try:
             run(*arguments)
         except SourceError as error:
-            self._unseen = (f"{what} was not seen: {error}",)
+            self._unseen += (f"{what} was not seen: {error}",)
 
     def _run_video_at(self, file: LocalFile, at: int) -> None:
         """Decode the video that begins in the middle of a file, from a copy of its own."""
@@ -120,15 +125,29 @@ class Session:
             with os.fdopen(os.dup(file.fd), "rb") as whole:
                 shutil.copyfileobj(whole, copy)
             copy.flush()
-            self._run_video(self._open(f"{FD_FOLDER}/{copy.fileno()}"))
+            self._run_video(self._open(copy.fileno()))
 
-    def _run_video(self, file: LocalFile) -> None:
-        survey = survey_file(file, self._settings.every_s, self._log, self._go_on)
+    def _run_video(self, file: LocalFile, index: int | None = None) -> None:
+        """Decode a file's video, or a track of it on which another goes on."""
+        survey = survey_file(file, self._settings.every_s, self._log, self._go_on, index)
         self._survey = survey
-        decoding = VideoDecoding(survey, file.fd, self._settings, self._log, self._go_on)
+        decoding = VideoDecoding(survey, self._settings, self._log, self._go_on)
         self._parts.append(decoding)
+        self._videos.append((self._starts_s, decoding))
         self._pass_on(decoding.frames())
-        self._tell(self._facts(survey))
+        facts = self._facts(survey)
+        self._tell(facts)
+        if survey.goes_on is None:
+            return
+        self._follow_each_other = True
+        self._starts_s += (decoding.tally().duration_s or 0.0) + survey.goes_on.pause_s
+        if len(self._parts) < _MAX_PARTS:
+            track = survey.goes_on.index
+            self._run_companion("what follows in another track", self._run_video, file, track)
+        else:
+            self._unseen += (f"the video goes on in more than {_MAX_PARTS} tracks",)
+        if index is None:
+            self._outlet.facts(replace(facts, duration_s=self.tally().duration_s))
 
     def _pass_on(self, frames: Iterator[Frame]) -> None:
         told = False
@@ -170,8 +189,9 @@ class Session:
     def _put(self, frame: Frame) -> None:
         """Pass on a frame of one part of a file, at its time on the clock of them all."""
         starts_s, until_s = self._starts_s, frame.shown_until_s
-        until_s = None if until_s is None else starts_s + until_s
-        shown = replace(frame, time_s=starts_s + frame.time_s, shown_until_s=until_s)
+        until_s = None if until_s is None else round(starts_s + until_s, 6)
+        time_s = round(starts_s + frame.time_s, 6)
+        shown = replace(frame, time_s=time_s, shown_until_s=until_s)
         self._outlet.frame(shown, self.tally())
 
     def _tell(self, facts: MediaFacts) -> None:
@@ -185,17 +205,17 @@ class Session:
 
     def look_again(self, windows: Sequence[Window], step_s: float) -> None:
         """Pass on frames inside the windows; nothing for pictures and streams."""
-        first = self._parts[0] if self._parts else None
-        if isinstance(first, VideoDecoding) and not first.survey.still:
-            self._pass_again(first, windows, step_s)
-
-    def _pass_again(
-        self, decoding: VideoDecoding, windows: Sequence[Window], step_s: float
-    ) -> None:
-        tally = self.tally()
-        for frame in decoding.look_again(windows, step_s):
-            shown = replace(frame, image=self._shown(frame.image, decoding.survey))
-            self._outlet.frame(shown, tally)
+        for starts_s, decoding in self._videos:
+            ends_s = starts_s + (decoding.tally().duration_s or 0.0)
+            own = [
+                Window(max(0.0, window.start_s - starts_s), window.end_s - starts_s)
+                for window in windows
+                if window.start_s <= ends_s and window.end_s >= starts_s
+            ]
+            if own and not decoding.survey.still:
+                self._starts_s = starts_s
+                for frame in decoding.look_again(own, step_s):
+                    self._put(replace(frame, image=self._shown(frame.image, decoding.survey)))
 
     def close(self) -> None:
         """Close the file; idempotent."""

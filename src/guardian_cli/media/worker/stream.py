@@ -13,7 +13,7 @@ from guardian_cli.media.worker.coverage import Promise, Seen, judge
 from guardian_cli.media.worker.opencv_reader import OpenCvReader, describe_capture
 from guardian_cli.media.worker.reader import PyAvReader
 from guardian_cli.media.worker.readers import ConversionError
-from guardian_cli.media.worker.sampling import Clock, Grid
+from guardian_cli.media.worker.sampling import MAX_PAUSE_S, Clock, Grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,9 +54,10 @@ class StreamDecoding:
         self._reader: Reader = capture
         self.survey: Survey = describe_capture(capture)
         self.seen = Seen("full", settings.max_gap_s, self.survey.interval_s)
+        self._clock = Clock(self.survey.interval_s, MAX_PAUSE_S)
 
     def _open(self) -> OpenCvReader:
-        reader = OpenCvReader(self._options, self._log, patience=1)
+        reader = OpenCvReader(self._options, self._log)
         if not reader.opened:
             reader.close()
             raise SourceError("the stream can't be reached or is no video", kind="unreadable")
@@ -70,7 +71,7 @@ class StreamDecoding:
 
     def frames(self) -> Iterator[Frame]:
         """Yield the samples, then the last frame; each once the next one says how long it lasts."""
-        clock, grid = Clock(self.survey.interval_s), Grid(self._settings.every_s)
+        clock, grid = self._clock, Grid(self._settings.every_s)
         held: Frame | None = None
         due = False
         began_s = self._now()
@@ -113,6 +114,7 @@ class StreamDecoding:
             self._log.forget()  # joined in mid-stream: what came before a key frame is no damage
         self.seen.decoded += 1
         self.seen.last_s = time_s
+        self.seen.discontinuities = self._clock.discontinuities
         self._go_on()
 
     def _retrieve(self) -> NDArray[np.uint8] | None:

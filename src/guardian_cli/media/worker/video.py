@@ -56,7 +56,6 @@ class VideoDecoding:
     def __init__(
         self,
         survey: Survey,
-        fd: int,
         settings: DecodeSettings,
         log: Log,
         go_on: Callable[[], None],
@@ -64,12 +63,11 @@ class VideoDecoding:
         self.survey = survey
         self.seen = Seen(settings.mode, settings.max_gap_s, survey.interval_s, still=survey.still)
         self.promise = survey.promise
-        self._fd = fd
         self._settings = settings
         self._log = log
         self._go_on = go_on
         self._grid = Grid(settings.every_s)
-        self._clock = Clock(survey.interval_s)
+        self._clock = Clock(survey.interval_s, survey.max_pause_s)
         self._skip = self._worth_skipping()
         self._first_stamp_s: float | None = None
         self._conversions = 0
@@ -78,6 +76,8 @@ class VideoDecoding:
     def _worth_skipping(self) -> bool:
         outline = self.survey.outline
         if self._settings.mode != "fast" or outline is None or not outline.steady:
+            return False
+        if outline.by_order:
             return False
         pixels = outline.packets * self.survey.width * self.survey.height
         return pixels >= self._settings.skip_over_px
@@ -166,12 +166,13 @@ class VideoDecoding:
 
     def _start_over(self) -> None:
         self._log.forget()
-        self._clock = Clock(self.survey.interval_s)
+        self._clock = Clock(self.survey.interval_s, self.survey.max_pause_s)
         self._conversions = 0
         self.seen.decoded, self.seen.last_s, self.seen.errors = 0, None, self.survey.errors
 
     def _note_frame(self, reader: PyAvReader) -> float:
         time_s = self._clock.tell(reader.stamp_s)
+        self.seen.discontinuities = self._clock.discontinuities
         if self.seen.decoded == 0:
             self.survey.rotation = reader.rotation or 0
             self._note_first(reader.stamp_s)
@@ -235,6 +236,12 @@ class VideoDecoding:
         promised = None if self._skip else self.promise.frames
         lost = 0 if promised is None else max(0, promised - self.seen.decoded)
         self.seen.errors = self.survey.errors + max(said, refused, lost) + self._conversions
+        outline = self.survey.outline
+        if outline is not None and outline.by_order:
+            # Frames are stamped later than their packets there: only their number tells.
+            missing = max(0, outline.packets - empty - self.seen.decoded)
+            lost_s = min(self.promise.lost_start_s, missing * self.seen.interval_s)
+            self.promise = replace(self.promise, lost_start_s=lost_s)
 
     def _check_end(self) -> None:
         """Try again with all frames where the pass ended too early by skipping."""
@@ -286,11 +293,12 @@ class VideoDecoding:
 
         Jumps are made only where the stamps are steady: then a time is the same however reached.
         """
-        steady = not self._clock.stepped_back and self._first_stamp_s is not None
+        on_stamps = not self._clock.stepped_back and not self._clock.discontinuities
+        steady = on_stamps and self._first_stamp_s is not None
         outline = self.survey.outline
         jumps = steady and outline is not None and outline.steady
         reader = self._open(skip=False)
-        clock, time_s, aimed_s = Clock(self.survey.interval_s), 0.0, 0.0
+        clock, time_s, aimed_s = Clock(self.survey.interval_s, self.survey.max_pause_s), 0.0, 0.0
         try:
             while (start_s := wanted()) is not None:
                 jumped = False
@@ -325,10 +333,10 @@ class VideoDecoding:
         return False
 
     def _open(self, *, skip: bool) -> PyAvReader:
-        assert self.survey.track is not None  # noqa: S101 - a file's survey has one
+        source, track = self.survey.source, self.survey.track
+        assert source is not None  # noqa: S101 - a file's survey has both
+        assert track is not None  # noqa: S101
         try:
-            return PyAvReader(
-                self._fd, self.survey.track, threads=self._settings.threads, skip=skip
-            )
+            return PyAvReader(source, track, threads=self._settings.threads, skip=skip)
         except OpenError:
             raise SourceError(self._why_nothing(), kind="no-frames") from None
