@@ -49,7 +49,7 @@ class Draft:
         self.goal = goal
         self.endpoint = endpoint or Endpoint(goal.model.endpoint, "", "ready")
         self.steps: list[Step] = []
-        # A failed endpoint can only be created again, and that would delete its deployments.
+        # A failed endpoint is created again only while there is nothing on it to lose.
         if endpoint is None or (endpoint.state == "failed" and not endpoint.deployments):
             self.add(CreateEndpoint(goal.model.endpoint, goal.model.name))
         elif endpoint.state == "stopped":
