@@ -66,10 +66,11 @@ def open_context(common: Common) -> LifecycleContext:
 
             platform = LocalPlatform(Path(), settings.tracking_uri)
         case "azure":
-            from guardian_cli.lifecycle.azure.place import find_place
+            from guardian_cli.lifecycle.azure.client import WorkspaceAddress
             from guardian_cli.lifecycle.azure.platform import AzurePlatform
 
-            platform = AzurePlatform(find_place(settings.config.azure), console)
+            address = WorkspaceAddress.from_config(settings.config.azure)
+            platform = AzurePlatform(address, console)
     # Before anything else: the same command works on this machine or on a cloud that bills.
     console.note(f"target: {platform.target} ({platform.place})")
     for warning in settings.warnings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from guardian_cli.errors import UsageError
+from guardian_cli.files import LockHeldError, lock_descriptor
 from guardian_cli.verdict.policy import Outcome
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class ResultsFile:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock_descriptor(self._fd)
+        except LockHeldError as error:
             raise UsageError(f"{self.path}: another guardian is writing to it") from error
         except OSError:
             # A file system without locks: the user has only one guardian there, or must.
