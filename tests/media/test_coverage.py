@@ -17,25 +17,25 @@ def seen(last_s: float, *, interval_s: float = 0.04, errors: int = 0) -> Seen:
 
 
 def test_reaching_both_promises_is_complete() -> None:
-    tally = judge(seen(9.96), Promise(claims_s=(10.0,), packets_end_s=9.96))
-    assert tally.complete
-    assert tally.duration_s == 10.0
-    assert tally.notes == ()
+    coverage = judge(seen(9.96), Promise(claims_s=(10.0,), packets_end_s=9.96))
+    assert coverage.complete
+    assert coverage.duration_s == 10.0
+    assert coverage.notes == ()
 
 
 def test_a_longer_claim_or_later_packets_are_not_reached() -> None:
     for promise in (Promise(claims_s=(20.0,)), Promise(packets_end_s=19.0)):
-        tally = judge(seen(9.96), promise)
-        assert not tally.reached_end
-        assert not tally.complete
-        assert tally.notes
+        coverage = judge(seen(9.96), promise)
+        assert not coverage.reached_end
+        assert not coverage.complete
+        assert coverage.notes
 
 
 @given(st.floats(1 / 240, 1.0), st.floats(1.5, 1e4))
 def test_a_missing_second_is_never_tolerated(interval_s: float, length_s: float) -> None:
     assert tolerance_s(interval_s) < 1.0
-    tally = judge(seen(length_s, interval_s=interval_s), Promise((length_s + interval_s + 1.0,)))
-    assert not tally.complete
+    coverage = judge(seen(length_s, interval_s=interval_s), Promise((length_s + interval_s + 1.0,)))
+    assert not coverage.complete
 
 
 def test_the_last_frame_lasts_as_long_as_its_packet() -> None:
@@ -90,5 +90,5 @@ def test_a_frame_that_is_shown_through_a_pause_and_not_scored_is_a_gap() -> None
 def test_a_still_picture_has_no_length() -> None:
     still = Seen("full", 2.0, 0.04, decoded=1, last_s=0.0, still=True)
     still.note_scored(0.0)
-    tally = judge(still, Promise())
-    assert (tally.duration_s, tally.largest_gap_s, tally.complete) == (None, None, True)
+    coverage = judge(still, Promise())
+    assert (coverage.duration_s, coverage.largest_gap_s, coverage.complete) == (None, None, True)

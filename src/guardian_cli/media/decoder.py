@@ -3,7 +3,7 @@
     with Decoder() as decoder:
         decoding = decoder.open("video.mp4", DecodeSettings())
         for frame in decoding.frames(): ...
-        decoding.tally
+        decoding.coverage
 
 The process is started when it is needed, used for one source after another, and replaced when it
 dies. SourceError's `kind` is one of: missing, empty, unreadable, playlist, no-video, encrypted,
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media import protocol as messages
-from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeTally, Frame, nothing_seen
+from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, Coverage, Frame
 from guardian_cli.media.process import (
     COMMAND,
     START_S,
@@ -129,7 +129,7 @@ class SourceDecoding:
         self._allowed_s = settings.timeout_s or _allowance_s(settings.for_s)
         self._budget = Budget(self._allowed_s)
         self._facts: MediaFacts | None = None
-        self._tally = nothing_seen(settings.mode)
+        self._coverage = Coverage(None, settings.mode)
         self._order: int | None = None
         self._opened = False
         self._closed = False
@@ -141,9 +141,9 @@ class SourceDecoding:
         return self._facts
 
     @property
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """What was seen so far; final once `frames` has ended or raised."""
-        return self._tally
+        return self._coverage
 
     def frames(self) -> Iterator[Frame]:
         """Yield the samples in time order; raise SourceError when the source can't be scanned."""
@@ -155,16 +155,16 @@ class SourceDecoding:
             order, messages.open_order(order, self._location, self._settings)
         )
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, after `frames`, in order."""
         if not self._opened or self._closed or self._order is not None or not windows:
             return
         order = self._decoder.next_order()
-        tally = self._tally
+        coverage = self._coverage
         try:
-            yield from self._carry_out(order, messages.again_order(order, windows, step_s))
+            yield from self._carry_out(order, messages.refine_order(order, windows, step_s))
         finally:
-            self._tally = tally
+            self._coverage = coverage
 
     def _carry_out(self, order: int, command: bytes) -> Iterator[Frame]:
         worker = self._decoder.worker()
@@ -209,8 +209,8 @@ class SourceDecoding:
             return message
 
     def _note(self, message: Message) -> None:
-        if message.header.get("tally") is not None:
-            self._tally = messages.tally_from(message.header["tally"])
+        if message.header.get("coverage") is not None:
+            self._coverage = messages.coverage_from(message.header["coverage"])
         if message.header["type"] == "facts":
             self._facts = messages.facts_from(message.header["facts"])
             if self._settings.timeout_s is None:
@@ -222,14 +222,14 @@ class SourceDecoding:
         """Give the worker up; what was seen until then stays known, and is never complete."""
         self._order = None
         self._closed = True
-        self._tally = replace(self._tally, reached_end=False, complete=False)
+        self._coverage = replace(self._coverage, reached_end=False, complete=False)
         self._decoder.discard()
         return SourceError(message, kind=kind)
 
     def _stop(self, worker: WorkerProcess) -> None:
         """Make the worker drop what it does, gently if it listens."""
         order, self._order = self._order, None
-        self._tally = replace(self._tally, reached_end=False, complete=False)
+        self._coverage = replace(self._coverage, reached_end=False, complete=False)
         try:
             worker.send(messages.stop_order(order or 0))
             budget = Budget(_STOP_S)

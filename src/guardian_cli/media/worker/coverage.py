@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from guardian_cli.media.frames import DecodeTally
+from guardian_cli.media.frames import Coverage
 from guardian_cli.media.worker.sampling import TOLERANCE_S
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def tolerance_s(interval_s: float) -> float:
     return min(_MOST_MISSING_S, max(_FRAMES_MISSING * interval_s, _LEAST_TOLERANCE_S))
 
 
-def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
+def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> Coverage:
     """Sum up a pass; `ended` is False while it runs or where it was cut short."""
     end_s = end_of(seen, promise)
     claim_s = max(promise.claims_s, default=None)
@@ -95,7 +95,7 @@ def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
         gaps = "1 gap" if seen.unseen_gaps == 1 else f"{seen.unseen_gaps} gaps"
         notes.append(f"frames were not looked at in {gaps} over {seen.max_gap_s:g} s")
     duration_s = max((s for s in (claim_s, end_s) if s is not None), default=None)
-    return DecodeTally(
+    return Coverage(
         duration_s=None if seen.still else _rounded(duration_s),
         decode=seen.decode,
         frames_decoded=seen.decoded,
@@ -111,8 +111,8 @@ def judge(seen: Seen, promise: Promise, *, ended: bool = True) -> DecodeTally:
 
 
 def together(
-    parts: Sequence[DecodeTally], unseen: Sequence[str] = (), length_s: float | None = None
-) -> DecodeTally:
+    parts: Sequence[Coverage], unseen: Sequence[str] = (), length_s: float | None = None
+) -> Coverage:
     """Sum up the parts of one file, such as a photo and its video; the first sets the length.
 
     `length_s` is the length where parts follow each other. `unseen` says what else the file holds

@@ -27,7 +27,7 @@ from guardian_cli.media.worker.logs import Log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardian_cli.media.frames import DecodeTally, Frame, MediaFacts
+    from guardian_cli.media.frames import Coverage, Frame, MediaFacts
     from guardian_cli.media.worker.session import Session
 
 # mallopt: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD. Some memory is kept between small videos
@@ -91,24 +91,24 @@ class Pipe:
         """Tell what the source is."""
         self.send({"type": "facts", "facts": asdict(facts)})
 
-    def frame(self, frame: Frame, tally: DecodeTally) -> None:
+    def frame(self, frame: Frame, coverage: Coverage) -> None:
         """Send a picture, when it is shown and until when."""
         header = {
             "type": "frame",
             "time_s": frame.time_s,
             "shown_until_s": frame.shown_until_s,
             "shape": frame.image.shape,
-            "tally": asdict(tally),
+            "coverage": asdict(coverage),
         }
         self.send(header, frame.image.data.cast("B"))
         self.check()
 
-    def go_on(self, tally: Callable[[], DecodeTally]) -> None:
-        """Send a tally about once a second, so that there is one if this process dies."""
+    def go_on(self, coverage: Callable[[], Coverage]) -> None:
+        """Send a coverage about once a second, so that there is one if this process dies."""
         self.check()
         if time.monotonic() >= self._progress_due_s:
             self._progress_due_s = time.monotonic() + _PROGRESS_EVERY_S
-            self.send({"type": "progress", "tally": asdict(tally())})
+            self.send({"type": "progress", "coverage": asdict(coverage())})
 
     def check(self) -> None:
         """Raise StoppedError if the order is wanted no more."""
@@ -152,17 +152,17 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - whatever fails, the source was not seen
                 what = f"the decoder failed ({type(error).__name__})"
                 end = {"type": "error", "kind": "crashed", "message": what}
-            tally = self._session.tally() if self._session is not None else None
-            end["tally"] = asdict(tally) if tally is not None else None
+            coverage = self._session.coverage() if self._session is not None else None
+            end["coverage"] = asdict(coverage) if coverage is not None else None
             pipe.send(end)
 
     def _carry_out(self, order: dict[str, Any], pipe: Pipe) -> None:
         from guardian_cli.media.worker.session import Session  # noqa: PLC0415 - loads the libraries
 
-        if order["do"] == "again" and self._session is not None:
+        if order["do"] == "refine" and self._session is not None:
             self._session.redirect(pipe)
             windows = messages.windows_from(order["windows"])
-            self._session.look_again(windows, order["step_s"])
+            self._session.refine(windows, order["step_s"])
         if order["do"] == "open":
             if self._session is not None:
                 self._session.close()

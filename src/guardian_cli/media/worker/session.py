@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.frames import DecodeTally, MediaFacts, Window
+from guardian_cli.media.frames import Coverage, MediaFacts, Window
 from guardian_cli.media.sniff import is_heif, sniff
 from guardian_cli.media.worker.coverage import Promise, Seen, judge, together
 from guardian_cli.media.worker.local_file import LocalFile
@@ -46,20 +46,20 @@ class Outlet(Protocol):
     def facts(self, facts: MediaFacts) -> None:
         """Tell what the source is."""
 
-    def frame(self, frame: Frame, tally: DecodeTally) -> None:
+    def frame(self, frame: Frame, coverage: Coverage) -> None:
         """Pass on a picture at its final size."""
 
-    def go_on(self, tally: Callable[[], DecodeTally]) -> None:
+    def go_on(self, coverage: Callable[[], Coverage]) -> None:
         """Called now and then during long work."""
 
 
 class _Decoding(Protocol):
     def frames(self) -> Iterator[Frame]: ...
-    def tally(self) -> DecodeTally: ...
+    def coverage(self) -> Coverage: ...
 
 
 class Session:
-    """Decodes one location; `tally` is there at any time, also after an error."""
+    """Decodes one location; `coverage` is there at any time, also after an error."""
 
     def __init__(self, location: str, settings: DecodeSettings, log: Log, outlet: Outlet) -> None:
         self._location = location
@@ -74,12 +74,12 @@ class Session:
         self._survey: Survey | None = None
         self._files: list[LocalFile] = []
 
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """Return what was seen so far, of all parts of a file."""
         if self._parts:
-            ends = [start_s + (one.tally().duration_s or 0.0) for start_s, one in self._videos]
+            ends = [start_s + (one.coverage().duration_s or 0.0) for start_s, one in self._videos]
             length_s = max(ends) if self._follow_each_other else None
-            return together([part.tally() for part in self._parts], self._unseen, length_s)
+            return together([part.coverage() for part in self._parts], self._unseen, length_s)
         nothing = Seen(self._settings.mode, self._settings.max_gap_s, DEFAULT_INTERVAL_S)
         return judge(nothing, Promise(), ended=False)
 
@@ -97,7 +97,7 @@ class Session:
         if kind == "media":
             self._run_video(file)
             if is_heif(file.head()):
-                self._starts_s = self.tally().duration_s or 0.0
+                self._starts_s = self.coverage().duration_s or 0.0
                 self._run_companion("the picture beside the video", self._run_stills, file, "avif")
             return
         self._run_stills(file, _still_kind(kind))
@@ -140,14 +140,14 @@ class Session:
         if survey.goes_on is None:
             return
         self._follow_each_other = True
-        self._starts_s += (decoding.tally().duration_s or 0.0) + survey.goes_on.pause_s
+        self._starts_s += (decoding.coverage().duration_s or 0.0) + survey.goes_on.pause_s
         if len(self._parts) < _MAX_PARTS:
             track = survey.goes_on.index
             self._run_companion("what follows in another track", self._run_video, file, track)
         else:
             self._unseen += (f"the video goes on in more than {_MAX_PARTS} tracks",)
         if index is None:
-            self._outlet.facts(replace(facts, duration_s=self.tally().duration_s))
+            self._outlet.facts(replace(facts, duration_s=self.coverage().duration_s))
 
     def _pass_on(self, frames: Iterator[Frame]) -> None:
         told = False
@@ -169,7 +169,7 @@ class Session:
         width, height = survey.width or size[0], survey.height or size[1]
         if survey.rotation % 180 and survey.width:
             width, height = height, width
-        duration_s = None if survey.still else self.tally().duration_s
+        duration_s = None if survey.still else self.coverage().duration_s
         kind: Literal["video", "image"] = "image" if survey.still else "video"
         rate = survey.track.frames_per_s if survey.track is not None and not survey.still else 0.0
         return MediaFacts(
@@ -192,7 +192,7 @@ class Session:
         until_s = None if until_s is None else round(starts_s + until_s, 6)
         time_s = round(starts_s + frame.time_s, 6)
         shown = replace(frame, time_s=time_s, shown_until_s=until_s)
-        self._outlet.frame(shown, self.tally())
+        self._outlet.frame(shown, self.coverage())
 
     def _tell(self, facts: MediaFacts) -> None:
         """Tell what the file is: what its first part is."""
@@ -203,10 +203,10 @@ class Session:
         """Pass on what comes next to another outlet."""
         self._outlet = outlet
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> None:
+    def refine(self, windows: Sequence[Window], step_s: float) -> None:
         """Pass on frames inside the windows; nothing for pictures and streams."""
         for starts_s, decoding in self._videos:
-            ends_s = starts_s + (decoding.tally().duration_s or 0.0)
+            ends_s = starts_s + (decoding.coverage().duration_s or 0.0)
             own = [
                 Window(max(0.0, window.start_s - starts_s), window.end_s - starts_s)
                 for window in windows
@@ -214,7 +214,7 @@ class Session:
             ]
             if own and not decoding.survey.still:
                 self._starts_s = starts_s
-                for frame in decoding.look_again(own, step_s):
+                for frame in decoding.refine(own, step_s):
                     self._put(replace(frame, image=self._shown(frame.image, decoding.survey)))
 
     def close(self) -> None:
@@ -223,7 +223,7 @@ class Session:
             self._files.pop().close()
 
     def _go_on(self) -> None:
-        self._outlet.go_on(self.tally)
+        self._outlet.go_on(self.coverage)
 
     def _stream_options(self) -> ReaderOptions:
         entries = (

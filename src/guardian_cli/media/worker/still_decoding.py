@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from guardian_cli.media.frames import DecodeTally, Frame, MediaFacts
+from guardian_cli.media.frames import Coverage, Frame, MediaFacts
 from guardian_cli.media.worker.coverage import Promise, Seen, judge
 from guardian_cli.media.worker.sampling import DEFAULT_INTERVAL_S, Clock, Grid
 from guardian_cli.media.worker.stills import IncompleteError, Still, read_stills
@@ -47,10 +47,10 @@ class StillDecoding:
         self._duration_s = self.ends_s = 0.0
         self._ended = False
 
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """Return what was seen so far."""
-        tally = judge(self.seen, Promise(()), ended=self._ended)
-        return replace(tally, duration_s=self._length_s())
+        coverage = judge(self.seen, Promise(()), ended=self._ended)
+        return replace(coverage, duration_s=self._length_s())
 
     def _length_s(self) -> float | None:
         return None if self.seen.still else round(self._duration_s, 6)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.media.frames import DecodeSettings, DecodeTally
+    from guardian_cli.media.frames import Coverage, DecodeSettings
     from guardian_cli.media.worker.logs import Log
     from guardian_cli.media.worker.probe import Survey
     from guardian_cli.media.worker.readers import Reader, ReaderOptions
@@ -64,7 +64,7 @@ class StreamDecoding:
         self._log.forget()
         return reader
 
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """Return what was seen so far; a stream that broke off has not reached its end."""
         doubts = () if self._lasted else (f"the stream broke off before {self._for_s:g} s",)
         return judge(self.seen, Promise(doubts=doubts), ended=self._ended)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.media.frames import DecodeSettings, DecodeTally, Window
+    from guardian_cli.media.frames import Coverage, DecodeSettings, Window
     from guardian_cli.media.worker.logs import Log
     from guardian_cli.media.worker.probe import Survey
 
@@ -82,7 +82,7 @@ class VideoDecoding:
         pixels = outline.packets * self.survey.width * self.survey.height
         return pixels >= self._settings.skip_over_px
 
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """Return what was seen so far; final once `frames` has ended."""
         return judge(self.seen, self.promise, ended=self._ended)
 
@@ -272,7 +272,7 @@ class VideoDecoding:
                     return None
         return None
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, in order, all frames decoded."""
         cursor = WindowCursor(windows, step_s)
         held: Frame | None = None
