@@ -91,7 +91,7 @@ class DecodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time to look at again, in seconds, both ends included."""
+    """A stretch of time to be sampled more densely, in seconds, both ends included."""
 
     start_s: float
     end_s: float

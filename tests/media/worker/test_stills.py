@@ -15,7 +15,7 @@ from PIL import Image
 from guardian_cli.errors import SourceError
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
-from guardian_cli.media.worker.embedded import has_box, jpeg_parts, png_chunks, video_behind
+from guardian_cli.media.worker.stills import jpeg_parts, png_chunks, video_behind
 from tests.media.drawing import draw, steady
 
 if TYPE_CHECKING:
@@ -296,10 +296,6 @@ def test_parts_are_found_by_walking() -> None:
     assert jpeg_parts(with_thumbnail) == ([slice(0, len(with_thumbnail))], None)
     # Where the end of the first is missing, the second is found all the same.
     assert len(jpeg_parts(first[:-2] + second)[0]) == 2
-    boxes = video + b"\0\0\0\1free\0\0\0\0\0\0\0\x12xx\0\0\0\x08moov"
-    assert has_box(boxes, b"moov")
-    assert not has_box(boxes, b"mdat")
-    assert not has_box(video + bytes(8), b"moov")
     assert video_behind(b"an ftyp that is none", 0) is None
     assert png_chunks(b"\x89PNG\r\n\x1a\n" + END + END) == [b"IEND"]
     assert png_chunks(b"\x89PNG\r\n\x1a\n" + END[:-1]) == []
