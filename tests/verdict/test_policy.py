@@ -32,7 +32,7 @@ OUTCOMES = st.lists(st.sampled_from(["allow", "review", "block", "error"]))
 
 
 def judged(scores: list[float | None], **more: Any) -> ScanVerdict:
-    limits = {"limits": {"x": Limits()}, "policy": Policy(), "tally": SEEN, "detectors": [CLIP]}
+    limits = {"limits": {"x": Limits()}, "policy": Policy(), "coverage": SEEN, "detectors": [CLIP]}
     return judge(samples(scores), every_s=1.0, **{**limits, **more})
 
 
@@ -49,7 +49,7 @@ def test_the_worst_category_decides_and_comes_first() -> None:
         for t in (12.0, 13.0)
     ]
     limits = {"mild": Limits(), "bad": Limits(), "none": Limits()}
-    outcome = judge(first, limits=limits, policy=Policy(), tally=SEEN, every_s=1.0)
+    outcome = judge(first, limits=limits, policy=Policy(), coverage=SEEN, every_s=1.0)
     assert outcome.verdict == "block"
     assert outcome.reasons == ("bad 0.90 at 12.0 s", "mild 0.71 at 12.0 s")
 
@@ -81,13 +81,15 @@ def test_flashes_are_mentioned_last_and_change_nothing() -> None:
     times = [i / 11 for i in range(45)]
     first = samples([0.1, 0.91, 0.1, 0.81, 0.1])
     second = [Sample(t, {"x": CategoryScore(0.0)}) for t in times]
-    outcome = judge(first, second, limits={"x": Limits()}, policy=Policy(), tally=SEEN, every_s=1.0)
+    outcome = judge(
+        first, second, limits={"x": Limits()}, policy=Policy(), coverage=SEEN, every_s=1.0
+    )
     assert outcome.verdict == "allow"
     assert outcome.reasons == ("x 0.91 at 1.0 s was not confirmed, nor 1 more",)
 
 
 @pytest.mark.parametrize(
-    ("tally", "reasons"),
+    ("coverage", "reasons"),
     [
         (replace(BROKEN, notes=("stopped at 3.1 s of 10.0 s",)), ["stopped at 3.1 s of 10.0 s"]),
         (replace(BROKEN, decode_errors=3), ["3 decode errors"]),
@@ -97,8 +99,8 @@ def test_flashes_are_mentioned_last_and_change_nothing() -> None:
         (replace(BROKEN, largest_gap_s=None), ["not all of it was seen"]),
     ],
 )
-def test_an_incomplete_scan_says_why(tally: Any, reasons: list[str]) -> None:
-    outcome = judged([0.1, 0.1], tally=tally)
+def test_an_incomplete_scan_says_why(coverage: Any, reasons: list[str]) -> None:
+    outcome = judged([0.1, 0.1], coverage=coverage)
     assert outcome.verdict == "review"
     assert list(outcome.reasons) == [f"incomplete: {reason}" for reason in reasons]
 
@@ -156,7 +158,7 @@ def test_the_verdict_is_the_worst_of_all_that_applies(
 ) -> None:
     down = DetectorReport("endpoint", "x", None, "degraded", "refused", 0)
     policy = Policy(incomplete, unscored, degraded)
-    outcome = judged(scores, policy=policy, tally=BROKEN, detectors=[down])
+    outcome = judged(scores, policy=policy, coverage=BROKEN, detectors=[down])
     least: list[Outcome] = [incomplete, degraded, outcome.categories["x"].verdict]
     least += [unscored] if None in scores else []
     assert outcome.verdict == worst(least)

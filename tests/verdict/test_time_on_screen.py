@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian_cli.detectors.fusion import CategoryScore
-from guardian_cli.media.worker.sampling import Grid, WindowCursor
+from guardian_cli.media.worker.sampling import SampleGrid, WindowCursor
 from guardian_cli.verdict.category import CategoryVerdict, Limits, judge_category
 from guardian_cli.verdict.segments import Segment
 from guardian_cli.verdict.timeline import LOOK_FACTOR, Sample, as_shown, windows_to_look_at
@@ -42,7 +42,7 @@ def stored_repeated(slides: Slides) -> list[Sample]:
 
 def first_look(frames: list[Sample]) -> list[Sample]:
     """The frames that a video's first pass takes."""
-    grid, first = Grid(EVERY_S), []
+    grid, first = SampleGrid(EVERY_S), []
     for frame in frames:
         due = grid.wants(frame.time_s)
         if due:

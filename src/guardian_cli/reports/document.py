@@ -14,7 +14,7 @@ from guardian_cli.verdict.timeline import Sample, merge
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from guardian_cli.media.frames import DecodeTally, MediaFacts
+    from guardian_cli.media.frames import Coverage, MediaFacts
     from guardian_cli.verdict.category import CategoryVerdict, Limits
     from guardian_cli.verdict.result import ScanResult
 
@@ -99,18 +99,18 @@ def _media(media: MediaFacts) -> Json:
     }
 
 
-def _coverage(tally: DecodeTally) -> Json:
+def _coverage(coverage: Coverage) -> Json:
     return {
-        "duration_s": _number(tally.duration_s),
-        "decode": tally.decode,
-        "frames_decoded": tally.frames_decoded,
-        "frames_scored": tally.frames_scored,
-        "largest_gap_s": _number(tally.largest_gap_s),
-        "reached_end": tally.reached_end,
-        "decode_errors": tally.decode_errors,
-        "complete": tally.complete,
-        "timed_out": tally.timed_out,
-        "discontinuities": tally.discontinuities,
+        "duration_s": _number(coverage.duration_s),
+        "decode": coverage.decode,
+        "frames_decoded": coverage.frames_decoded,
+        "frames_scored": coverage.frames_scored,
+        "largest_gap_s": _number(coverage.largest_gap_s),
+        "reached_end": coverage.reached_end,
+        "decode_errors": coverage.decode_errors,
+        "complete": coverage.complete,
+        "timed_out": coverage.timed_out,
+        "discontinuities": coverage.discontinuities,
     }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from guardian_cli.media.frames import DecodeTally
+    from guardian_cli.media.frames import Coverage
     from guardian_cli.verdict.category import CategoryVerdict
     from guardian_cli.verdict.policy import DetectorReport, Outcome
     from guardian_cli.verdict.result import ScanResult
@@ -218,23 +218,23 @@ def _media_line(result: ScanResult) -> str:
     return ", ".join(parts)
 
 
-def coverage_line(tally: DecodeTally, every_s: float | None, *, is_video: bool = True) -> str:
+def coverage_line(coverage: Coverage, every_s: float | None, *, is_video: bool = True) -> str:
     """Say in one line what was really seen."""
-    parts = [count(tally.frames_scored, "frame")]
-    if is_video and tally.duration_s is not None:
-        parts[0] += f" over {tally.duration_s:.1f} s"
+    parts = [count(coverage.frames_scored, "frame")]
+    if is_video and coverage.duration_s is not None:
+        parts[0] += f" over {coverage.duration_s:.1f} s"
     if is_video and every_s is not None:
         parts.append(f"every {every_s:g} s")
-    if is_video and tally.largest_gap_s is not None:
-        parts.append(f"largest gap {tally.largest_gap_s:.1f} s")
-    parts.append("reached the end" if tally.reached_end else "did not reach the end")
-    if tally.decode_errors:
-        parts.append(count(tally.decode_errors, "decode error"))
-    if tally.discontinuities:
-        parts.append(count(tally.discontinuities, "jump") + " of the time stamps")
+    if is_video and coverage.largest_gap_s is not None:
+        parts.append(f"largest gap {coverage.largest_gap_s:.1f} s")
+    parts.append("reached the end" if coverage.reached_end else "did not reach the end")
+    if coverage.decode_errors:
+        parts.append(count(coverage.decode_errors, "decode error"))
+    if coverage.discontinuities:
+        parts.append(count(coverage.discontinuities, "jump") + " of the time stamps")
     if is_video:
-        parts.append(tally.decode)
-    return ", ".join(parts) + ("" if tally.complete else ": incomplete")
+        parts.append(coverage.decode)
+    return ", ".join(parts) + ("" if coverage.complete else ": incomplete")
 
 
 def detector_line(one: DetectorReport) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.errors import GuardianError, SourceError
-from guardian_cli.media.frames import nothing_seen
+from guardian_cli.media.frames import Coverage
 from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.samples import SampleCollector, frames_not_in
 from guardian_cli.scanning.scorer import ScoringStopped
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.config import Config
     from guardian_cli.detectors.registry import Panel
-    from guardian_cli.media.frames import DecodeSettings, DecodeTally, Decoding, Frame
+    from guardian_cli.media.frames import DecodeSettings, Decoding, Frame
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.decoder_pool import Place
     from guardian_cli.scanning.progress import Progress
@@ -132,7 +132,7 @@ class _Scan:
         self.collector = SampleCollector(self.tools.scorer, self.tools.fusing, self.note_progress)
         frames = self.in_time(self.decoding.frames())
         first = self.watch.collected(self.collector, self.handed_in(frames))
-        second = self.look_again(first)
+        second = self.refine(first)
         return self.result(first, second)
 
     def handed_in(self, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -150,16 +150,16 @@ class _Scan:
         except SourceError as error:
             if error.kind != "timeout" or last is None:
                 raise
-            length_s = self.decoding.tally.duration_s if self.decoding else None
+            length_s = self.decoding.coverage.duration_s if self.decoding else None
             of = f" of {length_s:.1f} s" if length_s is not None else ""
             self.late = f"time-out, {error}: seen up to {last.time_s:.1f} s{of}"
 
     def note_progress(self, time_s: float) -> None:
         decoding = self.decoding
-        duration_s = decoding.tally.duration_s if decoding else None
+        duration_s = decoding.coverage.duration_s if decoding else None
         self.tools.progress.frame(self.source.shown, time_s, duration_s)
 
-    def look_again(self, first: Sequence[Sample]) -> list[Sample]:
+    def refine(self, first: Sequence[Sample]) -> list[Sample]:
         """Look densely around hot samples that stand alone; none where that can't be done."""
         decoding, collector = self.decoding, self.collector
         if decoding is None or collector is None or self.kind == "image":
@@ -171,19 +171,19 @@ class _Scan:
             return []
         step_s = every_s / LOOK_FACTOR
         self.place.resume()
-        again = self.handed_in(_as_far_as_it_goes(decoding.look_again(windows, step_s)))
+        again = self.handed_in(_as_far_as_it_goes(decoding.refine(windows, step_s)))
         return self.watch.collected(collector, frames_not_in(first, again))
 
-    def tally(self, decoding: Decoding) -> DecodeTally:
+    def coverage(self, decoding: Decoding) -> Coverage:
         """What was seen, with the time-out if there was one."""
         if self.late is None:
-            return decoding.tally
+            return decoding.coverage
         return replace(
-            decoding.tally,
+            decoding.coverage,
             reached_end=False,
             complete=False,
             timed_out=True,
-            notes=(self.late, *decoding.tally.notes),
+            notes=(self.late, *decoding.coverage.notes),
         )
 
     @property
@@ -195,13 +195,13 @@ class _Scan:
         decoding, config = self.decoding, self.tools.config
         if decoding is None:
             raise SourceError("no frame could be judged", kind="no-frames")
-        detectors, tally = self.detectors(), self.tally(decoding)
+        detectors, coverage = self.detectors(), self.coverage(decoding)
         verdict = judge(
             first,
             second,
             limits=config.categories,
             policy=config.policy,
-            tally=tally,
+            coverage=coverage,
             every_s=self.tools.decoding.every_s,
             detectors=detectors,
             kind=self.kind,
@@ -215,7 +215,7 @@ class _Scan:
             reasons=verdict.reasons,
             degraded=verdict.degraded,
             media=decoding.facts,
-            coverage=replace(tally, frames_scored=len(first) + len(second)),
+            coverage=replace(coverage, frames_scored=len(first) + len(second)),
             detectors=detectors,
             categories=verdict.categories,
             samples=(*first, *second) if self.tools.keep_frames else None,
@@ -234,9 +234,9 @@ class _Scan:
             reasons=(str(error),),
             degraded=False,
             media=decoding.facts if decoding else None,
-            coverage=replace(decoding.tally, timed_out=error.kind == "timeout")
+            coverage=replace(decoding.coverage, timed_out=error.kind == "timeout")
             if decoding
-            else nothing_seen(self.tools.decoding.mode),
+            else Coverage(None, self.tools.decoding.mode),
             detectors=self.detectors(),
             made=self.tools.made(self.source),
             categories={},

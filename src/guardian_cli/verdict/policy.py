@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from guardian_cli.detectors.base import DetectorName, Status
-    from guardian_cli.media.frames import DecodeTally
+    from guardian_cli.media.frames import Coverage
     from guardian_cli.verdict.category import CategoryLimits
     from guardian_cli.verdict.timeline import Sample
 
@@ -96,7 +96,7 @@ def judge(
     *,
     limits: Mapping[str, CategoryLimits],
     policy: PolicyRules,
-    tally: DecodeTally,
+    coverage: Coverage,
     every_s: float,
     detectors: Sequence[DetectorReport] = (),
     kind: Literal["video", "image"] = "video",
@@ -110,7 +110,7 @@ def judge(
     """
     if not first or not limits:
         raise SourceError("no frame could be judged", kind="no-frames")
-    end_s = max(first[-1].time_s, tally.duration_s or 0.0)
+    end_s = max(first[-1].time_s, coverage.duration_s or 0.0)
     categories = {
         name: judge_category(
             name,
@@ -126,11 +126,11 @@ def judge(
     lost = [one for one in detectors if _is_lost(one, offline=offline)]
     reasons = [
         *_found(categories, kind),
-        *(_Reason(policy.incomplete, f"incomplete: {why}") for why in _missed(tally)),
+        *(_Reason(policy.incomplete, f"incomplete: {why}") for why in _missed(coverage)),
         *_not_scored(categories, detectors, policy.unscored),
         *(_lost(one, policy) for one in lost),
         *_flashes(categories),
-        *(_Reason("allow", remark) for remark in tally.remarks),
+        *(_Reason("allow", remark) for remark in coverage.remarks),
     ]
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
     verdicts: list[Verdict] = [outcome.verdict for outcome in categories.values()]
@@ -191,19 +191,19 @@ def _flashes(categories: Mapping[str, CategoryVerdict]) -> list[_Reason]:
     return reasons
 
 
-def _missed(tally: DecodeTally) -> list[str]:
+def _missed(coverage: Coverage) -> list[str]:
     """Return why a scan is incomplete, one line for each cause; nothing when it is complete."""
-    if tally.complete:
+    if coverage.complete:
         return []
-    if tally.notes:
-        return list(tally.notes)
+    if coverage.notes:
+        return list(coverage.notes)
     causes = []
-    if tally.decode_errors:
-        causes.append(f"{tally.decode_errors} decode error{'s' * (tally.decode_errors > 1)}")
-    if not tally.reached_end:
+    if coverage.decode_errors:
+        causes.append(f"{coverage.decode_errors} decode error{'s' * (coverage.decode_errors > 1)}")
+    if not coverage.reached_end:
         causes.append("did not reach the end")
-    if not causes and tally.largest_gap_s is not None:
-        causes.append(f"nothing scored for {tally.largest_gap_s:.1f} s")
+    if not causes and coverage.largest_gap_s is not None:
+        causes.append(f"nothing scored for {coverage.largest_gap_s:.1f} s")
     return causes or ["not all of it was seen"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardian_cli.media.frames import DecodeTally, MediaFacts
+    from guardian_cli.media.frames import Coverage, MediaFacts
     from guardian_cli.verdict.category import CategoryVerdict
     from guardian_cli.verdict.policy import DetectorReport, Outcome
     from guardian_cli.verdict.timeline import Sample
@@ -48,7 +48,7 @@ class ScanResult:
     reasons: tuple[str, ...]
     degraded: bool
     media: MediaFacts | None
-    coverage: DecodeTally | None
+    coverage: Coverage | None
     detectors: tuple[DetectorReport, ...]
     categories: Mapping[str, CategoryVerdict]
     timing: Timing
