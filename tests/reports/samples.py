@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from guardian_cli.config import PolicySection
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.media.frames import DecodeTally, MediaFacts
-from guardian_cli.verdict.category import Limits
-from guardian_cli.verdict.policy import DetectorReport, Policy, judge
-from guardian_cli.verdict.result import ScanResult, SourceFailure, Timing
+from guardian_cli.verdict.policy import judge
+from guardian_cli.verdict.result import DetectorReport, ScanResult, SourceFailure, Timing
+from guardian_cli.verdict.thresholds import Thresholds
 from guardian_cli.verdict.timeline import Sample
 
 CLIP = DetectorReport("clip", None, "ViT-B-32/laion2b_s34b_b79k", "ok", None, 64)
@@ -37,9 +38,14 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
         )
         for t in range(64)
     )
-    limits = {"nsfw": Limits(), "violence": Limits(0.6, 0.9)}
+    limits = {"nsfw": Thresholds(0.5, 0.8), "violence": Thresholds(0.6, 0.9)}
     verdict = judge(
-        samples, limits=limits, policy=Policy(), tally=TALLY, every_s=1.0, detectors=[CLIP, OFF]
+        samples,
+        thresholds=limits,
+        policy=PolicySection(),
+        coverage=TALLY,
+        every_s=1.0,
+        detectors=[CLIP, OFF],
     )
     return ScanResult(
         source=source,
@@ -63,9 +69,9 @@ def image(source: str = "uploads/cat.jpg", score: float | None = 0.02) -> ScanRe
     tally = replace(TALLY, duration_s=None, frames_decoded=1, frames_scored=1, largest_gap_s=None)
     verdict = judge(
         [sample],
-        limits={"nsfw": Limits()},
-        policy=Policy(),
-        tally=tally,
+        thresholds={"nsfw": Thresholds(0.5, 0.8)},
+        policy=PolicySection(),
+        coverage=tally,
         every_s=1.0,
         detectors=[DOWN],
         kind="image",

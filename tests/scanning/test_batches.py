@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.guardian_process import COMMAND, Run, environment, guardian, restore_interrupts
-from tests.scan.test_streams import NUDENET, QuietHandler
+from tests.scanning.test_command import NUDENET, QuietHandler
 from tests.scoring_server import ScoringServer, Step
 from tests.tiny_clip import write_video
 
