@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "guardian_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {
-    "azure", "cv2", "huggingface_hub", "mlflow", "nudenet", "numpy", "open_clip", "onnxruntime",
-    "pandas", "pymediainfo", "requests", "rich", "safetensors", "torch", "torchvision", "yaml",
+    "av", "azure", "cv2", "huggingface_hub", "mlflow", "nudenet", "numpy", "open_clip",
+    "onnxruntime", "pandas", "requests", "rich", "safetensors", "torch", "torchvision", "yaml",
 }  # fmt: skip
 
 # Who may import whom, as layers: a file imports from its own layer or one further down.

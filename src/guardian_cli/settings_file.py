@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import ConfigError
+from guardian_cli.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,14 +138,9 @@ def write_keys(path: Path, values: Mapping[tuple[str, ...], str]) -> bool:
     new = new.replace("\n", "\r\n") if windows else new
     if new == old:
         return False
-    partial = path.with_name(path.name + ".part")
     try:
-        partial.write_bytes(new.encode("utf-8"))
-        if path.exists():
-            shutil.copymode(path, partial)
-        partial.replace(path)
+        write_atomic(path, new.encode("utf-8"), mode=0o666)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written: {_reason(error)}") from error
     return True
 

@@ -15,7 +15,7 @@ import pytest
 
 from guardian_cli.console import Console
 from guardian_cli.errors import MissingError, PlatformError, UsageError
-from guardian_cli.lifecycle.local.files import hold_lock
+from guardian_cli.files import hold_lock
 from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.reports.training import training_part, training_table
 from guardian_cli.serving.model import load_model

@@ -20,7 +20,8 @@ def open_platform(settings: Settings, project: Path, reporter: Reporter) -> Plat
 
             return LocalPlatform(project, settings.tracking_uri)
         case "azure":
-            from guardian_cli.lifecycle.azure.place import find_place  # noqa: PLC0415 - as above
+            from guardian_cli.lifecycle.azure.client import WorkspaceAddress  # noqa: PLC0415 - as above
             from guardian_cli.lifecycle.azure.platform import AzurePlatform  # noqa: PLC0415
 
-            return AzurePlatform(find_place(settings.config.azure), reporter)
+            address = WorkspaceAddress.from_config(settings.config.azure)
+            return AzurePlatform(address, reporter)

@@ -7,7 +7,6 @@ A package adds one by an entry point of group `guardian_cli.formats`.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
+from guardian_cli.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,11 +84,8 @@ def write_report(rendered: str | RenderableType, path: Path) -> None:
     """Write what a format made into a file, whole or not at all; UsageError where that fails."""
     text = io.StringIO()
     show_report(rendered, Console(out=text))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_text(text.getvalue(), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)

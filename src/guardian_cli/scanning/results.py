@@ -5,7 +5,6 @@ The last holds one line a finished source, appended whole, repaired after a kill
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 from guardian_cli.errors import UsageError
+from guardian_cli.files import LockHeldError, lock_descriptor
 from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
 from guardian_cli.reports.formats import BatchReport, find_format, show_report, write_report
@@ -281,8 +281,8 @@ class ResultsFile:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock_descriptor(self._fd)
+        except LockHeldError as error:
             raise UsageError(f"{self.path}: another guardian is writing to it") from error
         except OSError:
             # A file system without locks: the user has only one guardian there, or must.

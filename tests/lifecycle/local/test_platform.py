@@ -18,7 +18,7 @@ import pytest
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.endpoints import checked_traffic
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.local.state import (
+from guardian_cli.lifecycle.local.workspace import (
     EndpointState,
     LocalDeployment,
     read_state,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from guardian_cli.lifecycle.local.layout import Layout
+    from guardian_cli.lifecycle.local.workspace import Layout
     from tests.lifecycle.conftest import Templates
 
 pytestmark = pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import shutil
@@ -18,10 +19,9 @@ from mlflow.tracking import MlflowClient
 
 from guardian_cli.cli import run
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.local.process import call
 from guardian_cli.lifecycle.local.registry import LocalRegistry, keep_model
+from guardian_cli.lifecycle.local.workspace import FOLDER_NAME, Layout
 from guardian_cli.lifecycle.platform import WorkspaceOptions
 from guardian_cli.lifecycle.quiet_mlflow import mask_uri, quiet_mlflow
 from guardian_cli.serving.format import find_artifact
@@ -216,12 +216,14 @@ def server_uri(tmp_path: Path) -> Iterator[str]:
 
 
 def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        return call(port, "GET", "/version", timeout_s=5)[0] == 200
+        connection.request("GET", "/version")
+        return connection.getresponse().status == 200
     except OSError:
         return False
-    except ValueError:
-        return True
+    finally:
+        connection.close()
 
 
 @pytest.mark.slow

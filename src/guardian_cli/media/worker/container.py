@@ -39,7 +39,6 @@ MAX_READ_ERRORS = 64
 _BUFFER_BYTES = 1 << 16
 _FIELD_ORDERS = range(2, 6)
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
-_PRIMARIES_BT2020 = 9
 _ASIDE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 
 
@@ -75,7 +74,6 @@ class Track:
     alpha: bool
     encrypted: bool = False
     transfer: Transfer | None = None
-    wide_gamut: bool = False
 
     @property
     def is_video(self) -> bool:
@@ -135,13 +133,14 @@ class MediaFile:
         for _ in range(MAX_READ_ERRORS):
             try:
                 for packet in self.container.demux(streams):
-                    here = packet.pos or 0, packet.dts or 0
-                    before = latest.get(packet.stream_index, here)
-                    latest[packet.stream_index] = max(here, before)
-                    if self.format == "mpegts" and here[0] < before[0] and here[1] < before[1]:
-                        # The last picture before a broadcast moved to another identifier: FFmpeg
-                        # gives it only when that one comes again, or at the end of the file.
-                        continue
+                    if self.format == "mpegts":
+                        here = packet.pos or 0, packet.dts or 0
+                        before = latest.get(packet.stream_index, here)
+                        latest[packet.stream_index] = max(here, before)
+                        if here[0] < before[0] and here[1] < before[1]:
+                            # The last picture before a broadcast moved to another identifier:
+                            # FFmpeg gives it only when that one comes again, or at the end.
+                            continue
                     if packet.size or packet.pts is not None or packet.dts is not None:
                         yield packet  # the others only tell a decoder of the end
             except (av.FFmpegError, OSError):
@@ -284,7 +283,6 @@ def _track(stream: av.stream.Stream) -> Track:
         # MP4's sample entry; Matroska's identifier of the key.
         encrypted=_tag(decoder) == "encv" or "enc_key_id" in stream.metadata,
         transfer=_TRANSFERS.get(pictures.color_trc) if pictures else None,
-        wide_gamut=pictures is not None and pictures.color_primaries == _PRIMARIES_BT2020,
     )
 
 

@@ -1,6 +1,6 @@
 """Was all of it seen? Pure judgement over what was promised, demuxed, decoded and scored.
 
-Two parties promise a length: the container (track duration, sample table, MediaInfo) and the
+Two parties promise a length: the container (track duration, sample table, tags) and the
 packets that are really there. Neither is believed alone: what was decoded must reach both.
 """
 

@@ -1,4 +1,4 @@
-"""What is known of a video before it is decoded: its tracks, packets, promises, and the fit reader.
+"""What is known of a video before it is decoded: its track, packets and promises.
 
 Only the worker process imports this module.
 """

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.files import replacing
 from guardian_cli.training.evaluation.metrics import auc
 from guardian_cli.training.model.bags import judging_batches, training_batches
 
@@ -220,19 +220,16 @@ def _note(state: _State, epoch: Epoch, network: BagNetwork) -> None:
 def _save(path: Path, network: BagNetwork, optimizer: torch.optim.Optimizer, state: _State) -> None:
     import torch
 
-    partial = path.with_suffix(".part")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "history": [asdict(epoch) for epoch in state.history],
-            "best": state.best,
-            "best_loss": state.best_loss,
-            "stale": state.stale,
-        },
-        partial,
-    )
-    os.replace(partial, path)  # noqa: PTH105 - as atomic as it gets
+    saved = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": [asdict(epoch) for epoch in state.history],
+        "best": state.best,
+        "best_loss": state.best_loss,
+        "stale": state.stale,
+    }
+    with replacing(path) as partial:
+        torch.save(saved, partial)
 
 
 def _restore(path: Path, network: BagNetwork, optimizer: torch.optim.Optimizer) -> _State:

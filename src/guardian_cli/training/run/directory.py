@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 import uuid
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, make_private_folder
+from guardian_cli.files import LockHeldError, hold_lock, make_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +48,7 @@ class Workplace:
 
     def write(self, name: str, content: Any) -> None:
         """Keep a JSON document, whole or not at all."""
-        _write(self.folder / name, content)
+        write_private(self.folder / name, json.dumps(content).encode())
 
     def remove(self) -> None:
         """The run has ended: nothing of it is needed any more."""
@@ -82,14 +81,8 @@ def _enter(folder: Path) -> Workplace:
     shutil.rmtree(folder, ignore_errors=True)
     make_private_folder(folder)
     run = uuid.uuid4().hex
-    _write(known, {"run": run})
+    write_private(known, json.dumps({"run": run}).encode())
     return Workplace(folder, run, resumed=False)
-
-
-def _write(path: Path, content: Any) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105 - as atomic as it gets
 
 
 def _forget_abandoned(home: Path) -> None:

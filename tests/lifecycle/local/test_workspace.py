@@ -1,26 +1,18 @@
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import signal
 import stat
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.local.files import (
-    LockHeldError,
+from guardian_cli.files import (
     hold_lock,
-    is_locked,
-    make_private_folder,
-    write_private,
 )
-from guardian_cli.lifecycle.local.layout import Layout
-from guardian_cli.lifecycle.local.state import (
+from guardian_cli.lifecycle.local.workspace import (
     EndpointState,
+    Layout,
     LocalDeployment,
     own_port,
     read_key,
@@ -29,73 +21,11 @@ from guardian_cli.lifecycle.local.state import (
 )
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
     from pathlib import Path
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def test_a_private_file_is_its_owners_alone_and_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("old")
-    path.chmod(0o644)
-    write_private(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert mode(path) == 0o600
-    assert [one.name for one in tmp_path.iterdir()] == ["key"]
-
-
-def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "folder"
-    path.mkdir()
-    (path / "inside").touch()
-    with pytest.raises(PlatformError, match="folder cannot be written"):
-        write_private(path, b"new")
-    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
-
-
-def test_a_lock_is_held_by_one_and_waited_for(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    assert not is_locked(path)
-    with hold_lock(path):
-        assert is_locked(path)
-        with pytest.raises(LockHeldError), hold_lock(path):
-            pass
-        got = threading.Event()
-
-        def wait() -> None:
-            with hold_lock(path, timeout_s=30):
-                got.set()
-
-        waiter = threading.Thread(target=wait)
-        waiter.start()
-        assert not got.is_set()
-    assert got.wait(30)
-    waiter.join()
-
-
-def hold_forever(path: Path, told: Connection) -> None:
-    with hold_lock(path):
-        told.send("held")
-        signal.pause()
-
-
-def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    holder = context.Process(target=hold_forever, args=(path, there))
-    holder.start()
-    assert here.recv() == "held"
-    assert is_locked(path)
-    assert holder.pid is not None
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.join(30)
-    assert not is_locked(path)
-    for one in (here, there, holder):
-        one.close()
 
 
 def test_a_copied_endpoint_has_no_port_yet_and_a_moved_one_keeps_its(tmp_path: Path) -> None:
@@ -162,9 +92,3 @@ def test_a_lost_key_is_an_error_with_its_cure(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match="key cannot be read") as caught:
         read_key(tmp_path)
     assert "--rotate-key" in (caught.value.hint or "")
-
-
-def test_make_private_folder_tightens_one_that_is_there(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    make_private_folder(tmp_path)
-    assert mode(tmp_path) == 0o700

@@ -23,7 +23,7 @@ MAX_BODY = 10 * 1024 * 1024
 
 
 @dataclass
-class FrontDoor:
+class ScoringGateway:
     """Checks the key, picks a deployment, hands the body on."""
 
     cloud: Cloud
@@ -34,17 +34,17 @@ class FrontDoor:
             self.cloud.book.settle()
             endpoint = self._find(request.host)
             if endpoint is None:
-                return _say(404, "endpoint not found")
+                return _refuse(404, "endpoint not found")
             if not _is_open(endpoint, request.headers.get("authorization", "")):
-                return _say(401, "key_auth_bad_header")
+                return _refuse(401, "key_auth_bad_header")
             if request.path not in {"/score", "/"}:
-                return _say(404, "path not found")
+                return _refuse(404, "path not found")
             deployment = _pick(endpoint, request.headers.get(PICK))
             if deployment is None:
-                return _say(404, "no deployment with traffic")
+                return _refuse(404, "no deployment with traffic")
             deployment.requests += 1
         if len(request.body) > MAX_BODY:
-            return _say(413, "request entity too large", deployment.name)
+            return _refuse(413, "request entity too large", deployment.name)
         return _forward(deployment, request)
 
     def _find(self, host: str) -> Endpoint | None:
@@ -82,19 +82,19 @@ def _pick(endpoint: Endpoint, wanted: str | None) -> Deployment | None:
 def _forward(deployment: Deployment, request: Request) -> Response:
     kind = request.headers.get("content-type", "application/json")
     if deployment.runner is None:
-        return _dress(_score_one_half(request), deployment.name)
+        return _with_gateway_headers(_score_one_half(request), deployment.name)
     try:
         got = deployment.runner.score(request.body, kind, _limit_of(deployment.rest))
     except TimeoutError:
-        return _say(408, "upstream request timeout", deployment.name)
+        return _refuse(408, "upstream request timeout", deployment.name)
     except OSError:
-        return _say(502, "upstream connect error or disconnect/reset", deployment.name)
+        return _refuse(502, "upstream connect error or disconnect/reset", deployment.name)
     if got.status == 200:
-        return _dress(got, deployment.name)
+        return _with_gateway_headers(got, deployment.name)
     # The model's own status is in a header, its own words are the body.
     more = {"ms-azureml-model-error-statuscode": str(got.status),
             "ms-azureml-model-error-reason": "model_error"}  # fmt: skip
-    return _dress(Response(424, got.body, {**got.headers, **more}), deployment.name)
+    return _with_gateway_headers(Response(424, got.body, {**got.headers, **more}), deployment.name)
 
 
 def _limit_of(rest: Mapping[str, object]) -> float:
@@ -110,20 +110,24 @@ def _score_one_half(request: Request) -> Response:
     return answer(200, [0.5] * len(rows))
 
 
-def _dress(got: Response, name: str) -> Response:
+def _with_gateway_headers(got: Response, name: str) -> Response:
     kept = {
         key: value
         for key, value in got.headers.items()
         if key.lower().startswith(("content-type", "x-ms-run", "ms-azureml"))
     }
-    return Response(got.status, got.body, {**kept, **_door(), PICK: name})
+    return Response(got.status, got.body, {**kept, **_gateway_headers(), PICK: name})
 
 
-def _say(status: int, message: str, name: str | None = None) -> Response:
+def _refuse(status: int, message: str, name: str | None = None) -> Response:
     body = json.dumps({"error": {"message": message}}).encode()
-    headers = {"Content-Type": "application/json", **_door(), **({PICK: name} if name else {})}
+    headers = {
+        "Content-Type": "application/json",
+        **_gateway_headers(),
+        **({PICK: name} if name else {}),
+    }
     return Response(status, body, headers)
 
 
-def _door() -> dict[str, str]:
+def _gateway_headers() -> dict[str, str]:
     return {"Server": "azureml-frontdoor", "X-Request-ID": str(uuid.uuid4())}

@@ -13,11 +13,12 @@ from azure.core.exceptions import (
 )
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.failures import (
+from guardian_cli.lifecycle.azure.errors import (
     SIGN_IN_HINT,
+    GroupNotFoundError,
+    NotFoundError,
     QuotaError,
-    is_missing,
-    missing_group,
+    UnreadableAnswerError,
     reason_of,
     translate,
 )
@@ -153,20 +154,23 @@ def test_a_missing_credential_is_one_short_line(tried: str, why: str) -> None:
     assert str(error) == f"creating it: could not sign in to Azure: {why}"
     assert (error.hint or "").startswith("az login")
     assert "network" in (told(ServiceRequestError("no route to host")).hint or "")
-    ours = PlatformError("as it is")
-    assert told(ours) is ours
 
 
 def test_a_missing_thing_is_not_a_missing_group() -> None:
     gone = {"error": {"code": "ResourceNotFound", "message": "The Resource was not found."}}
     group = {"error": {"code": "ResourceGroupNotFound", "message": "Resource group 'g' …"}}
-    assert is_missing(answered(404, gone))
-    assert not missing_group(answered(404, gone))
-    assert not is_missing(answered(404, group))
-    assert missing_group(answered(404, group))
-    assert is_missing(answered(404, raw=""))
-    assert not is_missing(answered(403, gone))
-    assert not is_missing(ServiceRequestError("404"))
+    assert type(told(answered(404, gone))) is NotFoundError
+    assert type(told(answered(404, raw=""))) is NotFoundError
+    assert type(told(answered(404, group))) is GroupNotFoundError
+    assert type(told(answered(403, gone))) is PlatformError
+    assert type(told(ServiceRequestError("404"))) is PlatformError
+
+
+def test_what_the_sdk_stumbles_over_may_have_been_done() -> None:
+    error = told(KeyError("properties"))
+    assert isinstance(error, UnreadableAnswerError)
+    assert "an answer of Azure could not be read: KeyError: 'properties'" in str(error)
+    assert "run the same command again" in (error.hint or "")
 
 
 SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQ"
