@@ -136,13 +136,23 @@ class FrameQueue:
             group = groups.setdefault(route, [])
             if len(group) < self._batch_size:
                 group.append(frame)
-        wait_s = None
+        next_s = None
         for route, group in groups.items():
-            left_s = self._left_s(route, group)
-            if left_s <= 0:
-                return self._hand_out(route, group), None
-            wait_s = left_s if wait_s is None else min(wait_s, left_s)
-        return None, wait_s
+            is_full = len(group) == self._batch_size
+            if self._routed and not route.first and not is_full:
+                left_s = self._waiting[group[0]] + MAX_WAIT_S - self._clock()
+                if left_s > 0 and all(frame.origin.more for frame in group):
+                    next_s = left_s if next_s is None else min(next_s, left_s)
+                    continue
+            for frame in group:
+                del self._waiting[frame]
+            # Read once: a frame that is given up from now on lets go of its image.
+            images = [(frame, frame.image) for frame in group]
+            frames = [(frame, image) for frame, image in images if image is not None]
+            if route.first:
+                self._asking_first |= {frame.origin for frame, _ in frames}
+            return Batch(route, frames), None
+        return None, next_s
 
     def answered(self, batch: Batch, answer: Answer | None) -> None:
         """Take note of what came of a batch (None: nothing): its sources' next frames may go."""
@@ -179,22 +189,3 @@ class FrameQueue:
             return Route(frame.in_fp32, frame.origin.deployments[self._index])
         shared = self._first_answers >= FIRST_REQUESTS_ALONE and len(self._deployments) == 1
         return Route(frame.in_fp32, first=True, alone=None if shared else frame.origin)
-
-    def _left_s(self, route: Route, group: Sequence[PendingFrame]) -> float:
-        """How many seconds a group may still wait for more frames to share its request."""
-        full = len(group) == self._batch_size
-        if self._routed is None or route.first or full:
-            return 0.0
-        if not all(frame.origin.more for frame in group):
-            return 0.0
-        return self._waiting[group[0]] + MAX_WAIT_S - self._clock()
-
-    def _hand_out(self, route: Route, group: Sequence[PendingFrame]) -> Batch:
-        for frame in group:
-            del self._waiting[frame]
-        # Read once: a frame that is given up from now on lets go of its image.
-        images = [(frame, frame.image) for frame in group]
-        frames = [(frame, image) for frame, image in images if image is not None]
-        if route.first:
-            self._asking_first |= {frame.origin for frame, _ in frames}
-        return Batch(route, frames)

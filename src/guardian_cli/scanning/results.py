@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -57,10 +58,18 @@ class ResultWriter:
         self._console = console
         self._sources = sources
         self._output = output
-        self._reports = [(find_format(name), _writable(path)) for name, path in reports]
-        paths = [path.resolve() for path in (resume, *(p for _, p in self._reports)) if path]
-        if len(set(paths)) < len(paths):
-            raise UsageError("two of the outputs go to the same file")
+        self._reports = [(find_format(name), path) for name, path in reports]
+        # What a long scan could not be written to is found out before it, not after it.
+        taken = {resume.resolve()} if resume is not None else set()
+        for _, path in self._reports:
+            if not path.parent.is_dir():
+                raise UsageError(f"--output {path}: no such folder")
+            if path.exists() and not path.is_file():
+                raise UsageError(f"--output {path}: not a regular file")
+            if path.resolve() in taken:
+                raise UsageError(f"--output {path}: something else goes to the same file")
+            taken.add(path.resolve())
+        self._keeps_elements = output != "jsonl" or bool(self._reports)
         self._file = ResultsFile(resume) if resume is not None else None
         self._skipped = skipped or {}
         self._frames = frames
@@ -82,10 +91,10 @@ class ResultWriter:
         held = self._file.held.get(key) if self._file is not None else None
         if held is None or held.why_again(sha256, held.fingerprint or "", frames=self._frames):
             return False
-        if held.why_again(sha256, fingerprint(), frames=self._frames):
-            return False
-        self._done.append(key)
-        return True
+        is_done = held.why_again(sha256, fingerprint(), frames=self._frames) is None
+        if is_done:
+            self._done.append(key)
+        return is_done
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
@@ -100,7 +109,7 @@ class ResultWriter:
             self._file.append(line)
         if self._output == "jsonl":
             self._console.result(document.dumps(line))
-        if self._output != "jsonl" or self._reports:
+        if self._keeps_elements:
             self._ended[key] = None if self._file is not None else line
         self._last = result
         self._scored_frames += result.coverage.frames_scored
@@ -112,19 +121,9 @@ class ResultWriter:
         Everything but the file of `--resume` covers these sources, whatever else that file holds.
         """
         if self._file is not None:
-            self._ended |= dict.fromkeys(self._done)
             self._verdicts += [self._file.held[key].verdict for key in self._done]
-        try:
-            if self._reports or self._output != "jsonl":
-                self._write_reports(interrupted=interrupted)
-        finally:
-            if self._skipped:
-                self._console.note(skipped_line(self._skipped))
-            if self._file is not None:
-                self._note_what_is_held(self._file)
-        return self._verdicts
-
-    def _write_reports(self, *, interrupted: bool) -> None:
+        if self._keeps_elements:
+            self._ended |= dict.fromkeys(self._done)
         report = BatchReport(
             scans=self._elements(),
             skipped=self._skipped,
@@ -141,6 +140,11 @@ class ResultWriter:
             # What stdout is to show does not depend on a disk that is full.
             if self._output == "json" or (self._output == "table" and self._ended):
                 show_report(find_format(self._output)(report), self._console)
+        if self._skipped:
+            self._console.note(skipped_line(self._skipped))
+        if self._file is not None:
+            self._note_what_is_held(self._file)
+        return self._verdicts
 
     def _elements(self) -> list[Json]:
         """What has ended, in the order in which it was named."""
@@ -169,15 +173,6 @@ class ResultWriter:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _writable(path: Path) -> Path:
-    """Find out before a long scan, not after it, that a report cannot be written."""
-    if not path.parent.is_dir():
-        raise UsageError(f"--output {path}: no such folder")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"--output {path}: not a regular file")
-    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +220,13 @@ class ResultsFile:
         except OSError as error:
             raise UsageError(f"{path}: cannot be opened: {error.strerror}") from error
         try:
-            self._lock()
+            # A file system may have no locks: the user has only one guardian there, or must.
+            with suppress(OSError):
+                lock_descriptor(self._fd)
             self._end = self._load()
+        except LockHeldError as error:
+            os.close(self._fd)
+            raise UsageError(f"{path}: another guardian is writing to it") from error
         except BaseException:
             os.close(self._fd)
             raise
@@ -278,15 +278,6 @@ class ResultsFile:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be written: {error.strerror}") from error
-
-    def _lock(self) -> None:
-        try:
-            lock_descriptor(self._fd)
-        except LockHeldError as error:
-            raise UsageError(f"{self.path}: another guardian is writing to it") from error
-        except OSError:
-            # A file system without locks: the user has only one guardian there, or must.
-            return
 
     def _load(self) -> int:
         """Read all lines, mend the end that a kill left, and return the file's length in bytes."""

@@ -139,20 +139,29 @@ class Scorer:
         while (batch := waiting.take()) is not None:
             answer = None
             frames = [frame for frame, _ in batch.frames]
-            if self._stopped.is_set():
-                self._give_up(frames, ScoringStopped())
-                continue
+            images = [image for _, image in batch.frames]
             try:
-                answer = _ask(detector, batch)
+                if self._stopped.is_set():
+                    raise ScoringStopped  # noqa: TRY301 - as any other end of a batch
+                if batch.route.in_fp32:
+                    answer = detector.score_exactly(images)
+                elif isinstance(detector, RoutedDetector):
+                    answer = detector.score_by(batch.route.deployment, images)
+                else:
+                    answer = detector.score(images)
                 self._note_answer(index, batch, answer)
             except BaseException as error:  # noqa: BLE001 - handed to every source that waits
+                answer = None
                 self._give_up(frames, error)
             finally:
                 waiting.answered(batch, answer)
 
     def _note_answer(self, index: int, batch: Batch, answer: Answer) -> None:
+        errors = answer.errors or [{}] * len(batch.frames)
+        if {len(answer.scores), len(errors)} != {len(batch.frames)}:
+            name = self.detectors[index].info.name
+            raise RuntimeError(f"{name} does not answer each of {len(batch.frames)} frames")
         with self._lock:
-            errors = answer.errors or [{}] * len(batch.frames)
             rows = zip(batch.frames, answer.scores, errors, strict=True)
             for (frame, _), scores, off_by in rows:
                 # Another detector may have crashed on it while this one was busy.
@@ -215,17 +224,3 @@ class Scorer:
             frame.image = None
             frame.done.set()
             self._room.release()
-
-
-def _ask(detector: Detector, batch: Batch) -> Answer:
-    """Call a detector; its answer has as many scores as the batch has frames, or this raises."""
-    images = [image for _, image in batch.frames]
-    if batch.route.in_fp32:
-        answer = detector.score_exactly(images)
-    elif isinstance(detector, RoutedDetector):
-        answer = detector.score_by(batch.route.deployment, images)
-    else:
-        answer = detector.score(images)
-    if {len(answer.scores), len(answer.errors or answer.scores)} != {len(images)}:
-        raise RuntimeError(f"{detector.info.name} does not answer each of {len(images)} frames")
-    return answer

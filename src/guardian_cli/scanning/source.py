@@ -66,7 +66,7 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
 
     None where the result that is kept of it still stands.
     """
-    scan = SourceScan(source, context, lease)
+    scan = _SourceScan(source, context, lease)
     try:
         return scan.run()
     except SourceError as error:
@@ -88,64 +88,64 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
         context.progress.finished(source.shown)
 
 
-class SourceScan:
+class _SourceScan:
     """One source's scan in the making; `decoding` is there once the source is open."""
 
     def __init__(self, source: Source, context: ScanContext, lease: DecoderLease) -> None:
         self.decoding: Decoding | None = None
-        self._source = source
-        self._context = context
-        self._lease = lease
-        self._collector = SampleCollector(context.scorer, self._show_progress)
-        self._sha256: str | None = None
-        self._timed_out: str | None = None
-        self._started_s = time.perf_counter()
-        self._decode_s = self._collect_s = 0.0
+        self.source = source
+        self.context = context
+        self.lease = lease
+        self.collector = SampleCollector(context.scorer, self.show_progress)
+        self.sha256: str | None = None
+        self.timed_out: str | None = None
+        self.started_s = time.perf_counter()
+        self.decode_s = self.collect_s = 0.0
 
     def run(self) -> ScanResult | None:
         """Return the result, None where the one that is kept stands.
 
         Raises SourceError for what cannot be scanned and OSError for what cannot be read.
         """
-        source, context = self._source, self._context
+        source, context = self.source, self.context
         if source.kind in _UNSCANNABLE:
             kind, message = _UNSCANNABLE[source.kind]
             raise SourceError(message, kind=kind)
         if source.kind == "file":
-            return self._scan_file(Path(source.location))
+            return self.scan_file(Path(source.location))
         if context.offline:
             verb = "fetched" if source.kind == "url" else "opened"
             raise SourceError(f"not {verb}: --offline touches no network", kind="offline")
         if source.kind == "stream":
-            return self._scan(source.location)
+            return self.scan(source.location)
         with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
-            with self._lease.pool.download_slot():
+            with self.lease.pool.download_slot():
                 path = context.fetch(source.location, Path(folder))
-                self._lease.start()
-            return self._scan_file(path)
+                self.lease.start()
+            return self.scan_file(path)
 
-    def _scan_file(self, path: Path) -> ScanResult | None:
-        self._lease.start()
+    def scan_file(self, path: Path) -> ScanResult | None:
+        self.lease.start()
         if path.is_file():
             with path.open("rb") as file:
-                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if self._context.is_done(self._source, self._sha256):
+                self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if self.context.is_done(self.source, self.sha256):
             return None
-        return self._scan(str(path))
+        return self.scan(str(path))
 
-    def _scan(self, location: str) -> ScanResult:
-        context = self._context
-        decoding = self.decoding = self._lease.start().open(location, context.decoding)
-        first = self._score(self._until_timeout(decoding))
-        refined = self._refine(decoding, first)
-        detectors, coverage = self._detectors(), decoding.tally
-        if self._timed_out is not None:
+    def scan(self, location: str) -> ScanResult:
+        context = self.context
+        decoding = self.decoding = self.lease.start().open(location, context.decoding)
+        first = self.score(self.until_timeout(decoding))
+        refined = self.refine(decoding, first)
+        detectors, coverage = self.detectors(), decoding.tally
+        if self.timed_out is not None:
             coverage = replace(
                 coverage,
                 reached_end=False,
                 complete=False,
                 timed_out=True,
-                notes=(self._timed_out, *coverage.notes),
+                notes=(self.timed_out, *coverage.notes),
             )
         verdict = judge(
             first,
@@ -155,19 +155,19 @@ class SourceScan:
             coverage=coverage,
             every_s=context.decoding.every_s,
             detectors=detectors,
-            kind=self._kind,
+            kind=self.kind,
             offline=context.offline,
         )
         coverage = replace(coverage, frames_scored=len(first) + len(refined))
         return replace(
-            self._result(verdict.verdict, verdict.reasons, coverage, detectors),
+            self.result(verdict.verdict, verdict.reasons, coverage, detectors),
             degraded=verdict.degraded,
             categories=verdict.categories,
             samples=(*first, *refined) if context.keep_frames else None,
             every_s=context.decoding.every_s,
         )
 
-    def _until_timeout(self, decoding: Decoding) -> Iterator[Frame]:
+    def until_timeout(self, decoding: Decoding) -> Iterator[Frame]:
         """Pass frames on up to the time-out: what was seen by then is evidence, if anything was."""
         last: Frame | None = None
         try:
@@ -179,14 +179,14 @@ class SourceScan:
                 raise
             length_s = decoding.tally.duration_s
             of = f" of {length_s:.1f} s" if length_s is not None else ""
-            self._timed_out = f"time-out, {error}: seen up to {last.time_s:.1f} s{of}"
+            self.timed_out = f"time-out, {error}: seen up to {last.time_s:.1f} s{of}"
 
-    def _refine(self, decoding: Decoding, first: Sequence[Sample]) -> list[Sample]:
+    def refine(self, decoding: Decoding, first: Sequence[Sample]) -> list[Sample]:
         """Sample more densely around isolated samples that reach a threshold, if there are any."""
-        if self._kind == "image":
+        if self.kind == "image":
             return []
-        every_s = self._context.decoding.every_s
-        review = {name: one.review for name, one in self._context.thresholds.items()}
+        every_s = self.context.decoding.every_s
+        review = {name: one.review for name, one in self.context.thresholds.items()}
         windows = windows_to_refine(first, review, every_s)
         if not windows:
             return []
@@ -201,59 +201,59 @@ class SourceScan:
                 # What could not be refined stays unconfirmed, which counts for review.
                 return
 
-        self._lease.start()
-        return self._score(new_frames())
+        self.lease.start()
+        return self.score(new_frames())
 
-    def _score(self, frames: Iterator[Frame]) -> list[Sample]:
+    def score(self, frames: Iterator[Frame]) -> list[Sample]:
         started_s = time.perf_counter()
         try:
-            return self._collector.collect(self._timed(frames))
+            return self.collector.collect(self.timed(frames))
         finally:
-            self._collect_s += time.perf_counter() - started_s
+            self.collect_s += time.perf_counter() - started_s
 
-    def _timed(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+    def timed(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Measure how long frames take to decode; after the last, let the next source decode."""
         while True:
             before_s = time.perf_counter()
             frame = next(frames, None)
-            self._decode_s += time.perf_counter() - before_s
+            self.decode_s += time.perf_counter() - before_s
             if frame is None:
                 break
             yield frame
-        if self._kind == "image":
-            self._lease.finish()
+        if self.kind == "image":
+            self.lease.finish()
         else:
-            self._lease.pause()
+            self.lease.pause()
 
     @property
-    def _kind(self) -> Literal["video", "image"]:
+    def kind(self) -> Literal["video", "image"]:
         facts = self.decoding.facts if self.decoding else None
         return facts.kind if facts else "video"
 
-    def _show_progress(self, time_s: float) -> None:
+    def show_progress(self, time_s: float) -> None:
         duration_s = self.decoding.tally.duration_s if self.decoding else None
-        self._context.progress.frame(self._source.shown, time_s, duration_s)
+        self.context.progress.frame(self.source.shown, time_s, duration_s)
 
     def failure(self, error: SourceError) -> ScanResult:
         """Return the result that says why there is none."""
-        coverage = nothing_seen(self._context.decoding.mode)
+        coverage = nothing_seen(self.context.decoding.mode)
         if self.decoding is not None:
             coverage = replace(self.decoding.tally, timed_out=error.kind == "timeout")
-        result = self._result("error", (str(error),), coverage, self._detectors())
+        result = self.result("error", (str(error),), coverage, self.detectors())
         return replace(result, error=SourceFailure(error.kind, str(error)))
 
-    def _result(
+    def result(
         self,
         verdict: Outcome,
         reasons: tuple[str, ...],
         coverage: DecodeTally,
         detectors: tuple[DetectorReport, ...],
     ) -> ScanResult:
-        wall_s = time.perf_counter() - self._started_s
+        wall_s = time.perf_counter() - self.started_s
         return ScanResult(
-            source=self._source.shown,
-            source_id=self._source.identity,
-            sha256=self._sha256,
+            source=self.source.shown,
+            source_id=self.source.identity,
+            sha256=self.sha256,
             verdict=verdict,
             reasons=reasons,
             degraded=False,
@@ -261,13 +261,13 @@ class SourceScan:
             coverage=coverage,
             detectors=detectors,
             categories={},
-            timing=Timing(wall_s, self._decode_s, max(0.0, self._collect_s - self._decode_s)),
-            made=self._context.made(self._source),
+            timing=Timing(wall_s, self.decode_s, max(0.0, self.collect_s - self.decode_s)),
+            made=self.context.made(self.source),
         )
 
-    def _detectors(self) -> tuple[DetectorReport, ...]:
+    def detectors(self) -> tuple[DetectorReport, ...]:
         """What became of each detector, CLIP and endpoints first; waits until they are known."""
-        scorer, collector = self._context.scorer, self._collector
+        scorer, collector = self.context.scorer, self.collector
         scorer.wait_until_started()
         reports = []
         for index, detector in enumerate(scorer.detectors):
@@ -283,7 +283,7 @@ class SourceScan:
                 misconfigured=index in collector.misconfigured,
             )
             reports.append(report)
-        for absent in self._context.panel.absent:
+        for absent in self.context.panel.absent:
             info = absent.info
             report = DetectorReport(
                 info.name, info.category, info.model, absent.status, absent.reason
