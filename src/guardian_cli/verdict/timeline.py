@@ -226,16 +226,13 @@ def smooth(
     points = []
     for i, (sample, score) in enumerate(scored):
         around = sorted(scores[max(0, i - FLICKER_REACH) : i + 1 + FLICKER_REACH], reverse=True)
+        around += [0.0] * FLICKER_CONFIRMED
         support = max(scores[i - 1] if i else 0.0, *scores[i + 1 : i + 2], 0.0)
-        confirmed = min(score, max(support, _nth(around, FLICKER_CONFIRMED)))
+        confirmed = min(score, max(support, around[FLICKER_CONFIRMED - 1]))
         is_alone = max(gaps[i], gaps[i + 1]) > near_s
         counts = confirmed
-        if score >= review and (is_alone or _nth(around, FLICKER_REVIEW) >= review):
+        if score >= review and (is_alone or around[FLICKER_REVIEW - 1] >= review):
             counts = max(confirmed, review)
         until_s = min(nexts[i], max(sample.shown_until_s or times[i], times[i] + every_s))
         points.append(Point(times[i], score, confirmed, counts, until_s))
     return points
-
-
-def _nth(descending: Sequence[float], n: int) -> float:
-    return descending[n - 1] if len(descending) >= n else 0.0
