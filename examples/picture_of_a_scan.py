@@ -20,6 +20,7 @@ from examples.draw_video import write_video
 
 from guardian_cli.console import Console
 from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+from guardian_cli.settings import load_settings
 from tests.tiny_clip import NEGATIVE, POSITIVE, trained_tiny_clip
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def make_picture(path: Path) -> None:
         write_video(Path("upload.mp4"))
         easel = Easel(quiet=True)
         clip = {"model": tiny.name, "pretrained": str(tiny.checkpoint)}
-        request = ScanRequest(("upload.mp4",), {"clip": clip}, model_config=tiny.config)
-        run_scan(request, easel)
+        request = ScanRequest(("upload.mp4",), model_config=tiny.config)
+        run_scan(request, load_settings(flags={"clip": clip}), easel)
         os.chdir(target.parent)
     assert easel.shown is not None
     target.write_text(to_svg(easel.shown, title="guardian scan upload.mp4"), encoding="utf-8")

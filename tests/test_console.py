@@ -15,13 +15,14 @@ import pytest
 
 from guardian_cli.console import CLEAR_LINE, LINE_EVERY_S, Console, clock
 from guardian_cli.progress import ScanProgress
-from guardian_cli.training.model.loop import Epoch
-from guardian_cli.training.progress import ShownTraining
+from guardian_cli.training.model.trainer import Epoch
+from guardian_cli.training.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COLUMNS = 50
+END = "\x1c"
 
 
 class Terminal:
@@ -32,9 +33,13 @@ class Terminal:
         self.file = file
 
     def received(self) -> str:
-        """All that was written so far."""
+        """All that was written so far: the kernel hands it over in pieces, so a mark ends it."""
+        self.file.write(END)
         self.file.flush()
-        return os.read(self._master, 1 << 16).decode().replace("\r\n", "\n")
+        received = b""
+        while not received.endswith(END.encode()):
+            received += os.read(self._master, 1 << 16)
+        return received.decode().removesuffix(END).replace("\r\n", "\n")
 
     def screen(self) -> list[str]:
         """The lines that a person sees."""
@@ -85,7 +90,7 @@ def test_a_bar_is_drawn_on_stderr_alone_and_fits_its_line(terminal: Terminal) ->
 
 def test_the_bar_of_a_training_is_gone_when_its_result_is_printed(terminal: Terminal) -> None:
     console = Console(out=terminal.file, err=terminal.file)
-    with ShownTraining("nsfw-detector", console) as progress:
+    with TrainingProgress("nsfw-detector", console) as progress:
         progress.step("reading files", 3, 10)
         console.warn("one file is broken")
         progress.epoch(0, 2, Epoch(1, 0.5, 0.6, 0.7), 4)

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from guardian_cli.errors import GuardianError
 from guardian_cli.lifecycle.release.roles import PENDING_TAG, is_ours, read_roles, version_of
-from tests.lifecycle.desk import ENDPOINT, Desk
 from tests.lifecycle.fake_platform import FakePlatform, FakeWorld, Faults, Killed
+from tests.lifecycle.harness import ENDPOINT, Harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,49 +27,49 @@ class Scene:
     """What was there before, and the command that is killed."""
 
     name: str
-    before: Callable[[Desk], object]
-    command: Callable[[Desk], Release]
+    before: Callable[[Harness], object]
+    command: Callable[[Harness], Release]
 
 
-def nothing(desk: Desk) -> None:
+def nothing(harness: Harness) -> None:
     """A fresh project."""
 
 
-def champion(desk: Desk) -> None:
-    desk.deploy(1)
+def champion(harness: Harness) -> None:
+    harness.deploy(1)
 
 
-def canary(desk: Desk) -> None:
-    desk.deploy(1)
-    desk.deploy(2)
+def canary(harness: Harness) -> None:
+    harness.deploy(1)
+    harness.deploy(2)
 
 
-def promoted(desk: Desk) -> None:
-    canary(desk)
-    desk.deploy(2, promote=True)
+def promoted(harness: Harness) -> None:
+    canary(harness)
+    harness.deploy(2, promote=True)
 
 
-def promoted_with_canary(desk: Desk) -> None:
-    promoted(desk)
-    desk.platform.add_foreign(ENDPOINT, "blue", 30)
-    desk.deploy(3)
+def promoted_with_canary(harness: Harness) -> None:
+    promoted(harness)
+    harness.platform.add_foreign(ENDPOINT, "blue", 30)
+    harness.deploy(3)
 
 
-def stopped(desk: Desk) -> None:
-    promoted(desk)
-    desk.platform.stop(ENDPOINT)
+def stopped(harness: Harness) -> None:
+    promoted(harness)
+    harness.platform.stop(ENDPOINT)
 
 
 SCENES = [
-    Scene("first deploy", nothing, lambda desk: desk.deploy(1)),
-    Scene("canary", champion, lambda desk: desk.deploy(2)),
-    Scene("next canary, pruned", canary, lambda desk: desk.deploy(3, prune=True)),
-    Scene("promote", canary, lambda desk: desk.deploy(2, promote=True)),
-    Scene("promote at once", champion, lambda desk: desk.deploy(2, promote=True)),
-    Scene("rollback", promoted, lambda desk: desk.rollback()),
-    Scene("rollback of a canary", promoted_with_canary, lambda desk: desk.rollback()),
-    Scene("rollback to", promoted_with_canary, lambda desk: desk.rollback(1)),
-    Scene("heal and roll back", stopped, lambda desk: desk.rollback()),
+    Scene("first deploy", nothing, lambda harness: harness.deploy(1)),
+    Scene("canary", champion, lambda harness: harness.deploy(2)),
+    Scene("next canary, pruned", canary, lambda harness: harness.deploy(3, prune=True)),
+    Scene("promote", canary, lambda harness: harness.deploy(2, promote=True)),
+    Scene("promote at once", champion, lambda harness: harness.deploy(2, promote=True)),
+    Scene("rollback", promoted, lambda harness: harness.rollback()),
+    Scene("rollback of a canary", promoted_with_canary, lambda harness: harness.rollback()),
+    Scene("rollback to", promoted_with_canary, lambda harness: harness.rollback(1)),
+    Scene("heal and roll back", stopped, lambda harness: harness.rollback()),
 ]
 DEATHS = [
     pytest.param(Faults(), id="before the effect"),
@@ -78,9 +78,9 @@ DEATHS = [
 ]
 
 
-def check(desk: Desk) -> None:
+def check(harness: Harness) -> None:
     """What holds at any moment: traffic sums, and goes only where something answers."""
-    endpoint = desk.platform.world.endpoints.get(ENDPOINT)
+    endpoint = harness.platform.world.endpoints.get(ENDPOINT)
     if endpoint is None or not endpoint.deployments:
         return
     assert sum(endpoint.traffic.values()) in {0, 100}
@@ -93,23 +93,23 @@ def check(desk: Desk) -> None:
 @pytest.mark.parametrize("death", DEATHS)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_killed_at_any_step_the_same_command_finishes_it(scene: Scene, death: Faults) -> None:
-    start = Desk()
+    start = Harness()
     scene.before(start)
     start.platform.calls.clear()
-    whole = Desk(FakePlatform(copy.deepcopy(start.platform.world)))
+    whole = Harness(FakePlatform(copy.deepcopy(start.platform.world)))
     scene.command(whole)
     # A death after the last call has had its effect cannot be told from a command that ended.
     steps = len(whole.platform.calls) + (0 if death.kill_after_effect or death.torn else 1)
     for step in range(1, steps):
         faults = copy.copy(death)
         faults.kill_at = step
-        cut = Desk(FakePlatform(copy.deepcopy(start.platform.world), faults))
+        cut = Harness(FakePlatform(copy.deepcopy(start.platform.world), faults))
         with pytest.raises(Killed):
             scene.command(cut)
         check(cut)
         # The system frees the lock of a process that died.
         cut.platform.world.locked.clear()
-        again = Desk(FakePlatform(cut.platform.world))
+        again = Harness(FakePlatform(cut.platform.world))
         scene.command(again)
         check(again)
         assert again.state() == whole.state(), f"killed at {whole.platform.calls[step - 1]}"
@@ -124,11 +124,11 @@ class Lives(RuleBasedStateMachine):
     def begin(self) -> None:
         self.world = FakeWorld()
 
-    def act(self, command: Callable[[Desk], Release], faults: Faults) -> None:
-        desk = Desk(FakePlatform(self.world, faults))
+    def act(self, command: Callable[[Harness], Release], faults: Faults) -> None:
+        harness = Harness(FakePlatform(self.world, faults))
         before = self.world.endpoints.get(ENDPOINT)
         try:
-            command(desk)
+            command(harness)
         except Killed:
             self.world.locked.clear()
         except GuardianError:
@@ -163,7 +163,8 @@ class Lives(RuleBasedStateMachine):
         faults.failing = {f"version-{version}": "log"} if fails else {}
         faults.sick = {f"version-{version}": "HTTP 500"} if sick else {}
         self.act(
-            lambda desk: desk.deploy(version, promote=promote, prune=prune, traffic=traffic), faults
+            lambda harness: harness.deploy(version, promote=promote, prune=prune, traffic=traffic),
+            faults,
         )
 
     @rule(
@@ -172,7 +173,9 @@ class Lives(RuleBasedStateMachine):
         after=st.booleans(),
     )
     def rollback(self, to: int | None, kill_at: int | None, after: bool) -> None:
-        self.act(lambda desk: desk.rollback(to), Faults(kill_at=kill_at, kill_after_effect=after))
+        self.act(
+            lambda harness: harness.rollback(to), Faults(kill_at=kill_at, kill_after_effect=after)
+        )
 
     @rule(percent=st.integers(0, 100))
     def somebody_adds_a_foreign_deployment(self, percent: int) -> None:
@@ -188,7 +191,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def traffic_sums_and_goes_where_something_answers(self) -> None:
-        check(Desk(FakePlatform(self.world)))
+        check(Harness(FakePlatform(self.world)))
 
     @invariant()
     def a_foreign_deployment_is_as_it_was(self) -> None:

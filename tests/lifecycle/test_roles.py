@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from guardian_cli.lifecycle.release.roles import (
     PENDING_TAG,
     ROLES_TAG,
-    Pending,
     Roles,
     read_pending,
     read_roles,
@@ -32,8 +31,8 @@ def test_roles_of_versions_that_are_gone_are_dropped() -> None:
 
 
 def test_a_pending_rollback_comes_back() -> None:
-    pending = Pending(Roles(champion="2", previous="3"), "2026-11-23T09:00:00Z")
-    assert read_pending(write_pending(pending)) == pending
+    roles = Roles(champion="2", previous="3")
+    assert read_pending(write_pending(roles, "2026-11-23T09:00:00Z")) == roles
     assert read_pending({}) is None
 
 

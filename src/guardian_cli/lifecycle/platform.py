@@ -2,13 +2,6 @@
 
 Every call blocks until the platform says that it is done. What a platform cannot always do
 (start and stop an endpoint) is a type of its own, never a flag.
-
-    PlatformError
-    ├── EndpointBusyError        another operation is running on it: wait, then try again
-    ├── ChangedMeanwhileError    somebody else has changed it since it was looked at
-    ├── NameTakenError           somebody else has an endpoint of this name
-    ├── DeploymentFailedError    a deployment did not come up; `log` says why
-    └── OperationTimeoutError    it took longer than --timeout
 """
 
 from __future__ import annotations
@@ -16,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.errors import PlatformError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +20,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 State = Literal["ready", "updating", "failed", "stopped"]
-# How long one request may take, where a platform limits that.
+# How long one request may take, where a platform limits that: Azure's own default of 5 s is short
+# for a batch of frames on a CPU.
 REQUEST_TIMEOUT_S = 60.0
 
 
@@ -177,6 +171,7 @@ class Endpoint:
 
 def check_unchanged(expected: Endpoint, found: Endpoint) -> None:
     """Raise ChangedMeanwhileError where traffic or tags are not what they were."""
+    # Not the deployments' states: those change by themselves.
     if (expected.traffic, expected.tags) != (found.traffic, found.tags):
         raise ChangedMeanwhileError(
             f"{found.name} was changed by somebody else meanwhile: nothing was overwritten",
@@ -217,6 +212,19 @@ class Probe:
     def good(self) -> bool:
         """Whether a score in 0..1 came back."""
         return self.problem is None
+
+
+class Reporter(Protocol):
+    """Where progress goes."""
+
+    def note(self, text: str) -> None:
+        """Say what is being done."""
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know in any case."""
+
+    def quote(self, title: str, text: str) -> None:
+        """Show what another program wrote."""
 
 
 class Platform(Protocol):
@@ -323,8 +331,8 @@ class Metered(Protocol):
 
 
 @runtime_checkable
-class Leavable(Protocol):
-    """A platform that goes on by itself: what takes long there can be begun and left."""
+class NonBlocking(Protocol):
+    """A platform on which long operations go on when guardian does not wait for them."""
 
     def begin_deployment(self, endpoint: str, spec: DeploymentSpec) -> None:
         """Begin what `create_deployment` waits for; it is `updating` until it has ended."""
@@ -339,3 +347,13 @@ class Clustered(Protocol):
 
     def train(self, job: TrainingJob) -> JobOutcome:
         """Run a training there, show its log, and register what it made."""
+
+
+def require_non_blocking(platform: Platform) -> NonBlocking:
+    """Return a platform for which --no-wait makes sense. Raises UsageError."""
+    if isinstance(platform, NonBlocking):
+        return platform
+    raise UsageError(
+        f"--no-wait: the target {platform.target} does not go on by itself",
+        hint="leave --no-wait out",
+    )

@@ -31,7 +31,7 @@ from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.scanning.scorer import Scorer
 from guardian_cli.scanning.source import ScanContext, scan_source
-from guardian_cli.settings import calm_threads, count_cores, load_settings
+from guardian_cli.settings import calm_threads, count_cores
 from guardian_cli.verdict.policy import exit_code
 from guardian_cli.verdict.thresholds import Thresholds
 
@@ -59,7 +59,6 @@ class ScanRequest:
 
     sources: tuple[str, ...]
     flags: Mapping[str, Any] = field(default_factory=dict)
-    config_file: Path | None = None
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
     frames: bool = False
@@ -76,12 +75,11 @@ class ScanRequest:
     for_s: float | None = None
 
 
-def run_scan(request: ScanRequest, console: Console) -> int:
+def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
     """Scan everything that was named and return the exit code.
 
     Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
     """
-    settings = load_settings(request.config_file, flags=request.flags)
     if not settings.config.categories:
         raise UsageError(
             "no category is left to score: guardian.yaml switches them all off",

@@ -36,8 +36,8 @@ _UNSEEN_SECTIONS: Any = {
 # Device and precision change no verdict: a score that rounding could decide is computed in fp32.
 _UNSEEN_OPTIONS = frozenset(
     {
-        *("sources", "flags", "config_file", "output", "reports", "frames", "fail_on", "workers"),
-        *("resume", "device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
+        *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
 

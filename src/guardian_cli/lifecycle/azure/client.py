@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from guardian_cli.config import AzureSection
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Reporter
 
 T = TypeVar("T")
 Json = dict[str, Any]

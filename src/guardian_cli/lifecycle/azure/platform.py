@@ -33,10 +33,10 @@ from guardian_cli.lifecycle.platform import (
     Workspace,
     WorkspaceOptions,
 )
-from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
+from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
 
 if TYPE_CHECKING:
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Reporter
 
 _NAMES_IN_TOKENS = ("upn", "unique_name", "preferred_username", "appid", "oid")
 
@@ -125,7 +125,7 @@ class AzurePlatform(AzureDeployments):
         answer: Any = None
         with contextlib.suppress(ValueError):
             answer = response.json()
-        return judge(response.status_code, answer, latency_ms)
+        return read_answer(response.status_code, answer, latency_ms)
 
     def check_quota(self, instance_type: str, instance_count: int) -> None:
         """Raise QuotaError for what does not fit into the subscription."""

@@ -27,7 +27,7 @@ from guardian_cli.lifecycle.local.workspace import (
     write_state,
 )
 from guardian_cli.lifecycle.platform import DeploymentFailedError, OperationTimeoutError
-from guardian_cli.lifecycle.release.probe import draw_probe
+from guardian_cli.lifecycle.probe import draw_probe
 from guardian_cli.serving.model import load_model
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
     check_unchanged,
 )
-from guardian_cli.lifecycle.quiet_mlflow import mask_uri
-from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
+from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ class LocalPlatform:
             parts[f"registry {layout.database.name}"] = layout.database.exists()
         else:
             self.registry.create()
-            parts[f"registry {mask_uri(self._tracking_uri)}"] = True
+            parts[f"registry {mask_url(self._tracking_uri)}"] = True
         return Workspace(
             name=str(layout.root),
             existing=tuple(name for name, there in parts.items() if there),
@@ -172,7 +172,7 @@ class LocalPlatform:
             )
         except OSError as error:
             return Probe(problem=f"no answer: {error}")
-        return judge(status, answer, (time.perf_counter() - begun) * 1000)
+        return read_answer(status, answer, (time.perf_counter() - begun) * 1000)
 
     def start(self, endpoint: str) -> Endpoint:
         """Start the server, or replace one that does not answer."""
