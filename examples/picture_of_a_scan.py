@@ -7,8 +7,10 @@ The small CLIP knows coloured shapes only: its category is a red star, there fro
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +19,6 @@ from typing import TYPE_CHECKING
 from examples.draw_video import write_video
 
 from guardian_cli.console import Console
-from guardian_cli.reports.picture import to_svg
 from guardian_cli.scanning.pipeline import ScanRequest, run_scan
 from guardian_cli.settings import load_settings
 from tests.tiny_clip import NEGATIVE, POSITIVE, trained_tiny_clip
@@ -34,6 +35,23 @@ class Easel(Console):
     def show(self, renderable: RenderableType) -> None:
         """Keep it."""
         self.shown = renderable
+
+
+def to_svg(renderable: RenderableType, *, title: str, width: int = 92) -> str:
+    """Return a picture of a terminal `width` cells wide; it loads no font from anywhere."""
+    from rich.console import Console as Terminal
+
+    terminal = Terminal(
+        file=io.StringIO(),
+        record=True,
+        width=width,
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+    )
+    terminal.print(renderable)
+    svg = terminal.export_svg(title=title, unique_id="guardian")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 
 def make_picture(path: Path) -> None:

@@ -25,7 +25,7 @@ LAYERS = [
     {"reports"},
     {"training"},
     {"lifecycle", "doctor"},
-    {"detectors", "media", "console", "config", "settings", "settings_file"},
+    {"detectors", "media", "console", "progress", "config", "settings", "settings_file"},
     {"prompts", "files", "http", "urls", "endpoint_keys"},
     {"verdict"},
     {"serving"},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 from guardian_cli.console import CLEAR_LINE, LINE_EVERY_S, Console, clock
-from guardian_cli.scanning.progress import Progress
+from guardian_cli.progress import ScanProgress
 from guardian_cli.training.model.trainer import Epoch
 from guardian_cli.training.progress import TrainingProgress
 
@@ -64,7 +64,7 @@ def open_terminal() -> Iterator[Terminal]:
 
 def test_a_result_line_never_runs_into_a_bar(terminal: Terminal) -> None:
     console = Console(out=terminal.file, err=terminal.file)
-    progress = Progress(3, console)
+    progress = ScanProgress(3, console)
     progress.frame("a", 1.0, 2.0)
     console.result('{"source": "a"}')
     progress.finished("a")
@@ -77,7 +77,7 @@ def test_a_result_line_never_runs_into_a_bar(terminal: Terminal) -> None:
 def test_a_bar_is_drawn_on_stderr_alone_and_fits_its_line(terminal: Terminal) -> None:
     out = io.StringIO()
     console = Console(out=out, err=terminal.file)
-    progress = Progress(1000, console)
+    progress = ScanProgress(1000, console)
     progress.frame("a", 1.0, 2.0)
     bar = terminal.received()
     assert bar.startswith(f"{CLEAR_LINE}[")
@@ -112,7 +112,7 @@ def test_without_a_terminal_short_work_says_nothing_and_long_work_a_line_at_time
 
 def test_quiet_draws_nothing(terminal: Terminal) -> None:
     console = Console(quiet=True, out=terminal.file, err=terminal.file)
-    Progress(2, console).frame("a", 1.0, 2.0)
+    ScanProgress(2, console).frame("a", 1.0, 2.0)
     console.result("x")
     assert terminal.received() == "x\n"
 

@@ -59,6 +59,14 @@ def scan(
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
     ] = False,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            metavar="FORMAT=FILE",
+            help="Write a report to a file as well: json, jsonl, table. May be repeated.",
+        ),
+    ] = None,
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
     ] = False,
@@ -145,6 +153,7 @@ def scan(
         sources=tuple(sources),
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        reports=tuple(_report(text) for text in output or ()),
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -159,3 +168,10 @@ def scan(
         for_s=for_s,
     )
     return run_scan(request, settings, Console(quiet=common.quiet))
+
+
+def _report(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")
+    return name, Path(path)

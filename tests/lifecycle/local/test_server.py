@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guardian_cli.config import FusionSection
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.lifecycle.local.app import MAX_BODY_BYTES
 from guardian_cli.lifecycle.local.deployments import read_log
@@ -27,12 +26,10 @@ from guardian_cli.lifecycle.local.endpoints import (
 from guardian_cli.lifecycle.local.loaded_models import LoadedModels, follow_state
 from guardian_cli.lifecycle.local.workspace import SERVER_NAME, read_key, require_state
 from guardian_cli.media.frames import Frame
-from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.samples import SampleCollector
-from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.verdict.category import Limits
 from tests.fakes import picture_of
 from tests.lifecycle.local.endpoints import HEADER, Caller, body_of, make_endpoint
+from tests.scanning.harness import running_scorer
 from tests.serving.models import save_constant_model
 
 if TYPE_CHECKING:
@@ -80,13 +77,12 @@ def test_ninety_ten_is_ninety_ten_over_2000_requests(caller: Caller) -> None:
 def test_a_split_of_traffic_is_a_split_of_scanned_sources(served: Path, caller: Caller) -> None:
     change(served, {"version-1": 50, "version-2": 50})
     uri = f"http://127.0.0.1:{caller.connection.port}/score"
-    fusing = Fusing({"nsfw": Limits()}, FusionSection())
     frames = [Frame(float(number), picture_of(number)) for number in range(20)]
     counts: Counter[str] = Counter()
     scored: dict[str, list[list[Sample]]] = {"version-1": [], "version-2": []}
-    with Scorer([EndpointDetector("nsfw", uri, caller.key)]) as scorer:
+    with running_scorer([EndpointDetector("nsfw", uri, caller.key)]) as scorer:
         for _ in range(10):
-            collector = SampleCollector(scorer, fusing, lambda _: None)
+            collector = SampleCollector(scorer, lambda _: None)
             samples = collector.collect(frames)
             ((name, count),) = collector.deployments[0].items()
             assert count == len(frames)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.guardian_process import COMMAND, Run, environment, guardian, restore_interrupts
-from tests.scan.test_streams import NUDENET, QuietHandler
+from tests.scanning.test_command import NUDENET, QuietHandler
 from tests.scoring_server import ScoringServer, Step
 from tests.tiny_clip import write_video
 
@@ -130,7 +130,7 @@ def test_a_result_stands_for_the_same_content_and_settings_alone(folder: Path) -
     run = guardian("scan", "uploads/01.mp4", "--resume", "d.jsonl", "--json", folder=folder)
     assert run.code == 0, "the failed one is not of this call"
     assert [scan["source"] for scan in run.document["scans"]] == ["uploads/01.mp4"]
-    strict = NUDENET.replace("{violence: }", "{violence: , nsfw: {review: 0, block: 0}}")
+    strict = NUDENET.replace("off}", "off, nsfw: {review: 0, block: 0}}")
     (folder / "guardian.yaml").write_text(strict, encoding="utf-8")
     run = guardian("scan", "uploads/01.mp4", "--resume", "d.jsonl", "--json", folder=folder)
     assert run.code == 11, "lenient thresholds made the one that is held"

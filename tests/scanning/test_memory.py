@@ -10,16 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from guardian_cli.console import Console
-from guardian_cli.detectors.registry import Panel
 from guardian_cli.media.frames import DecodeSettings
-from guardian_cli.media.sources import Source
-from guardian_cli.scanning.decoder_pool import Crew
-from guardian_cli.scanning.progress import Progress
-from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.scanning.source import ScanTools, scan_source
-from guardian_cli.settings import load_settings
+from guardian_cli.scanning.decoder_pool import DecoderPool
 from tests.fakes import FakeDetector
+from tests.scanning.harness import BOTH, running_scorer, scan_context, scan_one
 
 pytestmark = pytest.mark.slow
 
@@ -50,17 +44,10 @@ def children() -> set[int]:
 def scan(path: Path) -> tuple[int, int]:
     """Scan and return the frames scored and the decoder's peak memory in KiB."""
     before = children()
-    panel = Panel([FakeDetector()])
-    config = load_settings(environ={}, folder=path.parent).config
-    with Scorer(panel.detectors) as scorer, closing(Crew(1)) as crew, crew.place() as place:
-        settings = DecodeSettings(short_side_px=64)
-        tools = ScanTools(
-            config, panel, scorer, settings, Progress(1, Console(quiet=True)), lambda *_: path
-        )
-        result = scan_source(Source("file", str(path), path.name), tools, place)
+    with running_scorer([FakeDetector()], BOTH) as scorer, closing(DecoderPool(1)) as pool:
+        context = scan_context(scorer, decoding=DecodeSettings(short_side_px=64))
+        result = scan_one(context, pool, path)
         (worker,) = children() - before
-        assert result is not None
-        assert result.coverage is not None
         assert result.coverage.complete, result.reasons
         return result.coverage.frames_scored, peak_kib(worker)
 
