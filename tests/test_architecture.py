@@ -45,11 +45,10 @@ PURE = {
 LATE = {
     "lifecycle/local/app.py",
     "lifecycle/local/server.py",
-    "media/worker/container.py",
-    "media/worker/reader.py",
-    "media/worker/opencv_reader.py",
     "media/worker/picture.py",
+    "media/worker/reader.py",
     "media/worker/stills.py",
+    "media/worker/tracks.py",
     "serving/networks.py",
     "training/model/heads.py",
 }
@@ -97,6 +96,17 @@ def test_imports_go_down_never_back(path: Path) -> None:
     for module in imports_of(path):
         if module.startswith("guardian_cli") and not (is_pure(name_of(path)) and is_pure(module)):
             assert layer_of(module) >= own, f"{name_of(path)} imports {module}, which is above it"
+
+
+def test_nobody_but_the_decoder_process_imports_its_room() -> None:
+    room = "guardian_cli.media.worker"
+    outside = [path for path in FILES if not name_of(path).startswith("media/worker/")]
+    climbing = [
+        name_of(path)
+        for path in outside
+        if any(f"{module}.".startswith(f"{room}.") for module in imports_of(path, runtime=False))
+    ]
+    assert not climbing
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -30,16 +30,16 @@ def row(decoder: Decoder, path: Path, mode: str, other: Account) -> tuple[str, b
     except SourceError as problem:
         error, times = f"{problem.kind}: {problem}", []
     wall_s = time.monotonic() - began_s
-    tally, facts = decoding.tally, decoding.facts
+    coverage, facts = decoding.coverage, decoding.facts
     shown = f"{facts.kind} {facts.codec} {facts.width}x{facts.height}" if facts else "-"
-    ours = f"{tally.frames_decoded:5} {other.frames:5}"
-    state = "complete" if tally.complete else "ERROR" if error else "incomplete"
-    said = error or "; ".join(tally.notes)
-    length = "" if tally.duration_s is None else f"{tally.duration_s:.2f}"
+    ours = f"{coverage.frames_decoded:5} {other.frames:5}"
+    state = "complete" if coverage.complete else "ERROR" if error else "incomplete"
+    said = error or "; ".join(coverage.notes)
+    length = "" if coverage.duration_s is None else f"{coverage.duration_s:.2f}"
     name = "/".join(path.parts[-2:])
-    text = f"{name:52.52} {shown:26.26} {ours} {other.errors:4} {state:10} {tally.decode:4}"
-    text += f" {length:>8} e{tally.decode_errors:<3} {wall_s:5.2f}s {len(times):4} {said}"
-    return text, tally.complete and tally.frames_decoded == other.frames and other.errors == 0
+    text = f"{name:52.52} {shown:26.26} {ours} {other.errors:4} {state:10} {coverage.decode:4}"
+    text += f" {length:>8} e{coverage.decode_errors:<3} {wall_s:5.2f}s {len(times):4} {said}"
+    return text, coverage.complete and coverage.frames_decoded == other.frames and other.errors == 0
 
 
 def main() -> None:

@@ -53,11 +53,11 @@ def judged(decoder: Decoder, path: Path) -> CategoryVerdict:
         ]
 
     first = scored(frames)
-    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.coverage.complete, decoding.coverage.notes
     windows = windows_to_refine(first, {"x": 0.5}, 1.0)
     known = {frame.time_s for frame in frames}
-    again = [f for f in decoding.look_again(windows, 1 / 11) if f.time_s not in known]
-    end_s = decoding.tally.duration_s or 0.0
+    again = [f for f in decoding.refine(windows, 1 / 11) if f.time_s not in known]
+    end_s = decoding.coverage.duration_s or 0.0
     return judge_category(
         "x",
         first,
@@ -122,7 +122,7 @@ def test_a_long_frame_behind_short_ones_is_scored_and_counts(
     # An AVIF has a picture beside its animation.
     assert [round(frame.time_s, 3) for frame in frames[:3]] == [0.0, 0.3, 5.3]
     assert frames[1].shown_until_s == pytest.approx(5.3)
-    assert decoding.tally.duration_s == pytest.approx(5.4)
+    assert decoding.coverage.duration_s == pytest.approx(5.4)
     outcome = judged(decoder, path)
     assert outcome.verdict == "block"
     [segment] = outcome.segments
@@ -138,16 +138,16 @@ def test_a_video_that_starts_after_its_sound_is_as_long_as_its_frames(
     path = draw_tracks(tmp_path / f"late.{ending}", [times_s], with_sound=True)
     frames, decoding = look(decoder, path)
     assert [frame.time_s for frame in frames] == [0.0, 1.0, 1.96]
-    assert decoding.tally.complete, decoding.tally.notes
-    assert decoding.tally.duration_s == pytest.approx(2.0, abs=0.05)
+    assert decoding.coverage.complete, decoding.coverage.notes
+    assert decoding.coverage.duration_s == pytest.approx(2.0, abs=0.05)
 
 
 def test_an_empty_edit_is_no_part_of_the_length(decoder: Decoder, tmp_path: Path) -> None:
     path = draw(tmp_path / "delay.mp4", [2.5 + time_s for time_s in steady(2)])
     assert b"elst" in path.read_bytes()
     _, decoding = look(decoder, path)
-    assert decoding.tally.complete, decoding.tally.notes
-    assert decoding.tally.duration_s == pytest.approx(2.0, abs=0.05)
+    assert decoding.coverage.complete, decoding.coverage.notes
+    assert decoding.coverage.duration_s == pytest.approx(2.0, abs=0.05)
 
 
 def test_what_an_edit_list_hides_is_looked_at_and_told(decoder: Decoder, tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ def test_what_an_edit_list_hides_is_looked_at_and_told(decoder: Decoder, tmp_pat
     data[at + 4 : at + 8] = (2 * units).to_bytes(4, "big")
     path.write_bytes(data)
     frames, decoding = look(decoder, path)
-    assert decoding.tally.decode_errors == 0
-    assert decoding.tally.remarks == (
+    assert decoding.coverage.decode_errors == 0
+    assert decoding.coverage.remarks == (
         "an edit list hides 50 of 100 frames, which were looked at too",
     )
-    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.coverage.complete, decoding.coverage.notes
     assert [frame.image.mean() > 200 for frame in frames] == [True, True, False, False, False]
 
 
@@ -187,10 +187,10 @@ def test_a_jump_of_the_stamps_is_no_time_that_passes(
         for start_s, image in ((first_s, COLD), (second_s, HOT))
     ]
     frames, decoding = look(decoder, joined(tmp_path / "both.ts", *parts))
-    tally = decoding.tally
-    assert tally.duration_s == pytest.approx(4.0, abs=0.1)
-    assert (tally.discontinuities, tally.frames_decoded) == (1, 100)
-    assert tally.complete, tally.notes
+    coverage = decoding.coverage
+    assert coverage.duration_s == pytest.approx(4.0, abs=0.1)
+    assert (coverage.discontinuities, coverage.frames_decoded) == (1, 100)
+    assert coverage.complete, coverage.notes
     assert [frame.image.mean() > 200 for frame in frames].count(True) >= 2
     assert frames[-1].time_s == pytest.approx(3.96, abs=0.1)
 
@@ -198,16 +198,16 @@ def test_a_jump_of_the_stamps_is_no_time_that_passes(
 def test_slides_in_a_broadcast_are_pauses_and_no_jumps(decoder: Decoder, tmp_path: Path) -> None:
     path = draw(tmp_path / "slides.ts", [0.0, 20.0, 55.0, 56.0], pictures=[COLD] * 4)
     _, decoding = look(decoder, path)
-    assert decoding.tally.discontinuities == 0
-    assert decoding.tally.complete, decoding.tally.notes
-    assert decoding.tally.duration_s == pytest.approx(56.0, abs=0.1)
+    assert decoding.coverage.discontinuities == 0
+    assert decoding.coverage.complete, decoding.coverage.notes
+    assert decoding.coverage.duration_s == pytest.approx(56.0, abs=0.1)
 
 
 def test_a_long_pause_that_is_written_down_is_believed(decoder: Decoder, tmp_path: Path) -> None:
     path = draw(tmp_path / "pause.mkv", [0.0, 7200.0, 7201.0], pictures=[COLD] * 3)
     _, decoding = look(decoder, path)
-    assert decoding.tally.discontinuities == 0
-    assert decoding.tally.duration_s == pytest.approx(7201.0, abs=1.1)
+    assert decoding.coverage.discontinuities == 0
+    assert decoding.coverage.duration_s == pytest.approx(7201.0, abs=1.1)
 
 
 def on_identifier(path: Path, number: str, start_s: float, image: Any) -> Path:
@@ -227,8 +227,8 @@ def test_a_video_that_moves_to_another_identifier_is_seen_to_its_end(
     path = joined(tmp_path / "both.ts", *parts)
     outcome = judged(decoder, path)
     frames, decoding = look(decoder, path)
-    assert decoding.tally.duration_s == pytest.approx(6.0, abs=0.1)
-    assert decoding.tally.discontinuities == 0
+    assert decoding.coverage.duration_s == pytest.approx(6.0, abs=0.1)
+    assert decoding.coverage.discontinuities == 0
     assert frames[-1].time_s == pytest.approx(5.96, abs=0.1)
     assert outcome.verdict == "block"
 
@@ -238,11 +238,11 @@ def test_tracks_one_after_the_other_are_one_video(decoder: Decoder, tmp_path: Pa
     path = draw_tracks(tmp_path / "two.mkv", [steady(2), rest])
     frames, decoding = look(decoder, path)
     assert [frame.time_s for frame in frames] == pytest.approx([0, 1, 1.96, 2, 3, 3.96], abs=0.01)
-    assert decoding.tally.complete, decoding.tally.notes
-    assert decoding.tally.duration_s == pytest.approx(4.0, abs=0.05)
+    assert decoding.coverage.complete, decoding.coverage.notes
+    assert decoding.coverage.duration_s == pytest.approx(4.0, abs=0.05)
     assert decoding.facts is not None
-    assert decoding.facts.duration_s == decoding.tally.duration_s
-    assert "one of 2 video tracks, the default one" in decoding.tally.remarks
+    assert decoding.facts.duration_s == decoding.coverage.duration_s
+    assert "one of 2 video tracks, the default one" in decoding.coverage.remarks
     assert judged(decoder, path).verdict == "block"
 
 
@@ -251,8 +251,8 @@ def test_a_second_view_of_the_same_time_is_told_and_nothing_more(
 ) -> None:
     path = draw_tracks(tmp_path / "views.mkv", [steady(2), steady(2)])
     frames, decoding = look(decoder, path)
-    assert decoding.tally.complete, decoding.tally.notes
-    assert decoding.tally.remarks == ("one of 2 video tracks, the default one",)
+    assert decoding.coverage.complete, decoding.coverage.notes
+    assert decoding.coverage.remarks == ("one of 2 video tracks, the default one",)
     assert len(frames) == 3
 
 
@@ -261,8 +261,8 @@ def test_a_second_view_that_lasts_longer_is_not_passed_over(
 ) -> None:
     path = draw_tracks(tmp_path / "longer.mkv", [steady(2), steady(4)])
     _, decoding = look(decoder, path)
-    assert not decoding.tally.complete
-    assert any("goes on for 2.0" in note for note in decoding.tally.notes)
+    assert not decoding.coverage.complete
+    assert any("goes on for 2.0" in note for note in decoding.coverage.notes)
 
 
 def test_packets_in_the_order_of_decoding_are_not_compared_with_times(
@@ -271,5 +271,5 @@ def test_packets_in_the_order_of_decoding_are_not_compared_with_times(
     times_s = [0.0, *[0.5 + time_s for time_s in steady(2)]]
     path = draw(tmp_path / "b.avi", times_s, codec="mpeg4", options={"bf": "2"})
     _, decoding = look(decoder, path)
-    assert decoding.tally.frames_decoded == 51
-    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.coverage.frames_decoded == 51
+    assert decoding.coverage.complete, decoding.coverage.notes

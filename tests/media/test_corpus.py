@@ -10,7 +10,7 @@ import pytest
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media.decoder import Decoder
-from guardian_cli.media.frames import DecodeSettings, DecodeTally
+from guardian_cli.media.frames import Coverage, DecodeSettings
 from tests.media.oracle import EVERY_S, account
 
 if TYPE_CHECKING:
@@ -50,17 +50,17 @@ def decoder() -> Iterator[Decoder]:
 
 def outcome(
     decoder: Decoder, path: Path, every_s: float = 1.0
-) -> tuple[str, DecodeTally, list[float]]:
-    """Decode a file in full: the error's kind or "", the tally, and the times of the samples."""
+) -> tuple[str, Coverage, list[float]]:
+    """Decode a file in full: the error's kind or "", the coverage, and the times of the samples."""
     settings = DecodeSettings(every_s, mode="full", max_gap_s=2 * every_s, timeout_s=60)
     decoding = decoder.open(str(path), settings)
     times: list[float] = []
     try:
         times.extend(frame.time_s for frame in decoding.frames())
     except SourceError as error:
-        return error.kind if "\n" not in str(error) else "two lines", decoding.tally, times
+        return error.kind if "\n" not in str(error) else "two lines", decoding.coverage, times
     assert all(a < b for a, b in pairwise(times))
-    return "", decoding.tally, times
+    return "", decoding.coverage, times
 
 
 def test_good_files_give_every_frame_at_its_time(decoder: Decoder, shared_data: Path) -> None:
@@ -70,14 +70,14 @@ def test_good_files_give_every_frame_at_its_time(decoder: Decoder, shared_data: 
     for path in files:
         if path.name in LONG or path.parent.name == "crash":
             continue
-        error, tally, times = outcome(decoder, path, EVERY_S)
+        error, coverage, times = outcome(decoder, path, EVERY_S)
         assert error == ERRORS.get(path.name, ""), path
         if error:
             continue
-        assert tally.complete == (path.name not in INCOMPLETE), (path, tally.notes)
+        assert coverage.complete == (path.name not in INCOMPLETE), (path, coverage.notes)
         theirs = account(path)
         if theirs is not None and theirs.frames:
-            assert tally.frames_decoded == theirs.frames, path
+            assert coverage.frames_decoded == theirs.frames, path
         if theirs is not None and theirs.samples_s:
             assert times == pytest.approx(theirs.samples_s, abs=2e-3), path
         checked += 1
@@ -88,9 +88,9 @@ def test_a_file_that_aborts_opencv_is_a_video_like_others(
     decoder: Decoder, shared_data: Path
 ) -> None:
     (path,) = (shared_data / "data" / "codecs" / "crash").glob("*.avi")
-    error, tally, _ = outcome(decoder, path)
+    error, coverage, _ = outcome(decoder, path)
     assert error == ""
-    assert (tally.frames_decoded, tally.complete) == (51, True)
+    assert (coverage.frames_decoded, coverage.complete) == (51, True)
 
 
 def test_broken_files_are_errors_or_incomplete_or_truly_fine(
@@ -99,17 +99,17 @@ def test_broken_files_are_errors_or_incomplete_or_truly_fine(
     files = sorted(file for file in (shared_data / "data" / "broken").rglob("*") if file.is_file())
     assert len(files) > 250
     for path in files:
-        error, tally, times = outcome(decoder, path)
+        error, coverage, times = outcome(decoder, path)
         if error:
             assert error in KINDS, path
             assert error not in ("crashed", "timeout"), path
             continue
         assert times, path
-        if tally.complete and not tally.remarks:  # what an edit list hides, PyAV leaves out
+        if coverage.complete and not coverage.remarks:  # what an edit list hides, PyAV leaves out
             theirs = account(path)
             if theirs is None or path.name in REFUSED_BY_FFPROBE:
                 continue
-            assert (tally.frames_decoded, theirs.errors) == (theirs.frames, 0), path
+            assert (coverage.frames_decoded, theirs.errors) == (theirs.frames, 0), path
 
 
 def test_files_that_only_look_odd_are_complete(decoder: Decoder, shared_data: Path) -> None:
@@ -120,28 +120,28 @@ def test_files_that_only_look_odd_are_complete(decoder: Decoder, shared_data: Pa
     good = [name for name in good if "leading" not in name and (folder / name).exists()]
     assert len(good) > 10
     for name in good:
-        _, tally, _ = outcome(decoder, folder / name)
-        assert tally.complete, (name, tally.notes)
+        _, coverage, _ = outcome(decoder, folder / name)
+        assert coverage.complete, (name, coverage.notes)
 
 
 def test_surveillance_clips_are_complete(decoder: Decoder, shared_data: Path) -> None:
     for path in sorted((shared_data / "data" / "violence").rglob("*.mp4"))[::6]:
-        error, tally, _ = outcome(decoder, path)
+        error, coverage, _ = outcome(decoder, path)
         assert not error
-        assert tally.complete, (path, tally.notes)
+        assert coverage.complete, (path, coverage.notes)
         theirs = account(path)
-        assert theirs is None or tally.frames_decoded == theirs.frames
+        assert theirs is None or coverage.frames_decoded == theirs.frames
 
 
 def test_photos_are_one_frame_each(decoder: Decoder, shared_data: Path) -> None:
     for path in sorted((shared_data / "data" / "images").glob("*.*")):
-        error, tally, times = outcome(decoder, path)
+        error, coverage, times = outcome(decoder, path)
         assert (error, times) == ("", [0.0])
-        assert tally.complete
+        assert coverage.complete
 
 
 def test_two_hours_are_seen_to_the_end(decoder: Decoder, shared_data: Path) -> None:
     path = shared_data / "data" / "codecs" / "generated" / "long_2h_1fps.mp4"
-    _, tally, times = outcome(decoder, path, 10.0)
-    assert tally.complete
+    _, coverage, times = outcome(decoder, path, 10.0)
+    assert coverage.complete
     assert (len(times), times[-1]) == (721, 7199.0)

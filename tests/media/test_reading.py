@@ -74,11 +74,11 @@ def test_an_avi_that_breaks_off_is_incomplete(decoder: Decoder, tmp_path: Path) 
     path = draw(tmp_path / "whole.avi", steady(3), codec="mpeg4")
     data = path.read_bytes()
     assert is_cut_off(reader(data + b"garbage behind it"), len(data) + 17) is False
-    assert decoded(decoder, path)[1].tally.complete
+    assert decoded(decoder, path)[1].coverage.complete
     path.write_bytes(data[: len(data) // 2])
     _, decoding = decoded(decoder, path)
-    assert not decoding.tally.reached_end
-    assert "the file is cut off" in decoding.tally.notes
+    assert not decoding.coverage.reached_end
+    assert "the file is cut off" in decoding.coverage.notes
 
 
 def test_a_recorder_that_was_stopped_leaves_lengths_open() -> None:
@@ -88,11 +88,11 @@ def test_a_recorder_that_was_stopped_leaves_lengths_open() -> None:
 
 def test_an_flv_says_once_for_all_tracks_how_long_it_is(decoder: Decoder, tmp_path: Path) -> None:
     path = draw(tmp_path / "whole.flv", steady(3), codec="flv")
-    assert decoded(decoder, path)[1].tally.complete
+    assert decoded(decoder, path)[1].coverage.complete
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     _, decoding = decoded(decoder, path)
-    assert not decoding.tally.reached_end
-    assert decoding.tally.notes[0].startswith("the track says")
+    assert not decoding.coverage.reached_end
+    assert decoding.coverage.notes[0].startswith("the track says")
 
 
 def test_sound_that_goes_on_makes_no_video_incomplete(decoder: Decoder, tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_sound_that_goes_on_makes_no_video_incomplete(decoder: Decoder, tmp_path
             file.mux(sound.encode(part))
         file.mux(sound.encode(None))
     _, decoding = decoded(decoder, path)
-    assert decoding.tally.complete, decoding.tally.notes
-    assert decoding.tally.duration_s == pytest.approx(1.0, abs=0.05)
+    assert decoding.coverage.complete, decoding.coverage.notes
+    assert decoding.coverage.duration_s == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize("damaged", [1, 4])
@@ -130,10 +130,10 @@ def test_damage_at_the_end_costs_no_frame_in_several_threads(
     path.write_bytes(bytes(data))
     alone_times, alone = decoded(decoder, path, replace(FULL, threads=1))
     several_times, several = decoded(decoder, path, replace(FULL, threads=3))
-    assert alone.tally.frames_decoded == several.tally.frames_decoded >= 50 - damaged
+    assert alone.coverage.frames_decoded == several.coverage.frames_decoded >= 50 - damaged
     assert alone_times == several_times
-    assert several.tally.decode_errors
-    assert not several.tally.complete
+    assert several.coverage.decode_errors
+    assert not several.coverage.complete
 
 
 def test_a_matrix_that_turns_nothing_is_no_turn(decoder: Decoder, tmp_path: Path) -> None:
@@ -157,4 +157,4 @@ def test_a_colour_matrix_that_is_not_known_hides_no_picture(
     decoding = decoder.open(str(path), FULL)
     levels = [float(frame.image.mean()) for frame in decoding.frames()]
     assert levels == pytest.approx([200.0] * 2, abs=12)
-    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.coverage.complete, decoding.coverage.notes

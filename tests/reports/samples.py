@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from guardian_cli.config import PolicySection
 from guardian_cli.detectors.fusion import CategoryScore
-from guardian_cli.media.frames import DecodeTally, MediaFacts
+from guardian_cli.media.frames import Coverage, MediaFacts
 from guardian_cli.verdict.policy import judge
 from guardian_cli.verdict.result import DetectorReport, ScanResult, SourceFailure, Timing
 from guardian_cli.verdict.thresholds import Thresholds
@@ -17,7 +17,7 @@ OFF = DetectorReport("endpoint", "nsfw", "https://example.test/score", "off", "-
 DOWN = DetectorReport(
     "endpoint", "nsfw", "https://example.test/score", "degraded", "401 Unauthorized", 12
 )
-TALLY = DecodeTally(63.2, "fast", 1896, 64, 1.0, reached_end=True, decode_errors=0, complete=True)
+COVERAGE = Coverage(63.2, "fast", 1896, 64, 1.0, reached_end=True, decode_errors=0, complete=True)
 MEDIA = MediaFacts("video", 1920, 1080, 63.2, "h264", 0)
 
 
@@ -43,7 +43,7 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
         samples,
         thresholds=limits,
         policy=PolicySection(),
-        coverage=TALLY,
+        coverage=COVERAGE,
         every_s=1.0,
         detectors=[CLIP, OFF],
     )
@@ -54,7 +54,7 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
         reasons=verdict.reasons,
         degraded=verdict.degraded,
         media=MEDIA,
-        coverage=TALLY,
+        coverage=COVERAGE,
         detectors=(CLIP, OFF),
         categories=verdict.categories,
         timing=Timing(3.1, 2.0, 1.2),
@@ -66,12 +66,14 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
 def image(source: str = "uploads/cat.jpg", score: float | None = 0.02) -> ScanResult:
     """A still picture, judged in one category; unscored with `score=None`."""
     sample = Sample(0.0, {"nsfw": CategoryScore(score)})
-    tally = replace(TALLY, duration_s=None, frames_decoded=1, frames_scored=1, largest_gap_s=None)
+    coverage = replace(
+        COVERAGE, duration_s=None, frames_decoded=1, frames_scored=1, largest_gap_s=None
+    )
     verdict = judge(
         [sample],
         thresholds={"nsfw": Thresholds(0.5, 0.8)},
         policy=PolicySection(),
-        coverage=tally,
+        coverage=coverage,
         every_s=1.0,
         detectors=[DOWN],
         kind="image",
@@ -82,7 +84,7 @@ def image(source: str = "uploads/cat.jpg", score: float | None = 0.02) -> ScanRe
         reasons=verdict.reasons,
         degraded=verdict.degraded,
         media=MediaFacts("image", 640, 480, None, "mjpeg", 90),
-        coverage=tally,
+        coverage=coverage,
         detectors=(DOWN,),
         categories=verdict.categories,
         samples=(sample,),
@@ -97,7 +99,7 @@ def failed(source: str = "uploads/broken.mp4") -> ScanResult:
         verdict="error",
         reasons=(error.message,),
         media=None,
-        coverage=replace(TALLY, frames_decoded=0, frames_scored=0, complete=False),
+        coverage=replace(COVERAGE, frames_decoded=0, frames_scored=0, complete=False),
         categories={},
         samples=None,
         error=error,

@@ -17,7 +17,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import document, dumps, to_dict, to_line
 from guardian_cli.reports.schemas import load_schema, schema_names, schema_text
 from guardian_cli.verdict.timeline import Sample
-from tests.reports.samples import DOWN, TALLY, failed, image, video
+from tests.reports.samples import COVERAGE, DOWN, failed, image, video
 
 if TYPE_CHECKING:
     from guardian_cli.verdict.result import ScanResult
@@ -108,7 +108,7 @@ def test_what_could_not_be_scanned_has_its_error() -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_null(number: float) -> None:
-    result = replace(video(), coverage=replace(TALLY, duration_s=number, largest_gap_s=number))
+    result = replace(video(), coverage=replace(COVERAGE, duration_s=number, largest_gap_s=number))
     coverage = json.loads(dumps(to_dict(result)))["coverage"]
     assert (coverage["duration_s"], coverage["largest_gap_s"]) == (None, None)
 

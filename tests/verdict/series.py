@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.fusion import CategoryScore
-from guardian_cli.media.frames import DecodeTally
+from guardian_cli.media.frames import Coverage
 from guardian_cli.verdict.thresholds import Thresholds
 from guardian_cli.verdict.timeline import Sample
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DEFAULT = Thresholds(0.5, 0.8)
-SEEN = DecodeTally(10.0, "fast", 250, 11, 1.0, reached_end=True, decode_errors=0, complete=True)
+SEEN = Coverage(10.0, "fast", 250, 11, 1.0, reached_end=True, decode_errors=0, complete=True)
 
 
 def samples(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian_cli.detectors.fusion import CategoryScore
-from guardian_cli.media.worker.sampling import Grid, WindowCursor
+from guardian_cli.media.worker.sampling import SampleGrid, WindowCursor
 from guardian_cli.verdict.category import judge_category
 from guardian_cli.verdict.result import CategoryVerdict, Segment
 from guardian_cli.verdict.timeline import REFINE_FACTOR, Sample, as_shown, windows_to_refine
@@ -43,7 +43,7 @@ def stored_repeated(slides: Slides) -> list[Sample]:
 
 def first_pass(frames: list[Sample]) -> list[Sample]:
     """The frames that a video's first pass takes."""
-    grid, first = Grid(EVERY_S), []
+    grid, first = SampleGrid(EVERY_S), []
     for frame in frames:
         due = grid.wants(frame.time_s)
         if due:

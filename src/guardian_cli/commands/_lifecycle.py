@@ -22,11 +22,13 @@ DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Print the plan, change
 NO_WAIT = Annotated[
     bool, typer.Option("--no-wait", help="Azure: begin what takes long, and leave.")
 ]
-WHY = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="For the history.")]
+WHY = Annotated[
+    str | None, typer.Option("--why", metavar="TEXT", help="Reason, kept in the history.")
+]
 TIMEOUT = Annotated[
     str,
     typer.Option(
-        "--timeout", metavar="TIME", help="For a busy endpoint: seconds, or 90s, 30m, 1h."
+        "--timeout", metavar="TIME", help="Longest wait for an endpoint: seconds, or 90s, 30m, 1h."
     ),
 ]
 

@@ -21,16 +21,25 @@ REQUEST_TIMEOUT_S = 60.0
 @common_options(target=True)
 def deploy(
     common: Common,
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A model of guardian.yaml. [default: all]")
+    ] = None,
     version: Annotated[
-        str | None, typer.Option("--version", metavar="N", help="Default: the newest.")
+        str | None,
+        typer.Option("--version", metavar="N", help="Version to deploy. [default: the newest]"),
     ] = None,
     traffic: Annotated[
         int | None,
-        typer.Option("--traffic", min=0, max=100, metavar="PERCENT", help="Of a challenger. [10]"),
+        typer.Option(
+            "--traffic",
+            min=0,
+            max=100,
+            metavar="PERCENT",
+            help="Traffic of a challenger. [default: 10]",
+        ),
     ] = None,
     promote: Annotated[
-        bool, typer.Option("--promote", help="Make it champion with everything.")
+        bool, typer.Option("--promote", help="Make it champion, with all traffic.")
     ] = False,
     allow_simulated: Annotated[
         bool,
@@ -44,16 +53,20 @@ def deploy(
     ] = False,
     instance_type: Annotated[
         str | None,
-        typer.Option("--instance-type", metavar="SIZE", help="Default: the model's section."),
+        typer.Option("--instance-type", metavar="SIZE", help="[default: the model's section]"),
     ] = None,
     instance_count: Annotated[
         int | None,
-        typer.Option("--instance-count", min=1, metavar="N", help="Default: the model's section."),
+        typer.Option("--instance-count", min=1, metavar="N", help="[default: the model's section]"),
     ] = None,
     request_timeout: Annotated[
         float,
         typer.Option(
-            "--request-timeout", min=1, max=180, metavar="SECONDS", help="Azure: for one request."
+            "--request-timeout",
+            min=1,
+            max=180,
+            metavar="SECONDS",
+            help="Azure: limit for one request.",
         ),
     ] = REQUEST_TIMEOUT_S,
     keep_failed: Annotated[

@@ -14,21 +14,26 @@ DEFAULT_ENV = ".env"
 @common_options(target=True)
 def endpoints(
     common: Common,
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A model of guardian.yaml. [default: all]")
+    ] = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Score a picture by each deployment; 4 when one fails."),
     ] = False,
     write_env: Annotated[
         Path | None,
-        typer.Option("--write-env", metavar="[FILE]", help="Put URIs and keys there. [.env]"),
+        typer.Option(
+            "--write-env", metavar="[FILE]", help="Write URIs and keys there. [default: .env]"
+        ),
     ] = None,
     write_configmap: Annotated[
         Path | None,
         typer.Option("--write-configmap", metavar="FILE", help="Write them for Kubernetes."),
     ] = None,
     rotate_key: Annotated[
-        str | None, typer.Option("--rotate-key", metavar="MODEL", help="Replace its key at once.")
+        str | None,
+        typer.Option("--rotate-key", metavar="MODEL", help="Replace a model's key at once."),
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the local server.")] = False,
     start: Annotated[

@@ -152,7 +152,7 @@ def run_tasks(
             reporter.note(f"{rotated.endpoint} has a new key; the old one opens nothing any more")
     if tasks.stop or tasks.start:
         plan += _stop_or_start(platform, reporter, found, tasks)
-        # They have another state now, and a server that was started may have another address.
+        # What was found before has another state now.
         found = find_endpoints(platform, models)
     deployed = [one for one in found if one.deployed]
     for one in () if tasks.stop else found:

@@ -38,7 +38,7 @@ class NameTakenError(PlatformError):
 
 
 class OperationTimeoutError(PlatformError):
-    """A platform took longer than it was given."""
+    """A platform took longer than `--timeout`."""
 
 
 class DeploymentFailedError(PlatformError):
@@ -51,7 +51,7 @@ class DeploymentFailedError(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceOptions:
-    """How a workspace that is not there is made; a platform ignores what it does not know.
+    """How a workspace that is not there is created; a platform ignores what it does not know.
 
     Without `thorough` only the workspace itself is looked at, not what surrounds it.
     """
@@ -72,7 +72,7 @@ class Workspace:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to be made."""
+        """Whether nothing is missing."""
         return not self.missing
 
 
@@ -123,7 +123,7 @@ class Registry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSpec:
-    """A deployment to be made. `tags` are stored with it: they tell ours from foreign ones."""
+    """A deployment to be created; its `tags` tell guardian's deployments from foreign ones."""
 
     name: str
     model: str
@@ -181,7 +181,7 @@ def check_unchanged(expected: Endpoint, found: Endpoint) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A training that a platform is to run: `arguments` are those of the job's own command.
+    """A training to run on a platform: `arguments` are those of the job's own command.
 
     `data` is a CSV; it and what else is in its folder are sent.
     """
@@ -194,7 +194,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """What a training made: the version, and the report that the job wrote."""
+    """What a training job registered, and the report that it wrote."""
 
     version: ModelVersion
     report: Mapping[str, Any]
@@ -202,7 +202,7 @@ class JobOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one picture sent to an endpoint gave: `problem` is None when the answer was good."""
+    """What came of sending one picture to an endpoint: `problem` is None for a good answer."""
 
     problem: str | None = None
     score: float | None = None
@@ -236,7 +236,7 @@ class Platform(Protocol):
 
     @property
     def place(self) -> str:
-        """Where that is, for the first line on stderr: `.guardian/ in /home/me/project`."""
+        """Where that is, for people to read: `.guardian/ in /home/me/project`."""
 
     @property
     def registry(self) -> Registry:
@@ -246,22 +246,22 @@ class Platform(Protocol):
         """Who is at work, for the history: a user name, never a secret."""
 
     def lock(self, endpoint: str) -> AbstractContextManager[None]:
-        """Keep other guardians away while a plan is applied; EndpointBusyError when they are there.
+        """Keep other guardians away while a plan is carried out. Raises EndpointBusyError.
 
         Released when the process dies. A platform that cannot lock gives a null context.
         """
 
     def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:
-        """Look, change nothing."""
+        """Return the workspace as it is, changing nothing."""
 
     def create_workspace(self, options: WorkspaceOptions) -> Workspace:
-        """Make what is missing and return the workspace as it is then; nothing twice."""
+        """Create what is missing, nothing twice, and return the workspace as it is then."""
 
     def endpoint(self, name: str) -> Endpoint | None:
         """An endpoint with all its deployments, or None (also where there is no workspace)."""
 
     def create_endpoint(self, name: str, tags: Mapping[str, str]) -> Endpoint:
-        """Make an endpoint that is not there, or make a failed one anew. Raises NameTakenError."""
+        """Create an endpoint, or create a failed one again. Raises NameTakenError."""
 
     def update_endpoint(
         self,
@@ -280,11 +280,11 @@ class Platform(Protocol):
         """
 
     def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
-        """Make a deployment, or make it anew when there is one of this name that is not ready.
+        """Create a deployment, or create it again when one of this name is there and not ready.
 
         Where the process dies in here, the deployment must not stay `updating` for ever: whoever
-        looks next waits for as long as it is. A new one has no traffic, one made anew keeps what
-        it has, and all others' traffic stays.
+        looks next waits for as long as it is. A new one has no traffic, one that is created again
+        keeps what it has, and all others' traffic stays.
         Raises DeploymentFailedError (what failed stays there, state `failed`),
         EndpointBusyError, OperationTimeoutError.
         """

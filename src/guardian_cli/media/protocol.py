@@ -11,7 +11,7 @@ import struct
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.media.frames import DecodeSettings, DecodeTally, MediaFacts, Window
+from guardian_cli.media.frames import Coverage, DecodeSettings, MediaFacts, Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,25 +20,29 @@ LENGTHS = struct.Struct(">II")
 
 
 def pack(header: Mapping[str, Any], pixel_bytes: int = 0) -> bytes:
-    """Return all of a message but its pixels."""
+    """Return all of a message from the worker but its pixels."""
     encoded = json.dumps(header).encode("ascii")
     return LENGTHS.pack(len(encoded), pixel_bytes) + encoded
 
 
 def open_order(order: int, location: str, settings: DecodeSettings) -> bytes:
     """Order to decode a location."""
-    return _line({"do": "open", "order": order, "location": location, "settings": asdict(settings)})
+    return _line(do="open", order=order, location=location, settings=asdict(settings))
 
 
-def again_order(order: int, windows: Sequence[Window], step_s: float) -> bytes:
-    """Order to look again at stretches of the source that is open."""
+def refine_order(order: int, windows: Sequence[Window], step_s: float) -> bytes:
+    """Order more frames of stretches of the source that is open."""
     stretches = [[window.start_s, window.end_s] for window in windows]
-    return _line({"do": "again", "order": order, "windows": stretches, "step_s": step_s})
+    return _line(do="refine", order=order, windows=stretches, step_s=step_s)
 
 
 def stop_order(order: int) -> bytes:
     """Order to stop what order number `order` began; nothing happens if it has ended."""
-    return _line({"do": "stop", "order": order})
+    return _line(do="stop", order=order)
+
+
+def _line(**values: Any) -> bytes:
+    return json.dumps(values).encode("ascii") + b"\n"
 
 
 def settings_from(values: Mapping[str, Any]) -> DecodeSettings:
@@ -47,20 +51,16 @@ def settings_from(values: Mapping[str, Any]) -> DecodeSettings:
 
 
 def windows_from(values: Sequence[Sequence[float]]) -> list[Window]:
-    """Undo the windows of `again_order`."""
+    """Undo the windows of `refine_order`."""
     return [Window(start_s, end_s) for start_s, end_s in values]
 
 
-def tally_from(values: Mapping[str, Any]) -> DecodeTally:
-    """Undo `asdict` of a tally that went through JSON."""
+def coverage_from(values: Mapping[str, Any]) -> Coverage:
+    """Undo `asdict` of a coverage that went through JSON."""
     texts = {name: tuple(values[name]) for name in ("notes", "remarks")}
-    return DecodeTally(**{**values, **texts})
+    return Coverage(**{**values, **texts})
 
 
 def facts_from(values: Mapping[str, Any]) -> MediaFacts:
     """Undo `asdict` of facts."""
     return MediaFacts(**values)
-
-
-def _line(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values).encode("ascii") + b"\n"

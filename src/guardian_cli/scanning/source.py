@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.errors import GuardianError, SourceError
-from guardian_cli.media.frames import nothing_seen
+from guardian_cli.media.frames import Coverage
 from guardian_cli.scanning.samples import TIME_DIGITS, SampleCollector
 from guardian_cli.scanning.scorer import ScoringStopped
 from guardian_cli.verdict.policy import judge
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.config import PolicySection
     from guardian_cli.detectors.registry import Panel
-    from guardian_cli.media.frames import DecodeSettings, DecodeTally, Decoding, Frame
+    from guardian_cli.media.frames import DecodeSettings, Decoding, Frame
     from guardian_cli.media.sources import Source
     from guardian_cli.progress import ScanProgress
     from guardian_cli.scanning.decoder_pool import DecoderLease
@@ -138,7 +138,7 @@ class _SourceScan:
         decoding = self.decoding = self.lease.start().open(location, context.decoding)
         first = self.score(self.until_timeout(decoding))
         refined = self.refine(decoding, first)
-        detectors, coverage = self.detectors(), decoding.tally
+        detectors, coverage = self.detectors(), decoding.coverage
         if self.timed_out is not None:
             coverage = replace(
                 coverage,
@@ -177,7 +177,7 @@ class _SourceScan:
         except SourceError as error:
             if error.kind != "timeout" or last is None:
                 raise
-            length_s = decoding.tally.duration_s
+            length_s = decoding.coverage.duration_s
             of = f" of {length_s:.1f} s" if length_s is not None else ""
             self.timed_out = f"time-out, {error}: seen up to {last.time_s:.1f} s{of}"
 
@@ -194,7 +194,7 @@ class _SourceScan:
 
         def new_frames() -> Iterator[Frame]:
             try:
-                for frame in decoding.look_again(windows, every_s / REFINE_FACTOR):
+                for frame in decoding.refine(windows, every_s / REFINE_FACTOR):
                     if round(frame.time_s, TIME_DIGITS) not in times:
                         yield frame
             except SourceError:
@@ -231,14 +231,14 @@ class _SourceScan:
         return facts.kind if facts else "video"
 
     def show_progress(self, time_s: float) -> None:
-        duration_s = self.decoding.tally.duration_s if self.decoding else None
+        duration_s = self.decoding.coverage.duration_s if self.decoding else None
         self.context.progress.frame(self.source.shown, time_s, duration_s)
 
     def failure(self, error: SourceError) -> ScanResult:
         """Return the result that says why there is none."""
-        coverage = nothing_seen(self.context.decoding.mode)
+        coverage = Coverage(None, self.context.decoding.mode)
         if self.decoding is not None:
-            coverage = replace(self.decoding.tally, timed_out=error.kind == "timeout")
+            coverage = replace(self.decoding.coverage, timed_out=error.kind == "timeout")
         result = self.result("error", (str(error),), coverage, self.detectors())
         return replace(result, error=SourceFailure(error.kind, str(error)))
 
@@ -246,7 +246,7 @@ class _SourceScan:
         self,
         verdict: Outcome,
         reasons: tuple[str, ...],
-        coverage: DecodeTally,
+        coverage: Coverage,
         detectors: tuple[DetectorReport, ...],
     ) -> ScanResult:
         wall_s = time.perf_counter() - self.started_s

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from guardian_cli.config import PolicySection
-    from guardian_cli.media.frames import DecodeTally
+    from guardian_cli.media.frames import Coverage
     from guardian_cli.verdict.result import CategoryVerdict, DetectorReport, Outcome, Verdict
     from guardian_cli.verdict.thresholds import Thresholds
     from guardian_cli.verdict.timeline import Sample
@@ -48,7 +48,7 @@ def judge(
     *,
     thresholds: Mapping[str, Thresholds],
     policy: PolicySection,
-    coverage: DecodeTally,
+    coverage: Coverage,
     every_s: float,
     detectors: Sequence[DetectorReport] = (),
     kind: Literal["video", "image"] = "video",
@@ -121,7 +121,7 @@ def _found(categories: Mapping[str, CategoryVerdict], kind: str) -> Iterator[_Re
         yield _Reason(one.verdict, f"{name} {format_score(score, one.thresholds)}{at}{suffix}")
 
 
-def _incomplete(coverage: DecodeTally, policy: PolicySection) -> Iterator[_Reason]:
+def _incomplete(coverage: Coverage, policy: PolicySection) -> Iterator[_Reason]:
     """A reason for each cause why a scan is incomplete; none when it is complete."""
     if coverage.complete:
         return

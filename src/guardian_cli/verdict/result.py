@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guardian_cli.detectors.base import DetectorName, Status
-    from guardian_cli.media.frames import DecodeTally, MediaFacts
+    from guardian_cli.media.frames import Coverage, MediaFacts
     from guardian_cli.verdict.thresholds import Thresholds
     from guardian_cli.verdict.timeline import Sample
 
@@ -111,7 +111,7 @@ class ScanResult:
     reasons: tuple[str, ...]
     degraded: bool
     media: MediaFacts | None
-    coverage: DecodeTally
+    coverage: Coverage
     detectors: tuple[DetectorReport, ...]
     categories: Mapping[str, CategoryVerdict]
     timing: Timing

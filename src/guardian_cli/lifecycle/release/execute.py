@@ -147,13 +147,13 @@ class Releases:
                 self._deadline.retry(lambda: stack.enter_context(lock(model.endpoint)))
                 plan = planner(self._settled_endpoint(model))
             self._announce(plan)
-            hints = () if dry_run else self._carry_out(model, plan, planner)
+            hints = () if dry_run else self._carry_out(plan, planner)
             release = Release(
-                model=plan.model,
-                endpoint=plan.endpoint,
+                model=model.name,
+                endpoint=model.endpoint,
                 action=plan.action if plan.steps else "none",
                 before=plan.before,
-                after=plan.after if dry_run else rows_of(self.platform.endpoint(plan.endpoint)),
+                after=plan.after if dry_run else rows_of(self.platform.endpoint(model.endpoint)),
                 steps=tuple(map(describe, plan.steps)),
                 dry_run=dry_run,
                 hints=hints or plan.hints,
@@ -175,7 +175,7 @@ class Releases:
         for warning in plan.warnings:
             self.reporter.warn(warning)
         if not plan.steps:
-            self.reporter.note(f"{plan.endpoint}: nothing to do, all is as asked for")
+            self.reporter.note(f"{plan.model.endpoint}: nothing to do, all is as asked for")
         if not isinstance(self.platform, Metered):
             return
         for step in plan.steps:
@@ -207,10 +207,9 @@ class Releases:
 
         return self._deadline.retry(find)
 
-    def _carry_out(
-        self, model: Model, plan: Plan, planner: Callable[[Endpoint | None], Plan]
-    ) -> tuple[str, ...]:
+    def _carry_out(self, plan: Plan, planner: Callable[[Endpoint | None], Plan]) -> tuple[str, ...]:
         """Do the steps, all but the one that finishes a rollback; hints where it stopped early."""
+        model, name = plan.model, plan.model.endpoint
         background = require_non_blocking(self.platform) if self.no_wait else None
         try:
             for step in plan.steps[:-1] if plan.finishes_rollback else plan.steps:
@@ -221,14 +220,14 @@ class Releases:
                     found = self._settled_endpoint(model)
                     if step not in planner(found).steps:
                         raise ChangedMeanwhileError(
-                            f"{plan.endpoint} was changed by somebody else meanwhile: its traffic "
+                            f"{name} was changed by somebody else meanwhile: its traffic "
                             "is left as they made it",
-                            hint=f"look with `guardian endpoints {plan.model}`, then run the same "
+                            hint=f"look with `guardian endpoints {model.name}`, then run the same "
                             "command again",
                         )
-                self.reporter.note(f"{plan.endpoint}: {describe(step)}")
+                self.reporter.note(f"{name}: {describe(step)}")
                 if background is not None and isinstance(step, CreateDeployment):
-                    begin = partial(background.begin_deployment, plan.endpoint, step.spec)
+                    begin = partial(background.begin_deployment, name, step.spec)
                     self._deadline.retry(begin)
                     self.reporter.note(f"{step.spec.name} is being created; traffic is as it was")
                     return (f"the same command again goes on where this one leaves: {plan.action}",)
@@ -244,7 +243,7 @@ class Releases:
 
     def _do(self, step: Step, plan: Plan, found: Endpoint | None = None) -> None:
         """Do one step; `found` is the endpoint that a change of traffic was planned for."""
-        platform, name, retry = self.platform, plan.endpoint, self._deadline.retry
+        platform, name, retry = self.platform, plan.model.endpoint, self._deadline.retry
         match step:
             case CreateEndpoint(_, model):
                 try:
@@ -277,25 +276,26 @@ class Releases:
 
     def _probe(self, deployment: str, plan: Plan) -> None:
         """Let a deployment score a picture. Raises PlatformError; a new one is then removed."""
-        probe = self.platform.probe(plan.endpoint, deployment)
+        name = plan.model.endpoint
+        probe = self.platform.probe(name, deployment)
         for pause_s in _PROBE_PAUSES_S:
             if probe.good:
                 return
             self.clock.sleep(pause_s)
-            probe = self.platform.probe(plan.endpoint, deployment)
+            probe = self.platform.probe(name, deployment)
         if probe.good:
             return
-        hint = f"guardian endpoints {plan.model}"
+        hint = f"guardian endpoints {plan.model.name}"
         if plan.action == "rollback":
             hint += " --check"
         else:
-            log = self.platform.logs(plan.endpoint, deployment)
+            log = self.platform.logs(name, deployment)
             # The failure is no reason to leave a deployment behind: the time begins anew.
             self._deadline = RetryDeadline(self.clock, self.timeout_s, self.reporter.note)
-            self._remove_failed(plan.endpoint, deployment, log)
+            self._remove_failed(name, deployment, log)
         raise PlatformError(
-            f"{deployment} on {plan.endpoint} failed its probe: {probe.problem or 'no answer'}; "
-            "traffic is as it was",
+            f"{deployment} on {name} failed its probe: {probe.problem or 'no answer'}; traffic is "
+            "as it was",
             hint=hint,
         )
 

@@ -33,26 +33,21 @@ class VersionMetrics:
 
 def read_metrics(found: ModelVersion) -> VersionMetrics:
     """Read a version's tags; a value that is no finite number counts as none."""
-
-    def number(name: str) -> float | None:
+    numbers: dict[str, float] = {}
+    for name in ("auc", "auc_low", "auc_high", "metadata_auc", "recall", "threshold"):
         try:
             value = float(found.tags[name])
         except (KeyError, ValueError):
-            return None
-        return value if math.isfinite(value) else None
-
+            continue
+        if math.isfinite(value):
+            numbers[name] = value
     return VersionMetrics(
         version=found.version,
         simulated=found.simulated,
         data=found.tags.get("data"),
         data_digest=found.tags.get("data_digest"),
-        auc=number("auc"),
-        auc_low=number("auc_low"),
-        auc_high=number("auc_high"),
-        metadata_auc=number("metadata_auc"),
-        recall=number("recall"),
-        threshold=number("threshold"),
         conclusion=found.tags.get("conclusion"),
+        **numbers,
     )
 
 

@@ -177,8 +177,7 @@ class Plan:
     `metrics` are those of the version that is deployed, and of the champion beside it.
     """
 
-    model: str
-    endpoint: str
+    model: Model
     action: str
     steps: tuple[Step, ...]
     before: tuple[Row, ...]

@@ -49,7 +49,7 @@ class Draft:
         self.goal = goal
         self.endpoint = endpoint or Endpoint(goal.model.endpoint, "", "ready")
         self.steps: list[Step] = []
-        # A failed endpoint can only be created again, and that would delete its deployments.
+        # A failed endpoint is created again only while there is nothing on it to lose.
         if endpoint is None or (endpoint.state == "failed" and not endpoint.deployments):
             self.add(CreateEndpoint(goal.model.endpoint, goal.model.name))
         elif endpoint.state == "stopped":
@@ -97,7 +97,7 @@ class Draft:
 
     def to_plan(self, action: str, *notes: str) -> Plan:
         """Return the plan, with notes on foreign deployments and hints on idle ones."""
-        model, bills = self.goal.model.name, ", and it still bills" if self.goal.bills else ""
+        model, bills = self.goal.model, ", and it still bills" if self.goal.bills else ""
         foreign = [found for found in self.endpoint.deployments if not is_ours(found)]
         if foreign:
             names = ", ".join(f"{found.name} {found.traffic}%" for found in foreign)
@@ -106,10 +106,11 @@ class Draft:
             notes = (f"{kept}; guardian divides the other {left}%", *notes)
         # The champion's version, because the newest may be the one that was rolled back.
         champion = roles_on(self.endpoint).champion
-        prune = f"guardian deploy {model}{f' --version {champion}' if champion else ''} --prune"
+        prune = (
+            f"guardian deploy {model.name}{f' --version {champion}' if champion else ''} --prune"
+        )
         return Plan(
             model=model,
-            endpoint=self.goal.model.endpoint,
             action=action,
             steps=tuple(self.steps),
             before=rows_of(self.before),

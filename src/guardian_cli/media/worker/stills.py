@@ -1,4 +1,4 @@
-"""Every picture of an image file, upright: photos, pages, animations. Only the worker imports this.
+"""A picture file from its bytes to its samples: photos, pages, icons, animations, all upright.
 
 OpenCV decodes still pictures, because it says which are damaged; Pillow reads their orientation,
 and decodes animations, whose frames it gives one by one with their durations.
@@ -8,30 +8,44 @@ from __future__ import annotations
 
 import io
 import mmap
+import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2  # noqa: TID253 - only the worker process imports this module
 import numpy as np  # noqa: TID253 - as above
 
 from guardian_cli.errors import SourceError
+from guardian_cli.media.frames import Frame, MediaFacts
 from guardian_cli.media.sniff import is_animated_webp
-from guardian_cli.media.worker.embedded import has_box, jpeg_parts, png_chunks, video_behind
-from guardian_cli.media.worker.picture import eight_bit, flatten, turn
+from guardian_cli.media.worker.coverage import DeclaredExtent, DecodeStatistics, assess
+from guardian_cli.media.worker.picture import eight_bit, fit, flatten, turn
+from guardian_cli.media.worker.sampling import DEFAULT_INTERVAL_S, FrameClock, SampleGrid
+from guardian_cli.media.worker.truncation import boxes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
+    from guardian_cli.media.frames import Coverage, DecodeSettings
     from guardian_cli.media.sniff import Sniffed
     from guardian_cli.media.worker.local_file import LocalFile
+    from guardian_cli.media.worker.logs import Log
 
+    Buffer = bytes | mmap.mmap
+
+# A picture beside others is looked at for as long as one likes: enough samples to bear itself out.
+_BESIDE_SAMPLES = 4
 _DEFAULT_SHOWN_S = 0.1
 _ORIENTATION_TAG = 0x0112
 _DAMAGED = "the picture is damaged, cut off or too large"
+_JPEG_START = re.compile(rb"\xff\xd8\xff[\xc0-\xc4\xdb\xe0-\xef\xfe]")
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_MAX_FTYP_BYTES = 4096
 
 
 class IncompleteError(Exception):
@@ -53,14 +67,84 @@ class Still:
     beside: bool = False
 
 
-def video_in(file: LocalFile, kind: Sniffed) -> int | None:
-    """Return where in a picture file a video begins (0: the file is one too), None without one."""
-    data = mmap.mmap(file.fd, 0, prot=mmap.PROT_READ)
-    if kind in ("heif", "avif") and has_box(data, b"moov"):
-        return 0
-    if kind == "jpeg":
-        return jpeg_parts(data)[1]
-    return video_behind(data, 4) if kind == "heif" else None
+class StillDecoding:
+    """A picture file: one frame, several, or an animation whose frames have their own durations.
+
+    `ends_s` is where the last picture so far ends on the file's clock.
+    """
+
+    def __init__(
+        self,
+        file: LocalFile,
+        kind: Sniffed,
+        settings: DecodeSettings,
+        log: Log,
+        go_on: Callable[[], None],
+    ) -> None:
+        self.seen = DecodeStatistics("full", settings.max_gap_s, DEFAULT_INTERVAL_S, still=True)
+        self.ends_s = 0.0
+        self._file, self._kind, self._log, self._go_on = file, kind, log, go_on
+        self._short_side_px = settings.short_side_px
+        self._grid = SampleGrid(settings.every_s)
+        self._size = (0, 0)
+        self._duration_s = 0.0
+        self._ended = False
+
+    def coverage(self) -> Coverage:
+        """Return what was seen so far."""
+        coverage = assess(self.seen, DeclaredExtent(), ended=self._ended)
+        return replace(coverage, duration_s=None if self.seen.still else self._duration_s)
+
+    def facts(self) -> MediaFacts:
+        """Tell what the picture is, once there is a frame; final once `frames` has ended."""
+        if self.seen.still:
+            return MediaFacts("image", *self._size, None, self._kind, 0)
+        codec = "apng" if self._kind == "png" else self._kind
+        return MediaFacts("video", *self._size, self._duration_s, codec, 0)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the samples, then the last frame; raise SourceError if there is none."""
+        clock = FrameClock(DEFAULT_INTERVAL_S)
+        held: Frame | None = None
+        self._log.forget()
+        try:
+            for still in read_stills(self._file, self._kind):
+                time_s = clock.advance(self.ends_s)
+                if still.beside and held is not None:
+                    yield self._scored(held)
+                self._note(still, time_s)
+                until_s = self.ends_s if self.ends_s > time_s else None
+                held = Frame(time_s, fit(still.image, 1.0, self._short_side_px), until_s)
+                due = self._grid.wants(time_s) or still.beside
+                if due:
+                    self._grid.take(time_s)
+                if due or self._grid.would_miss(time_s, self.ends_s):
+                    sample, held = held, None
+                    yield self._scored(sample)
+        except IncompleteError as missing:
+            self.seen.errors += int(missing.args[0])
+        if held is not None:
+            yield self._scored(held)
+        self._log.read()
+        self.seen.errors += self._log.image_errors
+        self._ended = True
+
+    def _scored(self, frame: Frame) -> Frame:
+        self.seen.note_scored(frame.time_s, frame.shown_until_s)
+        return frame
+
+    def _note(self, still: Still, time_s: float) -> None:
+        if not self.seen.decoded:
+            self._size = still.width, still.height
+        self.seen.decoded += 1
+        # Pictures beside each other are stills, and one frame is no animation.
+        self.seen.still = self.seen.still and (self.seen.decoded == 1 or still.beside)
+        self.seen.last_s = time_s
+        lasts_s = _BESIDE_SAMPLES * self._grid.every_s if still.beside else still.shown_s or 0.0
+        self.ends_s = round(self.ends_s + lasts_s, 6)
+        if not still.beside:
+            self._duration_s = self.ends_s
+        self._go_on()
 
 
 def read_stills(file: LocalFile, kind: Sniffed) -> Iterator[Still]:
@@ -78,7 +162,7 @@ def read_stills(file: LocalFile, kind: Sniffed) -> Iterator[Still]:
         yield from _heif(data, beside=video_in(file, kind) is not None)
     elif kind == "ico":
         yield from _icons(data)
-    elif kind == "tiff" and (pages := int(cv2.imcount(file.path))) > 1:
+    elif kind == "tiff" and (pages := int(cv2.imcount(f"/dev/fd/{file.fd}"))) > 1:
         yield from _each((_page(data, page) for page in range(pages)), beside=True)
     else:
         parts = jpeg_parts(data)[0] if kind == "jpeg" else [slice(0, len(data))]
@@ -112,7 +196,13 @@ def _still(data: bytes, *, has_exif: bool) -> Still | None:
         return None
     if image is None:
         return None
-    return _shown(image, _orientation(data) if has_exif else 1)
+    orientation = 1
+    if has_exif:
+        try:
+            orientation = _orientation(_open(data))
+        except Exception:  # noqa: BLE001 - a header that Pillow can't read turns nothing
+            orientation = 1
+    return _shown(image, orientation)
 
 
 def _page(data: mmap.mmap, page: int) -> Still | None:
@@ -139,20 +229,20 @@ def _shown(image: NDArray[Any], orientation: int, shown_s: float | None = None) 
     return Still(pixels, width, height, shown_s)
 
 
-def _animation(data: mmap.mmap, promised: int) -> Iterator[Still]:
+def _animation(data: mmap.mmap, declared: int) -> Iterator[Still]:
     """Yield an animation's frames, then the picture that stands beside it, if there is one."""
     shown = 0
     default: Still | None = None
     try:
         image = _open(data)
         frames = int(getattr(image, "n_frames", 1))
-        orientation, promised = _tag(image), max(promised, frames)
+        orientation, declared = _orientation(image), max(declared, frames)
         for number in range(frames):
             image.seek(number)
-            if number == 0 and getattr(image, "default_image", False):
-                default = _shown(_pixels(image), orientation)
-                continue
             pixels = _pixels(image)  # and only then is its duration known
+            if number == 0 and getattr(image, "default_image", False):
+                default = _shown(pixels, orientation)
+                continue
             shown_s = float(image.info.get("duration") or 0) / 1000
             yield _shown(pixels, orientation, shown_s if shown_s > 0 else _DEFAULT_SHOWN_S)
             shown += 1
@@ -164,8 +254,46 @@ def _animation(data: mmap.mmap, promised: int) -> Iterator[Still]:
     if default is not None:
         yield replace(default, beside=True)
         shown += 1
-    if shown < promised:
-        raise IncompleteError(promised - shown)
+    if shown < declared:
+        raise IncompleteError(declared - shown)
+
+
+def _icons(data: mmap.mmap) -> Iterator[Still]:
+    """Yield all sizes of an icon: each may be a picture of its own."""
+    from PIL import IcoImagePlugin
+
+    try:
+        file = IcoImagePlugin.IcoFile(io.BytesIO(data))
+    except Exception as error:
+        raise SourceError(_DAMAGED, kind="unreadable") from error
+    count = len(file.entry)
+    decoders = (partial(file.frame, number) for number in range(count))
+    yield from _each(map(_attempt, decoders), beside=count > 1)
+
+
+def _heif(data: mmap.mmap, *, beside: bool) -> Iterator[Still]:
+    """Yield all pictures of a HEIF file but thumbnails; libheif turns them upright itself."""
+    try:
+        from pillow_heif import open_heif
+    except ImportError:
+        why = 'HEIC pictures need an extra: pip install "guardian-cli[heif]"'
+        raise SourceError(why, kind="unsupported") from None
+    try:
+        images = list(open_heif(data[:], bgr_mode=True))
+    except Exception as error:
+        raise SourceError(_DAMAGED, kind="unreadable") from error
+    decoders = (partial(np.asarray, image) for image in images)
+    yield from _each(map(_attempt, decoders), beside=beside or len(images) > 1)
+
+
+def _attempt(decode: Callable[[], Image | NDArray[Any]]) -> Still | None:
+    try:
+        image = decode()
+        return _shown(image if isinstance(image, np.ndarray) else _pixels(image), 1)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow raises whatever a damaged file runs it into
+        return None
 
 
 def _open(data: bytes | mmap.mmap) -> ImageFile:
@@ -179,57 +307,76 @@ def _pixels(image: Image) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
 
 
-def _icons(data: mmap.mmap) -> Iterator[Still]:
-    """Yield all sizes of an icon: each may be a picture of its own."""
-    from PIL import IcoImagePlugin
-
-    def icon(file: IcoImagePlugin.IcoFile, number: int) -> Still | None:
-        try:
-            return _shown(_pixels(file.frame(number)), 1)
-        except MemoryError:
-            raise
-        except Exception:  # noqa: BLE001 - as above
-            return None
-
-    try:
-        file = IcoImagePlugin.IcoFile(io.BytesIO(data))
-    except Exception as error:
-        raise SourceError(_DAMAGED, kind="unreadable") from error
-    stills = (icon(file, number) for number in range(len(file.entry)))
-    yield from _each(stills, beside=len(file.entry) > 1)
-
-
-def _heif(data: mmap.mmap, *, beside: bool) -> Iterator[Still]:
-    """Yield all pictures of a HEIF file but thumbnails; libheif turns them upright itself."""
-    try:
-        from pillow_heif import open_heif
-    except ImportError:
-        why = 'HEIC pictures need an extra: pip install "guardian-cli[heif]"'
-        raise SourceError(why, kind="unsupported") from None
-
-    def picture(image: Any) -> Still | None:
-        try:
-            return _shown(np.asarray(image), 1)
-        except MemoryError:
-            raise
-        except Exception:  # noqa: BLE001 - as above
-            return None
-
-    try:
-        images = list(open_heif(data[:], bgr_mode=True))
-    except Exception as error:
-        raise SourceError(_DAMAGED, kind="unreadable") from error
-    yield from _each((picture(image) for image in images), beside=beside or len(images) > 1)
-
-
-def _orientation(data: bytes) -> int:
-    try:
-        return _tag(_open(data))
-    except Exception:  # noqa: BLE001 - a header that Pillow can't read turns nothing
-        return 1
-
-
-def _tag(image: Image) -> int:
+def _orientation(image: Image) -> int:
     """Return EXIF's orientation, 1 to 8; Pillow puts AVIF's own `irot` and `imir` there too."""
     found = image.getexif().get(_ORIENTATION_TAG, 1)
     return found if found in range(1, 9) else 1
+
+
+# What else a picture file holds: phones append pictures and videos to a photo, and only some
+# viewers show them.
+
+
+def video_in(file: LocalFile, kind: Sniffed) -> int | None:
+    """Return where in a picture file a video begins (0: the file is one too), None without one."""
+    if kind in ("heif", "avif") and any(boxes(file.read_at, 0, file.size, b"moov")):
+        return 0
+    if kind not in ("jpeg", "heif"):
+        return None
+    data = mmap.mmap(file.fd, 0, prot=mmap.PROT_READ)
+    return jpeg_parts(data)[1] if kind == "jpeg" else video_behind(data, 4)
+
+
+def png_chunks(data: Buffer) -> Sequence[bytes]:
+    """Return the names of a PNG's chunks in order, as far as they lie inside the file."""
+    at, found = 8, list[bytes]()
+    while at + 12 <= len(data) and (not found or found[-1] != b"IEND"):
+        size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        at += 12 + size
+        if at <= len(data):
+            found.append(name)
+    return found
+
+
+def jpeg_parts(data: Buffer) -> tuple[Sequence[slice], int | None]:
+    """Return where each JPEG of a file lies, and where a video behind them begins, if any.
+
+    Thumbnails inside a header are no pictures of their own.
+    """
+    end = _jpeg_end(data, 0)
+    video = video_behind(data, end)
+    stop = len(data) if video is None else video
+    starts = [0]
+    while (following := _JPEG_START.search(data, end)) and following.start() < stop:
+        starts.append(following.start())
+        end = _jpeg_end(data, following.start())
+    return [slice(*ends) for ends in zip(starts, [*starts[1:], stop], strict=True)], video
+
+
+def _jpeg_end(data: Buffer, start: int) -> int:
+    """Walk a JPEG's segments as decoders do, over garbage too; return where it ends."""
+    at = start + 2
+    while found := _JPEG_MARKER.search(data, at):
+        marker, at = data[found.start() + 1], found.end()
+        if marker == 0xD8:
+            return found.start()  # another picture, where the end of this one is missing
+        if marker == 0xD9:
+            return at
+        if marker != 0x01:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return len(data)
+
+
+def video_behind(data: Buffer, after: int) -> int | None:
+    """Return where a video (MP4, QuickTime) begins that follows somewhere behind `after`."""
+    at = data.find(b"ftyp", after + 4)
+    while at >= 0:
+        size, brand = int.from_bytes(data[at - 4 : at], "big"), data[at + 4 : at + 8]
+        if (
+            16 <= size <= _MAX_FTYP_BYTES
+            and brand.isascii()
+            and brand.decode("ascii").isprintable()
+        ):
+            return at - 4
+        at = data.find(b"ftyp", at + 4)
+    return None

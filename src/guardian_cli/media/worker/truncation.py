@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MEDIA_BOXES = frozenset({b"mdat", b"moov", b"moof", b"mfra", b"meta", b"sidx", b"ftyp", b"styp"})
 _FIRST_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip"})
-_MOST_BOXES = 1_000_000
+_MAX_BOXES = 1_000_000
 _RIFF_SLACK_BYTES = 8
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
@@ -44,15 +44,15 @@ def encrypted_tracks(read_at: ReadAt, size: int) -> set[int]:
     if read_at(4, 4) not in _FIRST_BOXES:
         return set()
     found = set()
-    for start, end in _boxes(read_at, 0, size, b"moov", b"trak"):
-        if any(_boxes(read_at, start, end, b"mdia", b"minf", b"stbl", b"stsd", b"encv")):
-            for header, _ in _boxes(read_at, start, end, b"tkhd"):
+    for start, end in boxes(read_at, 0, size, b"moov", b"trak"):
+        if any(boxes(read_at, start, end, b"mdia", b"minf", b"stbl", b"stsd", b"encv")):
+            for header, _ in boxes(read_at, start, end, b"tkhd"):
                 long_times = read_at(header, 1) == b"\1"
                 found.add(int.from_bytes(read_at(header + (20 if long_times else 12), 4), "big"))
     return found
 
 
-def _boxes(
+def boxes(
     read_at: ReadAt, start: int, end: int, kind: bytes, *inner: bytes
 ) -> Iterator[tuple[int, int]]:
     """Yield where the contents of ISO base media boxes start and end, down a path of kinds."""
@@ -67,7 +67,7 @@ def _boxes(
         elif head[4:8] == kind:
             # What describes samples starts with its version and the number of entries.
             skipped = 8 if kind == b"stsd" else 0
-            yield from _boxes(read_at, start + body + skipped, until, *inner)
+            yield from boxes(read_at, start + body + skipped, until, *inner)
         if length and length < body:
             return
         start = until
@@ -117,7 +117,7 @@ def _riff_cut_off(read_at: ReadAt, size: int) -> bool | None:
 def _boxes_cut_off(read_at: ReadAt, size: int) -> bool:
     """Walk ISO base media boxes; past index and data, an unknown box is something appended."""
     at, seen = 0, set[bytes]()
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if at + 8 > size:
             return at > size
         head = read_at(at, 16)

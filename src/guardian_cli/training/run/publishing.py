@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from guardian_cli.lifecycle.platform import Registry, Tracking
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Registry, Reporter, Tracking
     from guardian_cli.training.run.directory import RunDirectory
 
 REPORT_NAME = "report.json"

@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from guardian_cli.lifecycle.platform import Registry
-    from guardian_cli.lifecycle.release.execute import Reporter
+    from guardian_cli.lifecycle.platform import Registry, Reporter
     from guardian_cli.training.data.dataset import Dataset, LeftOut
     from guardian_cli.training.data.frame_store import Reader
     from guardian_cli.training.evaluation.report import TrainReport

@@ -1,4 +1,4 @@
-"""The clock, the grid, the outline of a track and the cursor of the second look."""
+"""The clock, the grid, the packet index and the cursor of a refinement."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from guardian_cli.media.frames import Window
 from guardian_cli.media.worker.sampling import (
     TOLERANCE_S,
-    Clock,
-    Grid,
-    Outline,
-    Pauses,
+    FrameClock,
+    LongFrames,
+    PacketIndex,
+    SampleGrid,
     WindowCursor,
     bucket_of,
     frame_interval,
@@ -33,8 +33,8 @@ TIMES = st.lists(st.floats(0, 200), min_size=1, max_size=60, unique=True).map(so
 
 @given(INTERVALS, STAMPS)
 def test_the_clock_only_goes_forward(interval_s: float, stamps: list[float | None]) -> None:
-    clock = Clock(interval_s)
-    times = [clock.tell(stamp) for stamp in stamps]
+    clock = FrameClock(interval_s)
+    times = [clock.advance(stamp) for stamp in stamps]
     assert times[0] == 0.0
     assert all(a < b for a, b in pairwise(times))
 
@@ -44,21 +44,21 @@ def test_ascending_stamps_are_believed(
     interval_s: float, start_s: float, stamps: list[float]
 ) -> None:
     spaced = [stamp + 0.002 * at for at, stamp in enumerate(stamps)]
-    clock = Clock(interval_s)
+    clock = FrameClock(interval_s)
     for stamp in spaced:
-        assert clock.tell(start_s + stamp) == pytest.approx(stamp - spaced[0], abs=1e-5)
+        assert clock.advance(start_s + stamp) == pytest.approx(stamp - spaced[0], abs=1e-5)
     assert not clock.stepped_back
 
 
 def test_missing_stamps_count_frames() -> None:
-    clock = Clock(0.04)
-    assert [clock.tell(None) for _ in range(4)] == [0.0, 0.04, 0.08, 0.12]
+    clock = FrameClock(0.04)
+    assert [clock.advance(None) for _ in range(4)] == [0.0, 0.04, 0.08, 0.12]
 
 
 def test_after_a_reset_the_clock_goes_on_at_the_stamps_pace() -> None:
-    clock = Clock(0.1)
+    clock = FrameClock(0.1)
     stamps = [10.0, 10.1, 10.2, 0.0, 0.3, 0.4]
-    assert [clock.tell(stamp) for stamp in stamps] == [0.0, 0.1, 0.2, 0.3, 0.6, 0.7]
+    assert [clock.advance(stamp) for stamp in stamps] == [0.0, 0.1, 0.2, 0.3, 0.6, 0.7]
     assert clock.stepped_back
 
 
@@ -66,28 +66,28 @@ def test_after_a_reset_the_clock_goes_on_at_the_stamps_pace() -> None:
 def test_a_jump_ahead_is_no_time_that_passes(jump_s: float, steps: list[float]) -> None:
     """Two recordings one after the other: pauses stay, what lies between the clocks goes."""
     first = list(accumulate(steps, initial=0.0))
-    clock = Clock(0.04, 60.0)
+    clock = FrameClock(0.04, 60.0)
     start_s = first[-1] + 61.0 + jump_s if jump_s >= 0 else jump_s - first[-1] - 1.0
-    times = [clock.tell(stamp) for stamp in [*first, *(start_s + stamp for stamp in first)]]
+    times = [clock.advance(stamp) for stamp in [*first, *(start_s + stamp for stamp in first)]]
     assert clock.discontinuities == 1
     assert times[-1] == pytest.approx(2 * first[-1] + 0.04, abs=1e-4)
 
 
 def test_a_short_overlap_does_not_move_what_follows() -> None:
-    clock = Clock(0.04)
-    times = [clock.tell(stamp) for stamp in (0.0, 0.9, 1.0, 0.98, 1.04)]
+    clock = FrameClock(0.04)
+    times = [clock.advance(stamp) for stamp in (0.0, 0.9, 1.0, 0.98, 1.04)]
     assert times == [0.0, 0.9, 1.0, 1.001, 1.04]
 
 
 def test_a_lasting_overlap_can_not_squeeze_a_video_together() -> None:
-    clock = Clock(0.04)
-    times = [clock.tell(0.1 * (at % 2)) for at in range(1000)]
+    clock = FrameClock(0.04)
+    times = [clock.advance(0.1 * (at % 2)) for at in range(1000)]
     assert times[-1] > 30
 
 
 @given(EVERY, TIMES)
 def test_each_grid_time_gets_the_first_frame_there(every_s: float, times: list[float]) -> None:
-    grid = Grid(every_s)
+    grid = SampleGrid(every_s)
     taken = []
     for time_s in times:
         if grid.wants(time_s):
@@ -110,33 +110,33 @@ def test_a_bucket_holds_its_time(time_s: float, every_s: float) -> None:
 
 def test_a_grid_needs_a_width() -> None:
     with pytest.raises(ValueError, match="over 0"):
-        Grid(0.0)
+        SampleGrid(0.0)
 
 
 @pytest.mark.parametrize("every_s", [1e-9, 1e-300, 5e-324])
 def test_a_grid_finer_than_the_clock_takes_every_frame(every_s: float) -> None:
-    grid = Grid(every_s)
+    grid = SampleGrid(every_s)
     for time_s in (0.0, 0.1, 0.2, 3600.0):
         assert grid.wants(time_s)
         grid.take(time_s)
 
 
 @given(st.permutations([0.0, 0.4, 0.9, 1.2, 3.3, 3.4, 7.0]))
-def test_the_outline_knows_the_ideal_samples_in_any_order(order: list[float]) -> None:
+def test_the_packet_index_knows_the_ideal_samples_in_any_order(order: list[float]) -> None:
     stamps = [0.0, *[stamp for stamp in order if stamp]]
-    outline = Outline(every_s=1.0)
+    packets = PacketIndex(every_s=1.0)
     for at, stamp in enumerate(stamps):
-        outline.add(stamp, at * 0.1, 0.1)
-    assert [outline.ideal(number) for number in range(9)] == [
+        packets.add(stamp, at * 0.1, 0.1)
+    assert [packets.ideal(number) for number in range(9)] == [
         0.0, 1.2, 3.3, 3.3, 7.0, 7.0, 7.0, 7.0, None,
     ]  # fmt: skip
-    assert (outline.packets, outline.first_s, outline.last_s) == (7, 0.0, 7.0)
-    assert outline.steady
-    assert outline.matches(0.0)
+    assert (packets.count, packets.first_s, packets.last_s) == (7, 0.0, 7.0)
+    assert packets.steady
+    assert packets.matches(0.0)
 
 
-def test_missing_and_restarting_stamps_make_an_outline_unsteady() -> None:
-    missing, restarting = Outline(1.0), Outline(1.0)
+def test_missing_and_restarting_stamps_make_an_index_unsteady() -> None:
+    missing, restarting = PacketIndex(1.0), PacketIndex(1.0)
     missing.add(None, None, 0.0)
     for stamp in (5.0, 5.1, 0.0):
         restarting.add(stamp, stamp, 0.1)
@@ -145,14 +145,14 @@ def test_missing_and_restarting_stamps_make_an_outline_unsteady() -> None:
 
 
 def test_empty_packets_promise_no_frame() -> None:
-    outline = Outline(1.0)
-    outline.add(0.0, 0.0, 0.1)
-    outline.add(0.1, 0.1, 0.1, empty=True)
-    assert (outline.packets, outline.empty_packets, outline.last_s) == (2, 1, 0.0)
+    packets = PacketIndex(1.0)
+    packets.add(0.0, 0.0, 0.1)
+    packets.add(0.1, 0.1, 0.1, empty=True)
+    assert (packets.count, packets.empty, packets.last_s) == (2, 1, 0.0)
 
 
 @given(TIMES, st.lists(st.tuples(st.floats(0, 200), st.floats(0, 20)), max_size=5), EVERY)
-def test_a_second_look_stays_inside_and_keeps_its_distance(
+def test_a_refinement_stays_inside_and_keeps_its_distance(
     times: list[float], spans: list[tuple[float, float]], step_s: float
 ) -> None:
     windows = [Window(start, start + length) for start, length in spans]
@@ -163,7 +163,7 @@ def test_a_second_look_stays_inside_and_keeps_its_distance(
     assert all(b - a >= step_s - 1e-5 for a, b in pairwise(taken))
 
 
-def test_a_second_look_ends_with_its_last_window() -> None:
+def test_a_refinement_ends_with_its_last_window() -> None:
     cursor = WindowCursor([Window(4, 5), Window(1, 2)], 0.5)
     assert cursor.start_s == 1
     assert [t for t in (0.0, 1.0, 1.2, 1.5, 2.0, 3.0) if cursor.wants(t)] == [1.0, 1.5, 2.0]
@@ -190,7 +190,7 @@ def test_pauses_are_found_in_whatever_order_frames_are_decoded(
 ) -> None:
     stamps = list(accumulate(steps, initial=0))
     order = sorted(range(len(stamps)), key=lambda at: at + chance.uniform(0, depth))
-    pauses = Pauses(1.0)
+    pauses = LongFrames(1.0)
     for at in order:
         pauses.add(stamps[at] / 100)
     ends = {

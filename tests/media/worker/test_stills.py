@@ -15,7 +15,7 @@ from PIL import Image
 from guardian_cli.errors import SourceError
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
-from guardian_cli.media.worker.embedded import has_box, jpeg_parts, png_chunks, video_behind
+from guardian_cli.media.worker.stills import jpeg_parts, png_chunks, video_behind
 from tests.media.drawing import draw, steady
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def harm(decoder: Decoder, path: Path) -> tuple[str, int]:
         list(decoding.frames())
     except SourceError as error:
         kind = error.kind
-    assert not decoding.tally.complete
-    return kind, decoding.tally.decode_errors
+    assert not decoding.coverage.complete
+    return kind, decoding.coverage.decode_errors
 
 
 def colours(frames: list[Frame]) -> list[str]:
@@ -126,7 +126,7 @@ def test_every_format_is_turned_upright(
         frames, decoding = look(decoder, path)
         assert decoding.facts is not None
         assert (decoding.facts.width, decoding.facts.height) == (64, 96), orientation
-        assert decoding.tally.complete, decoding.tally.notes
+        assert decoding.coverage.complete, decoding.coverage.notes
         shown = frames[0].image[:, :, ::-1].astype(int)
         found = [shown[at] for at in ((9, 9), (9, 50), (80, 9), (80, 50))]
         assert np.abs(np.array(found) - [RED, GREEN, BLUE, WHITE]).max() < 40, orientation
@@ -153,12 +153,12 @@ def test_the_default_picture_beside_an_animation_is_scored(
     assert (decoding.facts.kind, decoding.facts.codec, decoding.facts.duration_s) == (
         "video", "apng", 1.0,
     )  # fmt: skip
-    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.coverage.complete, decoding.coverage.notes
     cut = tmp_path / "cut.png"
     cut.write_bytes(path.read_bytes()[:-40])
     frames, decoding = look(decoder, cut)
     assert colours(frames)[0] == "b"
-    assert not decoding.tally.complete
+    assert not decoding.coverage.complete
 
 
 def jpeg(colour: tuple[int, int, int], **more: Any) -> bytes:
@@ -181,12 +181,12 @@ def test_pictures_that_follow_the_first_are_scored(decoder: Decoder, tmp_path: P
         assert [(f.time_s, f.shown_until_s) for f in frames] == [(0.0, 4.0), (4.0, 8.0)]
         assert decoding.facts is not None
         assert (decoding.facts.kind, decoding.facts.duration_s) == ("image", None)
-        assert decoding.tally.complete, decoding.tally.notes
-        assert decoding.tally.frames_scored == 2
+        assert decoding.coverage.complete, decoding.coverage.notes
+        assert decoding.coverage.frames_scored == 2
     behind.write_bytes(jpeg(BLUE) + jpeg(RED)[:-300])
     frames, decoding = look(decoder, behind)
     assert frames
-    assert not decoding.tally.complete
+    assert not decoding.coverage.complete
 
 
 def test_every_size_of_an_icon_is_scored(decoder: Decoder, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_every_size_of_an_icon_is_scored(decoder: Decoder, tmp_path: Path) -> No
     plain(BLUE, (32, 32)).save(path, sizes=[(16, 16), (32, 32)], append_images=[small])
     frames, decoding = look(decoder, path)
     assert sorted(colours(frames)) == ["b", "r"]
-    assert decoding.tally.complete
+    assert decoding.coverage.complete
 
 
 def test_the_video_behind_a_photo_is_scored(decoder: Decoder, tmp_path: Path) -> None:
@@ -207,12 +207,12 @@ def test_the_video_behind_a_photo_is_scored(decoder: Decoder, tmp_path: Path) ->
     assert colours(frames) == ["b", "r", "r", "r"]
     assert decoding.facts is not None
     assert (decoding.facts.kind, decoding.facts.codec) == ("image", "jpeg")
-    assert (decoding.tally.complete, decoding.tally.frames_decoded) == (True, 11)
+    assert (decoding.coverage.complete, decoding.coverage.frames_decoded) == (True, 11)
     path.write_bytes(jpeg(BLUE) + video[:200])
     frames, decoding = look(decoder, path)
     assert colours(frames) == ["b"]
-    assert not decoding.tally.complete
-    assert any("the video behind the picture" in note for note in decoding.tally.notes)
+    assert not decoding.coverage.complete
+    assert any("the video behind the picture" in note for note in decoding.coverage.notes)
 
 
 def test_the_picture_that_stands_for_a_sequence_is_scored(decoder: Decoder, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_the_picture_that_stands_for_a_sequence_is_scored(decoder: Decoder, tmp_
     assert colours(frames) == ["b", "g", "b"]
     assert decoding.facts is not None
     assert decoding.facts.kind == "video"
-    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.coverage.complete, decoding.coverage.notes
 
 
 def test_a_warning_is_no_damage_and_damage_is_told_once(decoder: Decoder, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_warning_is_no_damage_and_damage_is_told_once(decoder: Decoder, tmp_pa
     odd = tmp_path / "odd.png"
     odd.write_bytes(with_chunk(png, chunk(b"iCCP", b"odd\0\0" + zlib.compress(bytes(200)))))
     _, decoding = look(decoder, odd)
-    assert (decoding.tally.complete, decoding.tally.decode_errors) == (True, 0)
+    assert (decoding.coverage.complete, decoding.coverage.decode_errors) == (True, 0)
     for at in range(60, len(png), len(png) // 9):
         hurt = tmp_path / "hurt.png"
         hurt.write_bytes(png[:at] + bytes([png[at] ^ 0x55]) + png[at + 1 :])
@@ -244,7 +244,7 @@ def test_a_warning_is_no_damage_and_damage_is_told_once(decoder: Decoder, tmp_pa
     Image.fromarray(noise).save(buffer, "JPEG")
     data = buffer.getvalue()
     damaged.write_bytes(data[: len(data) // 2] + bytes(100) + data[len(data) // 2 + 100 :])
-    assert look(decoder, damaged)[1].tally.decode_errors == 1
+    assert look(decoder, damaged)[1].coverage.decode_errors == 1
 
 
 def test_heic_pictures_are_read(decoder: Decoder, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_heic_pictures_are_read(decoder: Decoder, tmp_path: Path) -> None:
     assert colours(frames) == ["b", "r"]
     assert decoding.facts is not None
     assert (decoding.facts.codec, decoding.facts.width, decoding.facts.height) == ("heif", 96, 64)
-    assert decoding.tally.complete, decoding.tally.notes
+    assert decoding.coverage.complete, decoding.coverage.notes
     path.write_bytes(path.read_bytes()[:-60])
     assert harm(decoder, path)[0] == "unreadable"
 
@@ -296,10 +296,6 @@ def test_parts_are_found_by_walking() -> None:
     assert jpeg_parts(with_thumbnail) == ([slice(0, len(with_thumbnail))], None)
     # Where the end of the first is missing, the second is found all the same.
     assert len(jpeg_parts(first[:-2] + second)[0]) == 2
-    boxes = video + b"\0\0\0\1free\0\0\0\0\0\0\0\x12xx\0\0\0\x08moov"
-    assert has_box(boxes, b"moov")
-    assert not has_box(boxes, b"mdat")
-    assert not has_box(video + bytes(8), b"moov")
     assert video_behind(b"an ftyp that is none", 0) is None
     assert png_chunks(b"\x89PNG\r\n\x1a\n" + END + END) == [b"IEND"]
     assert png_chunks(b"\x89PNG\r\n\x1a\n" + END[:-1]) == []
