@@ -53,7 +53,7 @@ class EndingDecoding(FakeDecoding):
         if not self.decoder.again_only:
             raise SourceError("not decoded within 5 s", kind=self.decoder.kind_of_end)
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         yield from super().refine(windows, step_s)
         raise SourceError("not decoded within 5 s", kind=self.decoder.kind_of_end)
 

@@ -57,6 +57,7 @@ def document(
 
 def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:
     """Return JSON in ASCII, readable in whatever encoding a terminal or a pipe has; never NaN."""
+    # A NaN would make JSON that no strict reader takes.
     return json.dumps(value, indent=indent, allow_nan=False)
 
 
@@ -88,6 +89,7 @@ def to_dict(result: ScanResult) -> Json:
     element["categories"] = {name: _category(one) for name, one in result.categories.items()}
     if result.samples is not None:
         limits = {name: one.thresholds for name, one in result.categories.items()}
+        # `merge` sorts them: a refinement's samples come behind those of the first pass.
         element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
     if result.made is not None:
         element["made"] = dict(result.made)

@@ -60,6 +60,7 @@ def render_one(result: ScanResult) -> RenderableType:
     if result.categories:
         parts += ["", Padding(Categories(result), (0, 0, 0, 2))]
     facts = _grid(style="dim")
+    # A label stands once above all of its lines.
     shown = ""
     for label, value in _facts(result):
         facts.add_row("" if label == shown else label, Text(visible(value)))
@@ -109,6 +110,7 @@ class Rows:
         column = min(widths[len(widths) * 3 // 4] if widths else 0, room // 2)
         for verdict, source, why in self.rows:
             line = Text.assemble((f"{verdict.upper():<{indent}}", STYLES[verdict]))
+            # In a pipe a name stays whole, for whatever reads it.
             name = shorten_path(source, room) if console.is_terminal else source
             beside = max(column, cell_len(name)) + 2 + cell_len(why) <= room
             padding = " " * (max(column - cell_len(name), 0) + 2)
@@ -176,6 +178,7 @@ class Sparkline:
         for start, end in pairwise(edges):
             scored = [cell for cell in self.cells[start:end] if cell is not None]
             peak = max(scored, default=None)
+            # Seven, not eight: a score of 1 has the last block, like those just below it.
             character = UNSCORED if peak is None else BLOCKS[min(7, int(peak * 8))]
             text.append(character, style=self._style(peak))
         yield text
@@ -184,6 +187,7 @@ class Sparkline:
         from rich.measure import Measurement
 
         wide = len(self.cells)
+        # It may shrink to eight cells before any other column is wrapped.
         return Measurement(min(8, wide), min(wide, options.max_width))
 
     def _style(self, peak: float | None) -> str:
@@ -224,6 +228,7 @@ def _facts(result: ScanResult) -> Iterator[tuple[str, str]]:
 
 
 def _segments(name: str, one: CategoryVerdict) -> Iterator[str]:
+    # Of hundreds of segments the highest are shown, in the order of time.
     highest = sorted(one.segments, key=lambda segment: -segment.peak)[:SEGMENTS_SHOWN]
     for segment in sorted(highest, key=lambda segment: segment.start_s):
         peak = format_score(segment.peak, one.thresholds)

@@ -40,6 +40,7 @@ class DecoderPool:
         self._downloads = workers + EXTRA_DOWNLOADS
         self._max_decoders = workers + EXTRA_DECODERS
         self._decoders: list[Opener] = []
+        # Those of the decoders above that no source holds.
         self._idle: list[Opener] = []
         self._closed = False
         self._changed = threading.Condition()

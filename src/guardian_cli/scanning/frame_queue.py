@@ -100,6 +100,7 @@ class FrameQueue:
         self._clock = clock
         # Each frame with the time at which it came.
         self._waiting: dict[PendingFrame, float] = {}
+        # Sources whose first request is under way.
         self._asking_first: set[Origin] = set()
         self._first_answers = 0
         self._deployments: set[str | None] = set()
@@ -131,6 +132,7 @@ class FrameQueue:
                 del self._waiting[frame]
                 continue
             route = self._route(frame)
+            # Two requests that name no deployment could meet two of them: one at a time.
             if route.first and frame.origin in self._asking_first:
                 continue
             group = groups.setdefault(route, [])
@@ -138,6 +140,7 @@ class FrameQueue:
                 group.append(frame)
         next_s = None
         for route, group in groups.items():
+            # Only requests to an endpoint are worth filling; nobody waits to learn who answers.
             is_full = len(group) == self._batch_size
             if self._routed and not route.first and not is_full:
                 left_s = self._waiting[group[0]] + MAX_WAIT_S - self._clock()

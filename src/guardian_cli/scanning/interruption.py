@@ -44,6 +44,7 @@ class Interruption:
 
         An interrupt that is ignored, as in a shell's background, stays ignored.
         """
+        # Python lets the main thread alone set handlers: a library's caller may be in another.
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -49,6 +49,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_DOWNLOAD_BYTES = 16 << 30
+# A thread that hangs in the network must not hold up the exit for longer.
 MAX_SHUTDOWN_S = 5.0
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
@@ -123,6 +124,7 @@ def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
     if request.model_config is not None and not request.model_config.is_file():
         raise UsageError(f"--model-config {request.model_config}: no such file")
     pretrained = str(request.flags.get("clip", {}).get("pretrained", ""))
+    # A tag of open_clip has no such ending and no folder in it.
     is_path = pretrained.endswith(CHECKPOINT_ENDINGS) or os.sep in pretrained
     if is_path and not os.path.exists(pretrained):  # noqa: PTH110 - the loader says the rest
         raise UsageError(f"--pretrained {pretrained}: no such file")
@@ -232,6 +234,7 @@ class ScanSession:
                 timeout_s=config.scan.timeout_s,
                 memory_mb=config.scan.memory_mb,
                 for_s=request.for_s,
+                # Two threads for one video take more processor time than one for each of two.
                 threads=max(1, count_cores() // workers),
             ),
             progress=ScanProgress(len(sources), console),
@@ -249,6 +252,7 @@ class ScanSession:
             with pool.lease() as lease:
                 return scan_source(source, context, lease)
 
+        # More sources than turns to decode: some of them download, or wait for their scores.
         self._threads = WorkerThreads(sources, work, min(workers + EXTRA_SOURCES, len(sources)))
         self._stack = ExitStack()
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
@@ -268,7 +272,9 @@ class ScanSession:
 
     def run(self, panel: Panel, interruption: Interruption) -> None:
         """Let the detectors score what waits and what comes, and write every result."""
+        # One that came while a model was loaded may have been swallowed there.
         interruption.check()
+        # Into the panel that the context has held since before the detectors were known.
         self._panel.detectors += panel.detectors
         self._panel.absent += panel.absent
         self._scorer.start(panel.detectors)
@@ -281,6 +287,7 @@ class ScanSession:
                         (d.name, d.category) for d in result.detectors if d.status == "degraded"
                     }
         except KeyboardInterrupt:
+            # What has ended already is not thrown away.
             for result in self._threads.finished():
                 self._writer.put(result)
             raise

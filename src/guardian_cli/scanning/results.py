@@ -216,6 +216,7 @@ class ResultsFile:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: not a regular file", hint="name a file to keep results in")
         try:
+            # O_APPEND: whatever else opened the file, a line goes to its end.
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise UsageError(f"{path}: cannot be opened: {error.strerror}") from error
@@ -288,6 +289,7 @@ class ResultsFile:
                 if line is not None:
                     self._keep(line, end)
                 elif _is_torn(raw, after_ours=bool(self.held)):
+                    # Its source is scanned again.
                     os.ftruncate(self._fd, end)
                     return end
                 elif raw.strip() or not raw.endswith(b"\n"):
@@ -296,6 +298,7 @@ class ResultsFile:
                         hint="name a new file, or one that --resume made",
                     )
                 end += len(raw)
+        # Someone has cut off the last line's end and no more: the next one must not join it.
         if end and not raw.endswith(b"\n"):
             self._write(b"\n")
             end += 1

@@ -73,6 +73,7 @@ class SampleCollector:
         samples: list[Sample] = []
         under_way: deque[_Shown] = deque()
         picture: Picture | None = None
+        # Lets batches of an endpoint's requests wait for this source's next frames.
         self._origin.more = True
         try:
             for frame in frames:
@@ -82,6 +83,7 @@ class SampleCollector:
                     picture = Picture(frame.image, frame.time_s, pending)
                 shown = _Shown(frame.time_s, frame.shown_until_s, picture, is_repeat)
                 under_way.append(shown)
+                # In the order in which they came: a slow first one holds up those behind it.
                 while under_way and self._is_scored(under_way[0]):
                     samples.append(self._sample(under_way.popleft()))
         finally:

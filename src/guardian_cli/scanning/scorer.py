@@ -65,6 +65,7 @@ class Scorer:
         for index, detector in enumerate(self.detectors):
             for _ in range(max(1, detector.concurrency)):
                 arguments = (index, detector)
+                # A daemon: a call that hangs must not keep the process alive.
                 threading.Thread(target=self._serve, args=arguments, daemon=True).start()
 
     def wait_until_started(self) -> None:
@@ -78,6 +79,7 @@ class Scorer:
 
         Blocks while too many are under way; raises ScoringStopped after `stop`.
         """
+        # With a time-out, for room may never come: detectors that are stopped make none.
         while not self._room.acquire(timeout=0.5):
             if self._stopped.is_set():
                 raise ScoringStopped
@@ -113,6 +115,7 @@ class Scorer:
         """End the threads; whoever waits for a frame gets ScoringStopped."""
         with self._lock:
             self._stopped.set()
+            # Wakes whoever waits for the detectors, to find that there will be none.
             self._started.set()
             early, self._early = self._early, []
         self._give_up(early, ScoringStopped())
@@ -127,6 +130,7 @@ class Scorer:
         self.stop()
 
     def _hand_out(self, frame: PendingFrame) -> None:
+        # Before any queue has it: a detector may answer at once.
         frame.unanswered = len(self.detectors)
         if not self.detectors:
             self._finish(frame)
@@ -175,6 +179,7 @@ class Scorer:
                     frame.failures[index] = answer.failure
                     frame.misconfigured |= {index} if answer.misconfigured else set()
                 frame.unanswered -= 1
+                # The last detector to answer settles the frame, in its own thread.
                 if frame.unanswered == 0:
                     self._settle(frame)
 

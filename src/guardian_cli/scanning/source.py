@@ -78,6 +78,7 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
             return scan.failure(SourceError(message, kind="unwritable"))
         return scan.failure(SourceError(f"cannot be read: {reason}", kind="unreadable"))
     except (GuardianError, ScoringStopped):
+        # No fault of this source: the run ends.
         raise
     except Exception as error:  # noqa: BLE001 - a bug met in one file must not stop the rest
         message = f"unexpected {type(error).__name__}: {error}"
@@ -121,11 +122,13 @@ class _SourceScan:
         with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
             with self.lease.pool.download_slot():
                 path = context.fetch(source.location, Path(folder))
+                # Kept until it is this file's turn: what lies there takes disk as well.
                 self.lease.start()
             return self.scan_file(path)
 
     def scan_file(self, path: Path) -> ScanResult | None:
         self.lease.start()
+        # A pipe or a device can be read once only, and that is for the decoder.
         if path.is_file():
             with path.open("rb") as file:
                 self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -139,6 +142,7 @@ class _SourceScan:
         first = self.score(self.until_timeout(decoding))
         refined = self.refine(decoding, first)
         detectors, coverage = self.detectors(), decoding.coverage
+        # A verdict that rests on a part of the source says so.
         if self.timed_out is not None:
             coverage = replace(
                 coverage,
@@ -220,6 +224,7 @@ class _SourceScan:
             if frame is None:
                 break
             yield frame
+        # An image has nothing to refine, so the next source may have its decoder.
         if self.kind == "image":
             self.lease.finish()
         else:

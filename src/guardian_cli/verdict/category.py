@@ -104,6 +104,7 @@ def _points(
 
     counted, beside = as_shown(first, every_s)
     more = [*refined, *beside]
+    # Samples that are not on the grid stand for as long as their pictures are shown, too.
     more += as_refined(more, every_s)
     closer = asked_for(as_refined(first, every_s))
     own = merge(counted, [*asked_for(more), *closer])
@@ -112,6 +113,7 @@ def _points(
     points = smooth(own, category, review=review, every_s=every_s, end_s=end_s)
     if len(own) == len(everything):
         return points
+    # Others' samples lift this category's where both together reach `review`, and never lower it.
     own_points = {point.time_s: point for point in points}
     points = []
     for point in smooth(everything, category, review=review, every_s=every_s, end_s=end_s):
@@ -132,6 +134,7 @@ def pool(samples: Sequence[Sample], category: str, end_s: float = 0.0) -> tuple[
     """
     if not samples:
         return ()
+    # A source of one frame has no length.
     length_s = max(samples[-1].time_s, end_s) or 1.0
     count = min(TIMELINE_CELLS, len(samples))
     cells: list[list[float | None]] = [[] for _ in range(count)]

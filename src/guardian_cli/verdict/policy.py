@@ -74,6 +74,7 @@ def judge(
         )
         for name, limits in thresholds.items()
     }
+    # What was switched off by the user is `off`, and takes nothing from the scan.
     is_lost = {"degraded"} if offline else {"degraded", "unavailable"}
     lost = [detector for detector in detectors if detector.status in is_lost]
     reasons = [
@@ -84,6 +85,7 @@ def judge(
         *_unconfirmed(categories),
         *(_Reason("allow", remark) for remark in coverage.remarks),
     ]
+    # Stable: within a level, what was found comes before what is missing.
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
     verdicts: list[Verdict] = [outcome.verdict for outcome in categories.values()]
     verdicts += [reason.level for reason in reasons]

@@ -222,11 +222,13 @@ def smooth(
     times = [sample.time_s for sample, _ in scored]
     near_s = max(every_s / 4, FLASH_S) + _SAME_TIME_S
     gaps = [times[0], *(b - a for a, b in pairwise(times)), max(0.0, end_s - times[-1])]
+    # Where each sample's successor is; the last one's is the end of the video.
     nexts = [*times[1:], max(end_s, times[-1])]
     points = []
     for i, (sample, score) in enumerate(scored):
         around = sorted(scores[max(0, i - FLICKER_REACH) : i + 1 + FLICKER_REACH], reverse=True)
         around += [0.0] * FLICKER_CONFIRMED
+        # The higher neighbour: two samples in a row confirm each other.
         support = max(scores[i - 1] if i else 0.0, *scores[i + 1 : i + 2], 0.0)
         confirmed = min(score, max(support, around[FLICKER_CONFIRMED - 1]))
         is_alone = max(gaps[i], gaps[i + 1]) > near_s
