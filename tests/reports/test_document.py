@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardian_cli import __version__
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import document, dumps, to_dict, to_line
@@ -42,12 +43,12 @@ def test_the_schema_is_itself_valid() -> None:
 
 
 def test_a_document_is_as_promised() -> None:
-    value = document([to_line(video()), to_line(failed()), to_dict(image())], version="1.2.3")
+    value = document([to_line(video()), to_line(failed()), to_dict(image())])
     assert list(value) == ["schema", "guardian", "verdict", "scans", "skipped", "interrupted"]
     assert (value["skipped"], value["interrupted"]) == ({}, False)
     assert (value["schema"], value["guardian"], value["verdict"]) == (
         "guardian.scan/1",
-        "1.2.3",
+        __version__,
         "error",
     )
     assert [next(iter(scan)) for scan in value["scans"]] == ["source"] * 3

@@ -36,7 +36,6 @@ def render_jsonl(report: BatchReport) -> str:
 def document(
     scans: Iterable[Mapping[str, Any]],
     *,
-    version: str = __version__,
     skipped: Mapping[str, int] | None = None,
     interrupted: bool = False,
 ) -> Json:
@@ -47,7 +46,7 @@ def document(
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
     return {
         "schema": SCHEMA,
-        "guardian": version,
+        "guardian": __version__,
         "verdict": worst(element["verdict"] for element in elements),
         "scans": elements,
         "skipped": dict(skipped or {}),
