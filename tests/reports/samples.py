@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from guardian_cli.config import PolicySection
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.media.frames import Coverage, MediaFacts
-from guardian_cli.verdict.category import Limits
-from guardian_cli.verdict.policy import DetectorReport, Policy, judge
-from guardian_cli.verdict.result import ScanResult, SourceFailure, Timing
+from guardian_cli.verdict.policy import judge
+from guardian_cli.verdict.result import DetectorReport, ScanResult, SourceFailure, Timing
+from guardian_cli.verdict.thresholds import Thresholds
 from guardian_cli.verdict.timeline import Sample
 
 CLIP = DetectorReport("clip", None, "ViT-B-32/laion2b_s34b_b79k", "ok", None, 64)
@@ -37,11 +38,11 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
         )
         for t in range(64)
     )
-    limits = {"nsfw": Limits(), "violence": Limits(0.6, 0.9)}
+    limits = {"nsfw": Thresholds(0.5, 0.8), "violence": Thresholds(0.6, 0.9)}
     verdict = judge(
         samples,
-        limits=limits,
-        policy=Policy(),
+        thresholds=limits,
+        policy=PolicySection(),
         coverage=COVERAGE,
         every_s=1.0,
         detectors=[CLIP, OFF],
@@ -70,8 +71,8 @@ def image(source: str = "uploads/cat.jpg", score: float | None = 0.02) -> ScanRe
     )
     verdict = judge(
         [sample],
-        limits={"nsfw": Limits()},
-        policy=Policy(),
+        thresholds={"nsfw": Thresholds(0.5, 0.8)},
+        policy=PolicySection(),
         coverage=coverage,
         every_s=1.0,
         detectors=[DOWN],

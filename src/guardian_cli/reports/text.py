@@ -7,11 +7,10 @@ _DOTS = "..."
 
 def visible(text: str) -> str:
     """Return text on one line in which nothing can steer a terminal: control characters escaped."""
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
 
 
 def count(number: int, noun: str) -> str:

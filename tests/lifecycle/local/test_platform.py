@@ -18,7 +18,7 @@ import pytest
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.endpoints import checked_traffic
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.local.state import (
+from guardian_cli.lifecycle.local.workspace import (
     EndpointState,
     LocalDeployment,
     read_state,
@@ -31,7 +31,7 @@ from guardian_cli.lifecycle.platform import (
     Stoppable,
     WorkspaceOptions,
 )
-from guardian_cli.lifecycle.release.probe import judge
+from guardian_cli.lifecycle.probe import read_answer
 from tests.lifecycle.local.endpoints import Caller, make_endpoint, spec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from guardian_cli.lifecycle.local.layout import Layout
+    from guardian_cli.lifecycle.local.workspace import Layout
     from tests.lifecycle.conftest import Templates
 
 pytestmark = pytest.mark.slow
@@ -239,7 +239,7 @@ def test_traffic_of_a_failed_deployment_may_be_zero() -> None:
     ],
 )
 def test_only_one_score_in_0_to_1_is_a_good_answer(status: int, answer: Any, good: bool) -> None:
-    probe = judge(status, answer, 1.0)
+    probe = read_answer(status, answer, 1.0)
     assert probe.good is good
     assert good or probe.problem
 

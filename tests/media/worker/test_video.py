@@ -12,8 +12,9 @@ import pytest
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.media.decoder import Decoder
 from guardian_cli.media.frames import DecodeSettings
-from guardian_cli.verdict.category import CategoryVerdict, Limits, judge_category
-from guardian_cli.verdict.timeline import Sample, windows_to_look_at
+from guardian_cli.verdict.category import judge_category
+from guardian_cli.verdict.thresholds import Thresholds
+from guardian_cli.verdict.timeline import Sample, windows_to_refine
 from tests.fakes import brightness
 from tests.media.drawing import MILLISECONDS, draw, steady
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.media.decoder import SourceDecoding
     from guardian_cli.media.frames import Frame
+    from guardian_cli.verdict.result import CategoryVerdict
 
 COLD = np.full((96, 160, 3), 40, np.uint8)
 HOT = np.full((96, 160, 3), 255, np.uint8)
@@ -52,12 +54,18 @@ def judged(decoder: Decoder, path: Path) -> CategoryVerdict:
 
     first = scored(frames)
     assert decoding.coverage.complete, decoding.coverage.notes
-    windows = windows_to_look_at(first, {"x": 0.5}, 1.0)
+    windows = windows_to_refine(first, {"x": 0.5}, 1.0)
     known = {frame.time_s for frame in frames}
     again = [f for f in decoding.refine(windows, 1 / 11) if f.time_s not in known]
     end_s = decoding.coverage.duration_s or 0.0
     return judge_category(
-        "x", first, scored(again), limits=Limits(), unscored="review", every_s=1.0, end_s=end_s
+        "x",
+        first,
+        scored(again),
+        thresholds=Thresholds(0.5, 0.8),
+        unscored="review",
+        every_s=1.0,
+        end_s=end_s,
     )
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 import time
+from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from guardian_cli.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -126,11 +128,6 @@ def _write(path: Path, features: Tensor) -> None:
 
 def put_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; a cache that can't be written is none."""
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            part.write_bytes(content)
-            part.replace(path)
-    except OSError:
-        return
+        write_atomic(path, content, mode=0o666)
