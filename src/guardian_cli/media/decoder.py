@@ -16,12 +16,12 @@ import errno
 import itertools
 import math
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, Coverage, Frame
+from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, Coverage, Frame, MediaFacts
 from guardian_cli.media.process import (
     COMMAND,
     START_S,
@@ -30,19 +30,13 @@ from guardian_cli.media.process import (
     WorkerLateError,
     WorkerProcess,
 )
-from guardian_cli.media.protocol import (
-    coverage_from,
-    facts_from,
-    open_order,
-    refine_order,
-    stop_order,
-)
+from guardian_cli.media.protocol import coverage_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from guardian_cli.media.frames import DecodeSettings, MediaFacts, Window
+    from guardian_cli.media.frames import DecodeSettings, Window
     from guardian_cli.media.process import Message
 
 _STOP_S = 2.0
@@ -146,25 +140,24 @@ class SourceDecoding:
         if self._opened or self._closed:
             raise RuntimeError("a source is decoded once")
         self._opened = True
-        order = self._decoder.next_order()
-        yield from self._carry_out(order, open_order(order, self._location, self._settings))
+        settings = asdict(self._settings)
+        yield from self._carry_out(do="open", location=self._location, settings=settings)
 
     def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, after `frames`, in order."""
         if not self._opened or self._closed or self._order is not None or not windows:
             return
-        order = self._decoder.next_order()
-        coverage = self.coverage
+        coverage, stretches = self.coverage, [asdict(window) for window in windows]
         try:
-            yield from self._carry_out(order, refine_order(order, windows, step_s))
+            yield from self._carry_out(do="refine", windows=stretches, step_s=step_s)
         finally:
             self.coverage = coverage
 
-    def _carry_out(self, order: int, command: bytes) -> Iterator[Frame]:
+    def _carry_out(self, **command: Any) -> Iterator[Frame]:
         worker = self._decoder.worker()
-        self._order = order
+        self._order = order = self._decoder.next_order()
         try:
-            worker.send(command)
+            worker.send(order=order, **command)
             while (message := self._receive(worker, order)).header["type"] != "end":
                 header = message.header
                 if header["type"] == "error":
@@ -204,7 +197,7 @@ class SourceDecoding:
             if header.get("coverage") is not None:
                 self.coverage = coverage_from(header["coverage"])
             if header["type"] == "facts":
-                self.facts = facts_from(header["facts"])
+                self.facts = MediaFacts(**header["facts"])
                 if self._settings.timeout_s is None:
                     allowed_s = max(self._allowed_s, _allowance_s(self.facts.duration_s))
                     self._budget.left_s += allowed_s - self._allowed_s
@@ -224,7 +217,7 @@ class SourceDecoding:
         order, self._order = self._order, None
         self.coverage = replace(self.coverage, reached_end=False, complete=False)
         try:
-            worker.send(stop_order(order or 0))
+            worker.send(do="stop", order=order)
             budget = Budget(_STOP_S)
             while True:
                 header = worker.receive(budget).header
@@ -239,6 +232,7 @@ class SourceDecoding:
         self._closed = True
         if self._order is None:
             return
+        # Who reads can't be told anything but by the end of what it reads from.
         if not self._reading.acquire(blocking=False):
             self._decoder.kill()
             return

@@ -77,6 +77,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
+                # The terminal's Ctrl-C is for the parent alone, which ends its workers itself.
                 start_new_session=True,
                 bufsize=0,
                 env={**os.environ, **_ENVIRONMENT},
@@ -87,6 +88,7 @@ class WorkerProcess:
         assert self._process.stdin is not None  # noqa: S101 - both are pipes
         assert self._process.stdout is not None  # noqa: S101
         self._in, self._out = self._process.stdin, self._process.stdout
+        # Not blocking, so that no wait is longer than its budget.
         os.set_blocking(self._out.fileno(), False)
         with contextlib.suppress(OSError):
             # A whole frame fits into the pipe then, where the system allows that.
@@ -99,10 +101,10 @@ class WorkerProcess:
         """The process's number."""
         return self._process.pid
 
-    def send(self, order: bytes) -> None:
+    def send(self, **order: Any) -> None:
         """Send an order; raise WorkerDiedError when nobody is there to take it."""
         try:
-            self._in.write(order)
+            self._in.write(json.dumps(order).encode("ascii") + b"\n")
         except (BrokenPipeError, ValueError) as error:
             raise WorkerDiedError(self._exit_reason()) from error
 

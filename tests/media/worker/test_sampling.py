@@ -14,7 +14,6 @@ from guardian_cli.media.frames import Window
 from guardian_cli.media.worker.sampling import (
     TOLERANCE_S,
     FrameClock,
-    LongFrames,
     PacketIndex,
     SampleGrid,
     WindowCursor,
@@ -190,12 +189,13 @@ def test_pauses_are_found_in_whatever_order_frames_are_decoded(
 ) -> None:
     stamps = list(accumulate(steps, initial=0))
     order = sorted(range(len(stamps)), key=lambda at: at + chance.uniform(0, depth))
-    pauses = LongFrames(1.0)
+    packets = PacketIndex(1.0)
     for at in order:
-        pauses.add(stamps[at] / 100)
+        packets.add(stamps[at] / 100, at / 100, 0.01)
     ends = {
         before / 100: after / 100
         for before, after in pairwise(stamps)
         if after / 100 - before / 100 >= 1.0
     }
-    assert {s / 100: pauses.end_of(s / 100) for s in stamps if pauses.end_of(s / 100)} == ends
+    found = {stamp / 100: packets.shown_until(stamp / 100) for stamp in stamps}
+    assert {stamp: end for stamp, end in found.items() if end is not None} == ends

@@ -69,7 +69,10 @@ class LocalFile:
 
 
 class FileCursor:
-    """A file object for PyAV: a position of its own in a file that others read at the same time."""
+    """A file object for PyAV, with a position of its own.
+
+    Duplicates of a descriptor share theirs on some systems, and several readers use one file.
+    """
 
     def __init__(self, file: LocalFile) -> None:
         self._file = file

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.protocol import settings_from, windows_from
+from guardian_cli.media.frames import DecodeSettings, Window
 from guardian_cli.media.worker.logs import Log
 from guardian_cli.media.worker.pipe import Orders, Pipe, StoppedError
 
@@ -64,11 +64,12 @@ class Worker:
         from guardian_cli.media.worker.session import Session  # noqa: PLC0415 - loads the libraries
 
         if order["do"] == "refine" and self._session is not None:
-            self._session.refine(windows_from(order["windows"]), order["step_s"], pipe)
+            windows = [Window(**window) for window in order["windows"]]
+            self._session.refine(windows, order["step_s"], pipe)
         if order["do"] == "open":
             if self._session is not None:
                 self._session.close()
-            settings = settings_from(order["settings"])
+            settings = DecodeSettings(**order["settings"])
             _limit_memory(settings.memory_mb)
             self._session = Session(order["location"], settings, self._log, pipe)
             self._session.run()
@@ -91,7 +92,8 @@ def _limit_memory(memory_mb: int) -> None:
 def main() -> None:
     """Keep the pipe for messages, send all other output into the log, and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash over an upload is no event
+    # Libraries print to stdout as well: messages go through a copy of it.
     fd = os.dup(1)
     log = Log()
     log.redirect()

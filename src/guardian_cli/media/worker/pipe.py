@@ -43,6 +43,7 @@ class Orders:
                     self._stopped.add(order["order"])
                 else:
                     self._waiting.put(order)
+        # The parent has gone, and nobody waits for what is being decoded.
         os._exit(0)
 
     def next(self) -> dict[str, Any]:
@@ -95,5 +96,6 @@ class Pipe:
         packed = pack({**header, "order": self._order}, len(pixels) if pixels else 0)
         for part in (memoryview(packed), pixels):
             rest = part
+            # A pipe may take less than it is given.
             while rest:
                 rest = rest[os.write(self._fd, rest) :]

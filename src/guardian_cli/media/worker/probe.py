@@ -106,7 +106,10 @@ def _probe(
         log.forget()  # oddities of the header are no damage: the packets tell
         track = choose_track(media.tracks) if index is None else media.tracks[index]
         if track is None:
-            raise SourceError(_no_video(media.tracks), kind="no-video")
+            kinds = {"video": "cover art", "subtitle": "subtitles"}
+            names = dict.fromkeys(kinds.get(one.type, one.type).casefold() for one in media.tracks)
+            what = f"no video in it, only {' and '.join(names)}" if names else "no track in it"
+            raise SourceError(what, kind="no-video")
         if track.encrypted or track.number in encrypted_tracks(file.read_at, file.size):
             raise SourceError("the video track is encrypted", kind="encrypted")
         packets = index_packets(media, track, every_s, go_on)
@@ -231,9 +234,3 @@ def nothing_decoded(codec: str, packets: int) -> str:
     """Say that a stream has packets of which none becomes a frame."""
     count = "1 packet" if packets == 1 else f"{packets} packets"
     return f"{codec} stream has {count} but none can be decoded"
-
-
-def _no_video(tracks: list[Track]) -> str:
-    kinds = {"video": "cover art", "subtitle": "subtitles"}
-    names = dict.fromkeys(kinds.get(track.type, track.type).casefold() for track in tracks)
-    return f"no video in it, only {' and '.join(names)}" if names else "no track in it"

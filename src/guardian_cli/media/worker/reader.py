@@ -68,10 +68,17 @@ class MediaFile:
     def __init__(self, source: LocalFile | str, *, with_hidden: bool = False) -> None:
         self.source, self.with_hidden = source, with_hidden
         live = isinstance(source, str)
+        file_options = {
+            "format_whitelist": formats_allowed(),
+            "protocol_whitelist": "none",
+            # A broadcast may move its video to another identifier; it stays one track then.
+            "merge_pmt_versions": "1",
+            "ignore_editlist": str(int(with_hidden)),
+        }
         try:
             self.container = av.open(
                 source if isinstance(source, str) else FileCursor(source),
-                container_options=_STREAM_OPTIONS if live else _file_options(with_hidden),
+                container_options=_STREAM_OPTIONS if live else file_options,
                 metadata_errors="replace",
                 buffer_size=_BUFFER_BYTES,
                 timeout=STREAM_TIMEOUT_S if live else None,
@@ -125,18 +132,8 @@ class MediaFile:
         self.container.close()
 
 
-def _file_options(with_hidden: bool) -> dict[str, str]:
-    return {
-        "format_whitelist": _formats_allowed(),
-        "protocol_whitelist": "none",
-        # A broadcast may move its video to another identifier; it stays one track then.
-        "merge_pmt_versions": "1",
-        "ignore_editlist": str(int(with_hidden)),
-    }
-
-
 @cache
-def _formats_allowed() -> str:
+def formats_allowed() -> str:
     """Names of the demuxers that are let in: those that read one file only."""
     allowed = [
         name
@@ -222,7 +219,7 @@ class FrameReader:
             self._go_on()
         self._frame = frame = self._frames.popleft()
         if self.rotation is None:
-            self.rotation = _clockwise(frame)
+            self.rotation = clockwise_degrees(frame)
             if not self.track.width:
                 self.track = replace(self.track, width=frame.width, height=frame.height)
         self.failed += bool(frame.is_corrupt)
@@ -275,29 +272,29 @@ class FrameReader:
         """
         frame = self._frame
         alpha = has_alpha(frame.format.name)
-        converted = self._convert(frame, "bgra" if alpha else "bgr24")
-        if converted is None:
-            return None
-        image = np.asarray(converted.to_ndarray())
+        for attempt in (1, 2):
+            try:
+                converted = self._scaler.reformat(
+                    frame,
+                    format="bgra" if alpha else "bgr24",
+                    interpolation=Interpolation.BICUBIC,
+                    threads=1,
+                )
+                break
+            except av.FFmpegError:
+                if attempt == 2:
+                    return None
+                # Whoever uploads can write a matrix or a range that FFmpeg refuses, and players
+                # show a picture all the same: by the usual ones.
+                frame.colorspace = _OTHER_SPACES.get(frame.colorspace, _SPACE_UNKNOWN)
+                frame.color_range = frame.color_range if frame.color_range in _RANGES else 0
+        image = np.asarray(converted.to_ndarray(), np.uint8)
         if frame.interlaced_frame:
             image = blend_fields(image)
         rotation, aspect = self.rotation or 0, self.track.aspect
         upright = rotate(flatten(image) if alpha else image, rotation)
         small = fit(upright, 1 / aspect if rotation % 180 else aspect, short_side_px)
         return small if self.track.transfer is None else to_sdr(small, self.track.transfer)
-
-    def _convert(self, frame: av.VideoFrame, pixel_format: str) -> av.VideoFrame | None:
-        for _ in range(2):
-            try:
-                return self._scaler.reformat(
-                    frame, format=pixel_format, interpolation=Interpolation.BICUBIC, threads=1
-                )
-            except av.FFmpegError:
-                # Whoever uploads can write a matrix or a range that FFmpeg refuses, and players
-                # show a picture all the same: by the usual ones.
-                frame.colorspace = _OTHER_SPACES.get(frame.colorspace, _SPACE_UNKNOWN)
-                frame.color_range = frame.color_range if frame.color_range in _RANGES else 0
-        return None
 
     def seek(self, stamp_s: float) -> bool:
         """Go to the key frame at or before a stamp."""
@@ -317,8 +314,9 @@ class FrameReader:
         self._media.close()
 
 
-def _clockwise(frame: av.VideoFrame) -> int:
-    """Degrees to turn a frame by; PyAV cuts off what is behind the decimal point."""
+def clockwise_degrees(frame: av.VideoFrame) -> int:
+    """Return by how much to turn a frame to show it, 0 to 359 degrees."""
+    # PyAV cuts off what is behind the decimal point: 89 degrees may be a quarter turn.
     turned = -frame.rotation % 360 if abs(frame.rotation) <= 180 else 0
     quarters = round(turned / 90)
     return quarters % 4 * 90 if abs(turned - quarters * 90) <= _SLANT_DEGREES else turned

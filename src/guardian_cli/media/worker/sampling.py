@@ -6,8 +6,7 @@ Pure functions and small state machines; no I/O, no media library. All times are
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from heapq import heappop, heappush
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ LONGEST_INTERVAL_S = 1.0
 MAX_PAUSE_S, MAX_WRITTEN_PAUSE_S = 60.0, 86_400.0
 _OVERLAP_S = 0.25
 _SQUEEZED_S = 0.001
-# H.264 and HEVC hold back 16 frames at the most.
-_MAX_REORDERED = 32
 
 
 def frame_interval(frames_per_s: float) -> float:
@@ -144,50 +141,19 @@ def bucket_of(time_s: float, every_s: float) -> int:
     return number
 
 
-class LongFrames:
-    """Which frames are shown for `over_s` or longer, from stamps in the order of decoding.
-
-    Memory grows with the number of such frames only, as codecs reorder just a few.
-    """
-
-    def __init__(self, over_s: float) -> None:
-        self._over_s = over_s
-        self._waiting: list[float] = []
-        self._latest_s: float | None = None
-        self._ends: dict[float, float] = {}
-
-    def add(self, stamp_s: float) -> None:
-        """Note a frame."""
-        heappush(self._waiting, stamp_s)
-        self._settle(_MAX_REORDERED)
-
-    def end_of(self, stamp_s: float) -> float | None:
-        """Return the stamp of the frame that follows a long one, None for any other."""
-        self._settle(0)
-        return self._ends.get(rounded(stamp_s))
-
-    def _settle(self, still_waiting: int) -> None:
-        while len(self._waiting) > still_waiting:
-            stamp_s = heappop(self._waiting)
-            if self._latest_s is not None and stamp_s - self._latest_s >= self._over_s:
-                self._ends[rounded(self._latest_s)] = stamp_s
-            self._latest_s = stamp_s
-
-
 class PacketIndex:
     """What a track's packets say before anything is decoded.
 
-    Memory grows with the number of sample times, not with the number of packets. `discarded` are
-    packets that an edit list leaves out, `leading` those shown before the first key frame, which
-    not every decoder can give; `others_end_s` is where the other tracks end, if they were read, and
-    `spans` says of each video track where it starts and ends on the file's clock.
+    `discarded` are packets that an edit list leaves out, `leading` those shown before the first key
+    frame, which not every decoder can give; `others_end_s` is where the other tracks end, if they
+    were read, and `spans` says of each video track where it starts and ends on the file's clock.
     `steady` is False where stamps are missing, start again (`restarts`) or jump ahead by more than
     `max_pause_s` (`jumps`), so that stamps alone say little; `by_order` is True where only the
     order of decoding is known of some packets, which is not when they are shown.
     """
 
     def __init__(self, every_s: float, max_pause_s: float = math.inf) -> None:
-        self.every_s = every_s
+        self.every_s = max(every_s, TOLERANCE_S)
         self.count = self.empty = self.discarded = self.leading = 0
         self.start_s: float | None = None
         self.first_s, self.last_s = math.inf, -math.inf
@@ -197,9 +163,8 @@ class PacketIndex:
         self.restarts = self.jumps = self.by_order = False
         self._max_pause_s = max_pause_s
         self._order_s: float | None = None
-        self._firsts: dict[int, float] = {}
-        self._buckets: list[int] | None = None
-        self._long_frames = LongFrames(every_s - TOLERANCE_S)
+        self._stamps: list[float] = []
+        self._is_sorted = True
 
     def add(
         self,
@@ -230,30 +195,37 @@ class PacketIndex:
         self.first_s = min(self.first_s, stamp_s)
         if stamp_s > self.last_s:
             self.last_s, self.last_duration_s = stamp_s, max(0.0, duration_s)
-        self._long_frames.add(stamp_s)
-        bucket = bucket_of(stamp_s - self.start_s, self.every_s)
-        if stamp_s < self._firsts.get(bucket, math.inf):
-            self._firsts[bucket] = stamp_s
-            self._buckets = None
-
-    def shown_until(self, stamp_s: float) -> float | None:
-        """Return when the next frame comes after one that is shown for `every_s` or longer."""
-        return self._long_frames.end_of(stamp_s)
+        self._stamps.append(stamp_s)
+        self._is_sorted = False
 
     def matches(self, stamp_s: float | None) -> bool:
-        """Say whether the decoder's first frame is the one from which the buckets were counted."""
+        """Say whether the decoder's first frame is that of the first packet that has a stamp."""
         if not self.steady or stamp_s is None or self.start_s is None:
             return False
         return abs(stamp_s - self.start_s) <= TOLERANCE_S
 
+    def shown_until(self, stamp_s: float) -> float | None:
+        """Return when the next frame comes after one that is shown for `every_s` or longer."""
+        stamps = self._in_order_of_display()
+        after = bisect_right(stamps, stamp_s + TOLERANCE_S)
+        if not 0 < after < len(stamps) or stamps[after - 1] < stamp_s - TOLERANCE_S:
+            return None
+        is_long = stamps[after] - stamps[after - 1] >= self.every_s - TOLERANCE_S
+        return stamps[after] if is_long else None
+
     def ideal(self, number: int) -> float | None:
         """Return the time (0 = first frame) of the first packet at or after grid time `number`."""
-        if self._buckets is None:
-            self._buckets = sorted(self._firsts)
-        at = bisect_left(self._buckets, number)
-        if at == len(self._buckets) or self.start_s is None:
+        if self.start_s is None:
             return None
-        return self._firsts[self._buckets[at]] - self.start_s
+        stamps, due_s = self._in_order_of_display(), number * self.every_s
+        at = bisect_left(stamps, self.start_s + due_s - TOLERANCE_S)
+        return stamps[at] - self.start_s if at < len(stamps) else None
+
+    def _in_order_of_display(self) -> list[float]:
+        if not self._is_sorted:
+            self._stamps.sort()
+            self._is_sorted = True
+        return self._stamps
 
 
 class WindowCursor:

@@ -77,6 +77,7 @@ class Session:
             return
         self._run_video(file)
         if is_heif(head):
+            # An image sequence has a picture that stands for it, which may show anything.
             self._starts_s = self.coverage().duration_s or 0.0
             with self._optional("the picture beside the video"):
                 self._play(StillDecoding(file, "avif", self._settings, self._log, self._go_on))

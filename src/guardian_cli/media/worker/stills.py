@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import mmap
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ class StillDecoding:
 
     def frames(self) -> Iterator[Frame]:
         """Yield the samples, then the last frame; raise SourceError if there is none."""
-        clock = FrameClock(DEFAULT_INTERVAL_S)
+        seen, clock = self.seen, FrameClock(DEFAULT_INTERVAL_S)
         held: Frame | None = None
         self._log.forget()
         try:
@@ -112,7 +113,18 @@ class StillDecoding:
                 time_s = clock.advance(self.ends_s)
                 if still.beside and held is not None:
                     yield self._scored(held)
-                self._note(still, time_s)
+                if not seen.decoded:
+                    self._size = still.width, still.height
+                seen.decoded += 1
+                seen.last_s = time_s
+                # Pictures beside each other are stills, and one frame is no animation.
+                seen.still = seen.still and (seen.decoded == 1 or still.beside)
+                beside_s = _BESIDE_SAMPLES * self._grid.every_s
+                self.ends_s += beside_s if still.beside else still.shown_s or 0.0
+                self.ends_s = round(self.ends_s, 6)
+                if not still.beside:
+                    self._duration_s = self.ends_s
+                self._go_on()
                 until_s = self.ends_s if self.ends_s > time_s else None
                 held = Frame(time_s, fit(still.image, 1.0, self._short_side_px), until_s)
                 due = self._grid.wants(time_s) or still.beside
@@ -133,19 +145,6 @@ class StillDecoding:
         self.seen.note_scored(frame.time_s, frame.shown_until_s)
         return frame
 
-    def _note(self, still: Still, time_s: float) -> None:
-        if not self.seen.decoded:
-            self._size = still.width, still.height
-        self.seen.decoded += 1
-        # Pictures beside each other are stills, and one frame is no animation.
-        self.seen.still = self.seen.still and (self.seen.decoded == 1 or still.beside)
-        self.seen.last_s = time_s
-        lasts_s = _BESIDE_SAMPLES * self._grid.every_s if still.beside else still.shown_s or 0.0
-        self.ends_s = round(self.ends_s + lasts_s, 6)
-        if not still.beside:
-            self._duration_s = self.ends_s
-        self._go_on()
-
 
 def read_stills(file: LocalFile, kind: Sniffed) -> Iterator[Still]:
     """Decode all pictures of an image file; raise SourceError if there is not one."""
@@ -155,73 +154,70 @@ def read_stills(file: LocalFile, kind: Sniffed) -> Iterator[Still]:
     if b"acTL" in chunks[:pixels_at]:
         # Pixels before the first frame's header are the picture for viewers without animation.
         frames = chunks.count(b"fcTL") + (b"fcTL" not in chunks[:pixels_at])
-        yield from _animation(data, frames + (b"IEND" not in chunks))
+        yield from read_animation(data, frames + (b"IEND" not in chunks))
     elif kind == "webp" and is_animated_webp(data[:32]):
-        yield from _animation(data, 0)
+        yield from read_animation(data, 0)
     elif kind == "heif":
-        yield from _heif(data, beside=video_in(file, kind) is not None)
+        yield from read_heif(data, beside=video_in(file, kind) is not None)
     elif kind == "ico":
-        yield from _icons(data)
+        yield from read_icons(data)
     elif kind == "tiff" and (pages := int(cv2.imcount(f"/dev/fd/{file.fd}"))) > 1:
-        yield from _each((_page(data, page) for page in range(pages)), beside=True)
+        yield from read_each([partial(decode_page, data, page) for page in range(pages)])
     else:
         parts = jpeg_parts(data)[0] if kind == "jpeg" else [slice(0, len(data))]
         has_exif = kind in ("jpeg", "webp", "avif") or b"eXIf" in chunks
-        stills = (_still(data[part], has_exif=has_exif) for part in parts)
-        yield from _each(stills, beside=len(parts) > 1 or video_in(file, kind) is not None)
+        decoders = [partial(decode_picture, data, part, has_exif=has_exif) for part in parts]
+        yield from read_each(decoders, beside=video_in(file, kind) is not None)
 
 
-def _each(stills: Iterator[Still | None], *, beside: bool) -> Iterator[Still]:
-    """Yield the pictures that could be decoded; the first of them has to be."""
+def read_each(
+    decoders: Sequence[Callable[[], Still | None]], *, beside: bool = False
+) -> Iterator[Still]:
+    """Yield the pictures that can be decoded; the first of them has to be."""
     missing = 0
-    for number, still in enumerate(stills):
+    for number, decode in enumerate(decoders):
+        try:
+            still = decode()
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow raises whatever a damaged file runs it into
+            if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+                raise MemoryError from error
+            still = None
         if still is None and not number:
             raise SourceError(_DAMAGED, kind="unreadable")
         missing += still is None
         if still is not None:
-            yield replace(still, beside=beside)
+            yield replace(still, beside=beside or len(decoders) > 1)
     if missing:
         raise IncompleteError(missing)
 
 
-def _still(data: bytes, *, has_exif: bool) -> Still | None:
+def decode_picture(buffer: mmap.mmap, part: slice, *, has_exif: bool) -> Still | None:
     """Decode a picture once, so that what is wrong with it is told once."""
+    data = buffer[part]
     if data[4:12] == b"ftypavis":
         # The picture that stands for an image sequence, instead of the sequence's first frame.
         data = data[:8] + b"avif" + data[12:]
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        _raise_no_memory(error)
-        return None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         return None
     orientation = 1
     if has_exif:
-        try:
-            orientation = _orientation(_open(data))
-        except Exception:  # noqa: BLE001 - a header that Pillow can't read turns nothing
-            orientation = 1
-    return _shown(image, orientation)
+        # A header that Pillow can't read turns nothing.
+        with suppress(Exception):
+            orientation = orientation_of(open_with_pillow(data))
+    return upright_still(image, orientation)
 
 
-def _page(data: mmap.mmap, page: int) -> Still | None:
+def decode_page(data: mmap.mmap, page: int) -> Still | None:
     """Decode one page of a TIFF file, which OpenCV turns upright itself."""
     buffer, flags = np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
-    try:
-        done, images = cv2.imdecodemulti(buffer, flags, range=(page, page + 1))
-    except cv2.error as error:
-        _raise_no_memory(error)
-        return None
-    return _shown(images[0], 1) if done and len(images) else None
+    done, images = cv2.imdecodemulti(buffer, flags, range=(page, page + 1))
+    return upright_still(images[0], 1) if done and len(images) else None
 
 
-def _raise_no_memory(error: cv2.error) -> None:
-    if error.code == cv2.Error.StsNoMem:
-        raise MemoryError from error
-
-
-def _shown(image: NDArray[Any], orientation: int, shown_s: float | None = None) -> Still:
+def upright_still(image: NDArray[Any], orientation: int, shown_s: float | None = None) -> Still:
     """Make a decoded picture (BGR, BGRA or grey) one to look at."""
     upright = turn(eight_bit(image), orientation)
     height, width = upright.shape[:2]
@@ -229,22 +225,22 @@ def _shown(image: NDArray[Any], orientation: int, shown_s: float | None = None) 
     return Still(pixels, width, height, shown_s)
 
 
-def _animation(data: mmap.mmap, declared: int) -> Iterator[Still]:
+def read_animation(data: mmap.mmap, declared: int) -> Iterator[Still]:
     """Yield an animation's frames, then the picture that stands beside it, if there is one."""
     shown = 0
     default: Still | None = None
     try:
-        image = _open(data)
+        image = open_with_pillow(data)
         frames = int(getattr(image, "n_frames", 1))
-        orientation, declared = _orientation(image), max(declared, frames)
+        orientation, declared = orientation_of(image), max(declared, frames)
         for number in range(frames):
             image.seek(number)
-            pixels = _pixels(image)  # and only then is its duration known
+            pixels = bgra(image)  # and only then is its duration known
             if number == 0 and getattr(image, "default_image", False):
-                default = _shown(pixels, orientation)
+                default = upright_still(pixels, orientation)
                 continue
             shown_s = float(image.info.get("duration") or 0) / 1000
-            yield _shown(pixels, orientation, shown_s if shown_s > 0 else _DEFAULT_SHOWN_S)
+            yield upright_still(pixels, orientation, shown_s if shown_s > 0 else _DEFAULT_SHOWN_S)
             shown += 1
     except (GeneratorExit, MemoryError):
         raise
@@ -258,7 +254,7 @@ def _animation(data: mmap.mmap, declared: int) -> Iterator[Still]:
         raise IncompleteError(declared - shown)
 
 
-def _icons(data: mmap.mmap) -> Iterator[Still]:
+def read_icons(data: mmap.mmap) -> Iterator[Still]:
     """Yield all sizes of an icon: each may be a picture of its own."""
     from PIL import IcoImagePlugin
 
@@ -266,12 +262,14 @@ def _icons(data: mmap.mmap) -> Iterator[Still]:
         file = IcoImagePlugin.IcoFile(io.BytesIO(data))
     except Exception as error:
         raise SourceError(_DAMAGED, kind="unreadable") from error
-    count = len(file.entry)
-    decoders = (partial(file.frame, number) for number in range(count))
-    yield from _each(map(_attempt, decoders), beside=count > 1)
+
+    def icon(number: int) -> Still:
+        return upright_still(bgra(file.frame(number)), 1)
+
+    yield from read_each([partial(icon, number) for number in range(len(file.entry))])
 
 
-def _heif(data: mmap.mmap, *, beside: bool) -> Iterator[Still]:
+def read_heif(data: mmap.mmap, *, beside: bool) -> Iterator[Still]:
     """Yield all pictures of a HEIF file but thumbnails; libheif turns them upright itself."""
     try:
         from pillow_heif import open_heif
@@ -282,32 +280,27 @@ def _heif(data: mmap.mmap, *, beside: bool) -> Iterator[Still]:
         images = list(open_heif(data[:], bgr_mode=True))
     except Exception as error:
         raise SourceError(_DAMAGED, kind="unreadable") from error
-    decoders = (partial(np.asarray, image) for image in images)
-    yield from _each(map(_attempt, decoders), beside=beside or len(images) > 1)
+
+    def picture(image: Any) -> Still:
+        return upright_still(np.asarray(image), 1)
+
+    yield from read_each([partial(picture, image) for image in images], beside=beside)
 
 
-def _attempt(decode: Callable[[], Image | NDArray[Any]]) -> Still | None:
-    try:
-        image = decode()
-        return _shown(image if isinstance(image, np.ndarray) else _pixels(image), 1)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - Pillow raises whatever a damaged file runs it into
-        return None
-
-
-def _open(data: bytes | mmap.mmap) -> ImageFile:
+def open_with_pillow(data: bytes | mmap.mmap) -> ImageFile:
+    """Open a picture of any size, of which only the header is read now."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # memory is limited for the whole process
     return Image.open(io.BytesIO(data))
 
 
-def _pixels(image: Image) -> NDArray[np.uint8]:
+def bgra(image: Image) -> NDArray[np.uint8]:
+    """Return the pixels of a Pillow image, H x W x 4, in OpenCV's order."""
     return np.asarray(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
 
 
-def _orientation(image: Image) -> int:
+def orientation_of(image: Image) -> int:
     """Return EXIF's orientation, 1 to 8; Pillow puts AVIF's own `irot` and `imir` there too."""
     found = image.getexif().get(_ORIENTATION_TAG, 1)
     return found if found in range(1, 9) else 1
@@ -343,17 +336,17 @@ def jpeg_parts(data: Buffer) -> tuple[Sequence[slice], int | None]:
 
     Thumbnails inside a header are no pictures of their own.
     """
-    end = _jpeg_end(data, 0)
+    end = jpeg_end(data, 0)
     video = video_behind(data, end)
     stop = len(data) if video is None else video
     starts = [0]
     while (following := _JPEG_START.search(data, end)) and following.start() < stop:
         starts.append(following.start())
-        end = _jpeg_end(data, following.start())
+        end = jpeg_end(data, following.start())
     return [slice(*ends) for ends in zip(starts, [*starts[1:], stop], strict=True)], video
 
 
-def _jpeg_end(data: Buffer, start: int) -> int:
+def jpeg_end(data: Buffer, start: int) -> int:
     """Walk a JPEG's segments as decoders do, over garbage too; return where it ends."""
     at = start + 2
     while found := _JPEG_MARKER.search(data, at):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from guardian_cli.media.frames import Coverage, DecodeSettings, MediaFacts
     from guardian_cli.media.worker.logs import Log
 
+# A stream may deliver late what it has stamped in time.
 _LATE_S = 2.0
 
 

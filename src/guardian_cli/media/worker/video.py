@@ -107,7 +107,7 @@ class VideoDecoding:
             raise SourceError(why, kind="no-frames")
 
     def _pass(self) -> Iterator[Frame]:
-        """Decode from the start; after a restart, samples that were passed on are not again."""
+        """Decode from the start; yield each sample once the next frame says how long it lasts."""
         seen, grid = self.seen, self._grid
         held: _Held | None = None
         with closing(self._open(skip=self._skip)) as reader:
@@ -122,6 +122,7 @@ class VideoDecoding:
                     if held.due or grid.would_miss(held.frame.time_s, until_s):
                         yield self._scored(held, until_s)
                     held = None
+                # After a restart: it was passed on already.
                 if seen.last_scored_s is not None and time_s <= seen.last_scored_s:
                     continue
                 due = grid.wants(time_s)
@@ -151,6 +152,7 @@ class VideoDecoding:
                 packets_end_s=packets.last_s - stamp_s,
                 lost_start_s=max(0.0, stamp_s - packets.first_s),
             )
+            # Whether a sample was moved by leaving out frames can only be told from the packets.
             if self._skip and not packets.matches(stamp_s):
                 raise _RestartError
         return time_s
@@ -229,20 +231,19 @@ class VideoDecoding:
             raise _RestartError
         if scored_s is not None and scored_s >= last_s:
             return
-        frame = held.frame if held is not None else self._frame_at(last_s)
+        frame = held.frame if held is not None else None
+        if held is None:
+            # No frame looked like the last one before there was no other: go there once more.
+            for time_s, reader in self._walk(lambda: last_s):
+                if time_s >= last_s:
+                    picture = reader.picture(self._settings.short_side_px)
+                    if picture is not None and time_s == last_s:
+                        frame = Frame(time_s, picture)
+                    break
         if frame is not None:
             end_s = end_of(self.seen, self._declared)
             self.seen.note_scored(frame.time_s, end_s)
             yield replace(frame, shown_until_s=end_s)
-
-    def _frame_at(self, wanted_s: float) -> Frame | None:
-        for time_s, reader in self._walk(lambda: wanted_s):
-            if time_s >= wanted_s:
-                picture = reader.picture(self._settings.short_side_px)
-                return (
-                    Frame(time_s, picture) if picture is not None and time_s == wanted_s else None
-                )
-        return None
 
     def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, in order, all frames decoded."""
@@ -275,6 +276,7 @@ class VideoDecoding:
                     aimed_s = start_s
                     jumped = _jump(reader, zero_s, start_s)
                     if not jumped:
+                        # The container has no index that helps: decode from the start instead.
                         reader.close()
                         reader = self._open(skip=False)
                 if not jumped and not reader.grab():
