@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guardian_cli.detectors.fusion import CategoryScore
@@ -75,6 +75,7 @@ def spans(segments: tuple[Segment, ...]) -> list[tuple[float, float]]:
 
 
 @given(slides_of(RATE))
+@example([(101, 0.5), (25, 0.6)])
 def test_slides_are_judged_alike_however_they_are_stored(slides: Slides) -> None:
     once, repeated = scanned(stored_once(slides)), scanned(stored_repeated(slides))
     assert (once.verdict, once.score) == (repeated.verdict, repeated.score)

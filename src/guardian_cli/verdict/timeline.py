@@ -107,6 +107,7 @@ def as_shown(samples: Sequence[Sample], every_s: float) -> tuple[list[Sample], l
     every_s = max(every_s, _SAME_TIME_S)
     counted: list[Sample] = []
     beside: list[Sample] = []
+    repeats: list[Sample] = []
     for i, sample in enumerate(samples):
         number = math.floor((sample.time_s + _SAME_TIME_S) / every_s)
         is_on_grid = sample.time_s - number * every_s <= _SAME_TIME_S
@@ -121,8 +122,10 @@ def as_shown(samples: Sequence[Sample], every_s: float) -> tuple[list[Sample], l
             counted.append(sample)
     if counted and counted[-1].shown_s > FLASH_S:
         # A file that repeats its last picture has a frame of it at its end, which is a sample.
-        at_end_s = (counted[-1].shown_until_s or 0.0) - _LAST_FRAME_S
-        counted.append(replace(counted[-1], time_s=round(at_end_s, 6)))
+        at_end_s = round((counted[-1].shown_until_s or 0.0) - _LAST_FRAME_S, 6)
+        # One that a grid time takes anyway is no second sample.
+        if not repeats or abs(repeats[-1].time_s - at_end_s) > _SAME_TIME_S:
+            counted.append(replace(counted[-1], time_s=at_end_s))
     return counted, beside
 
 
