@@ -141,6 +141,18 @@ def test_a_file_that_is_mounted_into_a_container(tmp_path: Path) -> None:
     assert sorted(found.name for found in tmp_path.iterdir()) == [".env", "source"]
 
 
+def test_a_file_that_is_mounted_read_only_is_said_to_be_as_it_was(read_only: Path) -> None:
+    path = read_only / ".env"
+    if os.geteuid() == 0:
+        mount("-o", "remount,bind,ro", path)
+    else:
+        path.chmod(0o400)
+    with pytest.raises(UsageError, match="it is as it was"):
+        replace_private(path, b"new")
+    assert path.read_bytes() == b"old" * 2000
+    assert [found.name for found in read_only.iterdir()] == [".env"]
+
+
 def test_a_file_in_a_work_tree_may_be_committed_unless_git_ignores_it(tmp_path: Path) -> None:
     path = tmp_path / "tree" / ".env"
     path.parent.mkdir()

@@ -205,7 +205,9 @@ def _write(file: BinaryIO, data: bytes) -> None:
 
 def _write_in_place(path: Path, data: bytes, mode: int) -> None:
     """Write into a file that nothing can be renamed to, with a copy of it until that is done."""
-    before = path.read_bytes()
+    # One that cannot even be opened for writing stays as it is: it needs no copy, full of keys.
+    with path.open("r+b") as file:
+        before = file.read()
     copy = _copy_of(path, before)
     try:
         _overwrite(path, data, mode)
@@ -228,7 +230,7 @@ def _copy_of(path: Path, before: bytes) -> Path:
     """
     for folder in (path.parent, Path(tempfile.gettempdir())):
         try:
-            descriptor, name = tempfile.mkstemp(f"{path.name}.", ".copy", folder)
+            descriptor, name = tempfile.mkstemp(".copy", f".{path.name}.", folder)
         except OSError:
             continue
         with os.fdopen(descriptor, "wb") as file:

@@ -197,6 +197,15 @@ def test_a_check_that_fails_says_which(both: Table) -> None:
     ) as caught:
         result.raise_for_failed_checks()
     assert caught.value.hint == "guardian rollback nsfw-detector"
+    # The champion as well: a rollback would change nothing, as it probes first.
+    both.platform.faults.sick["version-1"] = "no answer"
+    with pytest.raises(PlatformError) as caught:
+        both.run(EndpointTasks(check=True)).raise_for_failed_checks()
+    assert caught.value.hint == "guardian endpoints nsfw-detector --start"
+    both.platform.faults.sick = {"version-1": "no answer"}
+    with pytest.raises(PlatformError) as caught:
+        both.run(EndpointTasks(check=True), "nsfw-detector").raise_for_failed_checks()
+    assert caught.value.hint == "guardian deploy nsfw-detector --version 2 --promote"
     both.run(EndpointTasks(stop=True))
     with pytest.raises(PlatformError, match="it is stopped") as caught:
         both.run(EndpointTasks(check=True)).raise_for_failed_checks()
@@ -251,8 +260,11 @@ def test_start_brings_back_exactly_what_was(both: Table) -> None:
     assert world.endpoints["violence-detector-endpoint"].state == "stopped"
     both.run(EndpointTasks(start=True))
     assert (world.endpoints, world.keys) == (before, keys)
+    both.platform.calls.clear()
     both.run(EndpointTasks(start=True))
     assert "nothing was stopped" in both.everything_said()
+    # A server that runs but hangs is not seen as stopped: the platform replaces it.
+    assert both.platform.calls.count("start") == 2
     with pytest.raises(PlatformError, match="there is no endpoint"):
         Table().run(EndpointTasks(start=True))
     with pytest.raises(UsageError, match="--stop goes with none"):

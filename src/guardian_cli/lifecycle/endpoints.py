@@ -90,13 +90,15 @@ class EndpointTasks:
 class EndpointsResult:
     """What was found; `plan` is what a dry run would have done, `keys` only where asked for.
 
-    `probes` are by endpoint and deployment, for what was checked.
+    `probes` are by endpoint and deployment, for what was checked. `startable` is for endpoints
+    that `--start` starts anew.
     """
 
     endpoints: list[EndpointStatus]
     probes: dict[str, dict[str, Probe]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict, repr=False)
     plan: list[str] = field(default_factory=list)
+    startable: bool = False
 
     def raise_for_failed_checks(self) -> None:
         """Raise PlatformError when an endpoint failed its check, with each deployment that did."""
@@ -105,21 +107,30 @@ class EndpointsResult:
         failed = [one for one in checked if problems[one.name]]
         if not failed:
             return
-        first = failed[0]
-        hint = f"guardian endpoints {first.model}"
-        if first.state == "stopped":
-            hint += " --start"
-        for row in first.rows:
-            probe = self.probes[first.name].get(row.name)
-            if probe and not probe.good and row.role in {"champion", "challenger"}:
-                hint = f"guardian rollback {first.model}"
-                if row.state == "failed":
-                    hint = f"guardian deploy {first.model} --version {row.version}"
-                break
         reasons = "; ".join(f"{one.name}: {problems[one.name]}" for one in failed)
         raise PlatformError(
-            f"{len(failed)} of {len(checked)} endpoints failed the check: {reasons}", hint=hint
+            f"{len(failed)} of {len(checked)} endpoints failed the check: {reasons}",
+            hint=self._find_cure(failed[0]),
         )
+
+    def _find_cure(self, one: EndpointStatus) -> str:
+        """Return the command after which an endpoint that failed its check answers well again."""
+        rows = {row.role: row for row in one.rows if row.role}
+        probes = self.probes[one.name]
+        good = {role for role, row in rows.items() if row.name in probes and probes[row.name].good}
+        for role in ("champion", "challenger"):
+            if role in rows and rows[role].state == "failed":
+                return f"guardian deploy {one.model} --version {rows[role].version}"
+        # A rollback takes a live challenger off first, and goes to no version that fails its probe.
+        is_live = "challenger" in rows and rows["challenger"].traffic > 0
+        worse, better = ("challenger", "champion") if is_live else ("champion", "previous")
+        if better in good and worse not in good:
+            return f"guardian rollback {one.model}"
+        if "challenger" in good and "champion" not in good:
+            version = rows["challenger"].version
+            return f"guardian deploy {one.model} --version {version} --promote"
+        start = " --start" if self.startable and not good else ""
+        return f"guardian endpoints {one.model}{start}"
 
 
 def run_tasks(
@@ -166,7 +177,7 @@ def run_tasks(
     # After the files: one that was just written has the new key.
     if rotated is not None and new_key is not None:
         _warn_of_old_keys(reporter, rotated, new_key, tasks)
-    result = EndpointsResult(found, plan=plan)
+    result = EndpointsResult(found, plan=plan, startable=isinstance(platform, Stoppable))
     if tasks.show_keys:
         result.keys = {one.name: platform.key(one.name).get_secret_value() for one in deployed}
     if tasks.check:
@@ -235,15 +246,22 @@ def _stop_or_start(
     due = [one for one in endpoints if one.deployed and (one.state == "stopped") == tasks.start]
     if tasks.dry_run:
         return [f"{'start' if tasks.start else 'stop'} {one.name}" for one in due]
-    for one in due:
+    # Also what is not stopped: a server that runs but does not answer is replaced.
+    for one in [one for one in endpoints if one.deployed] if tasks.start else due:
         if tasks.start:
-            platform.start(one.name)
-            reporter.note(f"{one.name} is back as it was, with its URI, key, roles and traffic")
+            uri = platform.start(one.name).uri
+            if one in due and uri == one.uri:
+                reporter.note(f"{one.name} is back as it was, with its URI, key, roles and traffic")
+            elif uri != one.uri:
+                # The project is a copy: the original keeps the port.
+                write = f"guardian endpoints {one.model} --write-env"
+                reporter.warn(f"{one.name} has an address of its own, {uri}: {write}")
         elif platform.stop(one.name):
             again = f"guardian endpoints {one.model} --start"
             reporter.note(f"{one.name} is stopped; {again} brings it back as it was")
     if not due:
-        reporter.note("nothing was stopped" if tasks.start else "nothing was running")
+        nothing = "nothing was stopped; what runs answers"
+        reporter.note(nothing if tasks.start else "nothing was running")
     return []
 
 

@@ -49,6 +49,7 @@ class LocalPlatform:
 
     def __init__(self, project: Path, tracking_uri: str | None = None) -> None:
         self._layout = Layout(project.resolve())
+        self._layout.require_access()
         self._tracking_uri = tracking_uri
         self.registry = LocalRegistry(self._layout, tracking_uri)
         self._held: set[str] = set()
@@ -94,6 +95,7 @@ class LocalPlatform:
         self.registry.tracking()
         self._layout.make_folders()
         self.registry.create()
+        self._layout.hand_over()
         return self.look_at_workspace(options)
 
     def endpoint(self, name: str) -> Endpoint | None:
@@ -200,5 +202,6 @@ class LocalPlatform:
                     yield folder
                 finally:
                     self._held.discard(name)
+                    self._layout.hand_over()
         except LockHeldError as error:
             raise EndpointBusyError(f"another guardian is at work on {name}") from error

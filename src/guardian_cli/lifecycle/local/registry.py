@@ -118,6 +118,7 @@ class LocalRegistry:
             made = client.create_model_version(
                 name=model, source=source, run_id=run_id, tags=dict(tags), await_creation_for=0
             )
+            self._layout.hand_over()
             return _version(made)
 
     def fetch(self, model: str, version: str, destination: Path) -> None:

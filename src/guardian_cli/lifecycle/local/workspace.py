@@ -6,8 +6,10 @@ follows it.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -59,6 +61,31 @@ class Layout:
         ignore = self.root / ".gitignore"
         if not ignore.exists():
             ignore.write_text("# made by guardian\n*\n", encoding="utf-8")
+
+    def hand_over(self) -> None:
+        """Give what root made in somebody else's workspace to its owner, who could not open it."""
+        owner = self.root.stat() if os.geteuid() == 0 and self.root.is_dir() else None
+        if owner is None or owner.st_uid == 0:
+            return
+        # By descriptors: a folder that becomes a link meanwhile leads nowhere else.
+        for _, folders, files, descriptor in os.fwalk(self.root):
+            for name in (*folders, *files):
+                # Others may be at work: a file may be gone by now.
+                with suppress(FileNotFoundError):
+                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    if found.st_uid == 0:
+                        ids = (owner.st_uid, owner.st_gid)
+                        os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
+
+    def require_access(self) -> None:
+        """Raise PlatformError for a workspace that this user may not enter."""
+        wanted = os.R_OK | os.X_OK
+        if self.root.is_dir() and not os.access(self.root, wanted, effective_ids=True):
+            owner = self.root.stat().st_uid
+            raise PlatformError(
+                f"the workspace {self.root} cannot be opened: it belongs to user number {owner}",
+                hint=f"work as that user, or: sudo chown -R {os.geteuid()} {self.root}",
+            )
 
     def require(self) -> None:
         """Raise PlatformError where there is no workspace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.training.evaluation.metrics import calibration_bins
@@ -16,6 +17,8 @@ _MODEL, _METADATA, _GUIDE = "#1f5fa8", "#c0752a", "#999999"
 
 def draw_plots(folder: Path, test: HeldOutScores, metrics: Metrics) -> None:
     """Draw roc.png, precision-recall.png and reliability.png into a folder."""
+    # What it says of a folder for its cache, where there is no home, is no concern of the user's.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # A figure of its own canvas: pyplot would keep state and look for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
