@@ -277,13 +277,14 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     here, there = context.Pipe()
     holder = context.Process(target=hold_forever, args=(path, there))
     holder.start()
+    there.close()
     assert here.recv() == "held"
     assert is_locked(path)
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(30)
     assert not is_locked(path)
-    for one in (here, there, holder):
+    for one in (here, holder):
         one.close()
 
 
