@@ -38,6 +38,7 @@ HEADER = struct.pack(">I4s", 13, b"IHDR") + bytes(17)
         (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "heif"),
         (b"\0\0\0\x1cftypisom\0\0\0\0isommp42", "media"),
         (b"II*\0\x08\0\0\0", "tiff"),
+        (b"II+\0\x08\0\0\0", "tiff"),
         (b"GIF89a" + bytes(9), "media"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:5", "playlist"),
         (b"\xef\xbb\xbf \n#EXTM3U", "playlist"),

@@ -83,6 +83,7 @@ def test_a_list_on_stdin_whatever_ends_its_lines(uploads: Path) -> None:
         first + b"\n\n" + second,
         b"\xef\xbb\xbf" + first + b"\r\n" + second + b"\r\n",
         first + b"\0" + second + b"\0",
+        f"{first.decode()}\r\n{second.decode()}\r\n".encode("utf-16"),
     ):
         assert names(listed(data), uploads) == ["b.mp4", "a.MP4"]
         assert [source.kind for source in listed(data)] == ["file", "file"]
@@ -154,11 +155,12 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (folder / "again.mp4").symlink_to(beside / "a.mp4")
     (folder / "inner" / "loop").symlink_to(folder)
     (folder / "gone.mp4").symlink_to("nothing.mp4")
+    (folder / "itself").symlink_to("itself")
     found, skipped = skipped_in(folder)
     assert found == ["again.mp4", "gone.mp4"]
-    assert skipped == {"the same file again": 1}
+    assert skipped == {"the same file again": 1, "broken link": 1}
     (folder / "again.mp4").unlink()
-    assert skipped_in(folder) == (["gone.mp4", "linked/a.mp4"], {})
+    assert skipped_in(folder) == (["gone.mp4", "linked/a.mp4"], {"broken link": 1})
 
 
 def test_addresses_are_masked_where_they_are_shown() -> None:

@@ -196,7 +196,13 @@ def test_a_whole_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["not json\n", "{}\n", '[1]\n{"schema": 1}\n', "# my notes\nx\n", "x", "\0\1"]
+    "text",
+    [
+        *("not json\n", "{}\n", '[1]\n{"schema": 1}\n', "# my notes\nx\n", "x", "\0\1"),
+        *("[" * 100_000 + "\n", json.dumps({**line("a"), "coverage": "all"}) + "\n"),
+        *(json.dumps({**line("a"), "categories": c}) + "\n" for c in ([1], {"nsfw": 1})),
+    ],
+    ids=range(10),
 )
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes.jsonl"

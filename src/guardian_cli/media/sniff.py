@@ -96,7 +96,7 @@ def _picture(head: bytes) -> Sniffed | None:
         if b"avis" in brands:
             return "media"  # a sequence is a video
         return "avif" if b"avif" in brands else "heif"
-    if head[:4] in (b"II*\0", b"MM\0*"):
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "tiff"
     if head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
         return "jpeg2000"

@@ -152,7 +152,8 @@ class _Search:
                 continue
             inner: list[str] = []
             for entry in entries:
-                if entry.is_dir() and not entry.name.startswith("."):
+                # Not `entry.is_dir()`, which raises for a link to itself or into a closed folder.
+                if os.path.isdir(entry.path) and not entry.name.startswith("."):  # noqa: PTH112
                     inner.append(entry.path)
                 else:
                     found |= self.add_entry(entry)
@@ -225,6 +226,8 @@ def _read_list(stdin: BinaryIO) -> Iterator[str]:
                 "standard input holds binary data, but - reads a list of names",
                 hint="guardian scan FILE, or: find uploads -type f | guardian scan -",
             )
+    if listed.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes
+        listed = listed.decode("utf-16", "replace").encode()
     separator = b"\0" if b"\0" in listed else b"\n"
     for name in listed.removeprefix(codecs.BOM_UTF8).split(separator):
         kept = name if separator == b"\0" else name.rstrip(b"\r")

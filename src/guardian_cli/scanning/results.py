@@ -314,12 +314,14 @@ def _parse(raw: bytes) -> Json | None:
     """A line of ours; None for anything else."""
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(line, dict) or line.get("schema") != document.SCHEMA:
         return None
     known = line.get("verdict") in get_args(Outcome) and isinstance(line.get("source"), str)
-    return line if known else None
+    parts = [line.get(name) or {} for name in ("categories", "coverage", "made")]
+    parts += parts[0].values() if isinstance(parts[0], dict) else ()
+    return line if known and all(isinstance(part, dict) for part in parts) else None
 
 
 def _is_torn(raw: bytes, *, after_ours: bool) -> bool:
@@ -335,6 +337,6 @@ def _is_torn(raw: bytes, *, after_ours: bool) -> bool:
         return True
     try:
         json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return after_ours
     return False

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardian_cli.errors import SourceError
 from guardian_cli.media.worker.picture import (
     blend_fields,
     eight_bit,
@@ -65,6 +66,20 @@ def test_deep_and_grey_pictures_become_eight_bit_colour() -> None:
     deep = np.full((3, 3), 0x8000, np.uint16)
     assert eight_bit(deep).tolist() == np.full((3, 3, 3), 0x80).tolist()
     assert eight_bit(np.full((3, 3, 3), 0.5, np.float32)).dtype == np.uint8
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.float32, np.float64])
+def test_numbers_without_a_known_white_are_an_error_and_not_all_white(kind: type) -> None:
+    image = np.full((10, 10, 3), 100, kind)
+    image[:5] = 3
+    with pytest.raises(SourceError, match="what is white"):
+        eight_bit(image)
+
+
+def test_highlights_may_be_over_white() -> None:
+    image = np.full((20, 20, 3), 0.5, np.float32)
+    image[0, 0] = 3.0
+    assert eight_bit(image)[0, 0].tolist() == [255] * 3
 
 
 def test_fields_are_blended() -> None:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2  # noqa: TID253 - only the worker process imports this module
 import numpy as np  # noqa: TID253 - as above
 
+from guardian_cli.errors import SourceError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Transfer = Literal["pq", "hlg"]
 _MAX_STRETCH = 4.0
 _SAME_PICTURE_LEVELS = 2.0
+# What share of a picture of floating-point numbers may lie beyond black and white.
+_MAX_OUTSIDE = 0.01
 
 
 def target_size(width: int, height: int, aspect: float, short_side_px: int) -> tuple[int, int]:
@@ -121,10 +125,18 @@ def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def eight_bit(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bring 16-bit, float and grey pictures to 8-bit BGR or BGRA."""
+    """Bring 16-bit, float and grey pictures to 8-bit BGR or BGRA.
+
+    Raise SourceError for numbers of which nobody can tell which is white: every viewer shows them
+    otherwise, and cut off at 1 they would all be.
+    """
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     elif image.dtype != np.uint8:
+        outside = np.mean((image < 0) | (image > 1))
+        if image.dtype.kind != "f" or outside > _MAX_OUTSIDE:
+            message = f"a picture of {image.dtype} numbers, of which it is not known what is white"
+            raise SourceError(message, kind="unsupported")
         image = np.clip(np.nan_to_num(image) * 255, 0, 255).astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 1:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
