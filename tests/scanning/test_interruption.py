@@ -5,12 +5,24 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from guardian_cli.scanning.interruption import Interruption
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_come_through() -> Iterator[None]:
+    """A suite that is run in the background of a shell has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
