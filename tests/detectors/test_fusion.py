@@ -78,7 +78,7 @@ def test_of_several_custom_models_the_largest_counts() -> None:
 @given(st.dictionaries(st.sampled_from(["clip", "endpoint", "nudenet", "opennsfw"]), UNIT))
 def test_every_offline_detector_stands_under_its_own_name(scores: dict[str, float]) -> None:
     one = score_category(scores, Weights())
-    assert set(one.offline) == scores.keys() & {"nudenet", "opennsfw"}
+    assert set(one.by_detector) == scores.keys() & {"nudenet", "opennsfw"}
     custom = [round(score, 6) for name, score in scores.items() if name != "clip"]
     assert one.custom == max(custom, default=None)
-    assert all(value == round(scores[name], 6) for name, value in one.offline.items())
+    assert all(value == round(scores[name], 6) for name, value in one.by_detector.items())

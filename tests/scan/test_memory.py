@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from guardian_cli.console import Console
-from guardian_cli.detectors.registry import Panel
+from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.decoder_pool import Crew
@@ -50,7 +50,7 @@ def children() -> set[int]:
 def scan(path: Path) -> tuple[int, int]:
     """Scan and return the frames scored and the decoder's peak memory in KiB."""
     before = children()
-    panel = Panel([FakeDetector()])
+    panel = DetectorSet([FakeDetector()])
     config = load_settings(environ={}, folder=path.parent).config
     with Scorer(panel.detectors) as scorer, closing(Crew(1)) as crew, crew.place() as place:
         settings = DecodeSettings(short_side_px=64)

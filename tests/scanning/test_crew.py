@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from guardian_cli.console import Console
-from guardian_cli.detectors.registry import Panel
+from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.media.frames import DecodeSettings, Frame
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.decoder_pool import DECODERS_MORE, DOWNLOADS_MORE, Crew
@@ -155,7 +155,7 @@ class Scene:
         again = [Frame(1.5, picture(0)), Frame(2.5, picture(0))]
         self.makers = Makers(lambda: FakeDecoder(HOT_ONCE, again, kind, self.ended.release))
         self.crew = Crew(1, self.makers)
-        self.panel = Panel([FakeDetector(gate=self.gate)])
+        self.panel = DetectorSet([FakeDetector(gate=self.gate)])
         self.scorer = Scorer(self.panel.detectors)
         self.tools = ScanTools(
             load_settings(environ={}, folder=folder).config,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from guardian_cli.console import Console
-from guardian_cli.detectors.registry import Panel
+from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.errors import SourceError
 from guardian_cli.media.frames import DecodeSettings, Frame
 from guardian_cli.media.sources import Source
@@ -62,7 +62,7 @@ class EndingDecoding(FakeDecoding):
 
 def scan(folder: Path, decoder: FakeDecoder) -> ScanResult:
     (folder / "x.mp4").write_bytes(b"x")
-    panel = Panel([FakeDetector()])
+    panel = DetectorSet([FakeDetector()])
     with Scorer(panel.detectors) as scorer, closing(Crew(1, lambda: decoder)) as crew:
         tools = ScanTools(
             load_settings(environ={}, folder=folder).config,

@@ -45,13 +45,13 @@ class Weights:
 class CategoryScore:
     """A frame's scores in one category, each in 0..1, or None where nobody answered.
 
-    `offline` has what each detector that runs on this machine said, by its name.
+    `by_detector` has what each detector beside CLIP and the endpoints said, by its name.
     """
 
     fused: float | None
     clip: float | None = None
     custom: float | None = None
-    offline: Mapping[str, float] = field(default_factory=dict)
+    by_detector: Mapping[str, float] = field(default_factory=dict)
 
 
 UNSCORED = CategoryScore(None)

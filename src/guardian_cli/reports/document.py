@@ -147,7 +147,7 @@ def _frame(sample: Sample, limits: Mapping[str, Limits | None]) -> Json:
             "fused": _score(score.fused, limits.get(name)),
             "clip": _number(score.clip),
             "custom": _number(score.custom),
-            **{detector: _number(one) for detector, one in score.offline.items()},
+            **{detector: _number(one) for detector, one in score.by_detector.items()},
         }
         for name, score in sample.scores.items()
     }

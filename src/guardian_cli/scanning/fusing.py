@@ -43,7 +43,9 @@ class Fusing:
         for index, detector in enumerate(detectors):
             score = answers.get(index, {}).get(category)
             if score is not None:
-                scores.setdefault(detector.info.name, score)
+                # Two detectors of one name are one voice: the larger score is its.
+                name = detector.info.name
+                scores[name] = max(score, scores.get(name, score))
         return score_category(scores, self.weights)
 
 

@@ -11,12 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from guardian_cli.detectors.registry import (
-    Panel,
-    PanelOptions,
-    build_panel,
-    expected_short_side_px,
-)
+from guardian_cli.detectors.base import DetectorOptions
+from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
 from guardian_cli.errors import UsageError
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
@@ -149,30 +145,7 @@ def _scan_all(
     interruption: Interruption,
 ) -> None:
     calm_threads()
-    options = _panel_options(request, console)
-    panel = _no_panel_needed(request, sources)
-    side_px = panel.short_side_px if panel else expected_short_side_px(settings, options)
-    if side_px is not None:
-        with _Shift(request, settings, sources, outlet, console, side_px) as shift:
-            # The first frames are decoded while the model loads.
-            panel = panel or _panel(settings, options, console)
-            if panel.short_side_px == side_px:
-                shift.run(panel, interruption)
-                return
-    panel = panel or _panel(settings, options, console)
-    with _Shift(request, settings, sources, outlet, console, panel.short_side_px) as shift:
-        shift.run(panel, interruption)
-
-
-def _no_panel_needed(request: ScanRequest, sources: Sequence[Source]) -> Panel | None:
-    """An empty panel where there is nothing that could be scored."""
-    if all(source.kind not in {"file", "url", "stream"} for source in sources):
-        return Panel(offline=request.offline)
-    return None
-
-
-def _panel_options(request: ScanRequest, console: Console) -> PanelOptions:
-    return PanelOptions(
+    options = DetectorOptions(
         no_endpoints=request.no_endpoints,
         offline=request.offline,
         deployment=request.deployment,
@@ -181,14 +154,18 @@ def _panel_options(request: ScanRequest, console: Console) -> PanelOptions:
         model_config=request.model_config,
         on_download=console.note,
     )
-
-
-def _panel(settings: Settings, options: PanelOptions, console: Console) -> Panel:
-    panel = build_panel(settings, options)
-    for gone in panel.absent:
-        if gone.status == "unavailable":
-            console.warn(f"{gone.info.name} is not available: {gone.reason}", gone.hint)
-    return panel
+    panel = DetectorSet(offline=request.offline)
+    is_scored = any(source.kind in {"file", "url", "stream"} for source in sources)
+    if is_scored:
+        panel = choose_detectors(settings, options)
+    with _Shift(request, settings, sources, outlet, console, panel) as shift:
+        if is_scored:
+            # The first frames are decoded while the model loads.
+            panel.load(settings, options)
+        for gone in panel.absent:
+            if gone.status == "unavailable":
+                console.warn(f"{gone.info.name} is not available: {gone.reason}", gone.hint)
+        shift.run(interruption)
 
 
 class _Shift:
@@ -204,14 +181,14 @@ class _Shift:
         sources: Sequence[Source],
         outlet: Outlet,
         console: Console,
-        side_px: int,
+        panel: DetectorSet,
     ) -> None:
-        """`side_px` is the shorter side, in pixels, that frames are to have."""
+        """`panel` need not be loaded before `run`."""
         workers = min(request.workers or count_cores(), len(sources))
         stop = threading.Event()
         self._outlet = outlet
         self._console = console
-        self._panel = Panel(offline=request.offline)
+        self._panel = panel
         self._provenance = Provenance(request, settings, self._panel)
         config = settings.config
         self._scorer = Scorer(fusing=Fusing(config.categories, config.fusion))
@@ -220,7 +197,7 @@ class _Shift:
             config=config,
             panel=self._panel,
             scorer=self._scorer,
-            decoding=_decode_settings(request, settings, workers, side_px),
+            decoding=_decode_settings(request, settings, workers, panel.short_side_px),
             progress=Progress(len(sources), console),
             fetch=lambda url, folder: fetch_url(
                 url, folder, timeout_s=timeout_s, max_bytes=MOST_DOWNLOAD_BYTES, stop=stop
@@ -256,12 +233,10 @@ class _Shift:
 
         return self._outlet.is_done(source, sha256, fingerprint)
 
-    def run(self, panel: Panel, interruption: Interruption) -> None:
-        """Let the panel score what waits and what comes, and put out every result."""
+    def run(self, interruption: Interruption) -> None:
+        """Let the detectors score what waits and what comes, and put out every result."""
         interruption.check()
-        self._panel.detectors += panel.detectors
-        self._panel.absent += panel.absent
-        self._scorer.start(panel.detectors)
+        self._scorer.start(self._panel.detectors)
         failing: set[tuple[str, str | None]] = set()
         try:
             for result in self._batch.results():
@@ -274,7 +249,7 @@ class _Shift:
             for result in self._batch.ended():
                 self._outlet.put(result)
             raise
-        _summarise(panel, failing, self._console)
+        _summarise(self._panel, failing, self._console)
 
 
 def _decode_settings(
@@ -301,7 +276,7 @@ def _work(tools: ScanTools, crew: Crew) -> Callable[[Source], ScanResult | None]
     return work
 
 
-def _summarise(panel: Panel, failing: set[tuple[str, str | None]], console: Console) -> None:
+def _summarise(panel: DetectorSet, failing: set[tuple[str, str | None]], console: Console) -> None:
     for detector in panel.detectors:
         summary = detector.summary()
         if summary is not None:

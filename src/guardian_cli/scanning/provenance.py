@@ -18,7 +18,7 @@ from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
-    from guardian_cli.detectors.registry import Panel
+    from guardian_cli.detectors.detector_set import DetectorSet
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
 
@@ -48,7 +48,7 @@ class Provenance:
 
     request: ScanRequest
     settings: Settings
-    panel: Panel
+    panel: DetectorSet
     _fingerprints: dict[bool, str] = field(default_factory=dict)
 
     def made(self, source: Source) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def _ask(detector: Detector, batch: Batch) -> Answer:
     """Call a detector; its answer has as many scores as the batch has frames, or this raises."""
     images = [image for _, image in batch.frames]
     if batch.route.exactly:
-        answer = detector.score_exactly(images)
+        answer = detector.score_fp32(images)
     elif isinstance(detector, RoutedDetector):
         answer = detector.score_by(batch.route.deployment, images)
     else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardian_cli.detectors.registry import report_order
 from guardian_cli.errors import GuardianError, SourceError
 from guardian_cli.media.frames import nothing_seen
 from guardian_cli.scanning.fusing import Fusing
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardian_cli.config import Config
-    from guardian_cli.detectors.registry import Panel
+    from guardian_cli.detectors.detector_set import DetectorSet
     from guardian_cli.media.frames import DecodeSettings, DecodeTally, Decoding, Frame
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.decoder_pool import Place
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from guardian_cli.verdict.timeline import Sample
 
 HASH_CHUNK_BYTES = 1 << 20
-REPORTED = ("clip", "endpoint", "nudenet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ScanTools:
     """
 
     config: Config
-    panel: Panel
+    panel: DetectorSet
     scorer: Scorer
     decoding: DecodeSettings
     progress: Progress
@@ -272,7 +272,7 @@ class _Scan:
             )
             for gone in self.tools.panel.absent
         ]
-        return tuple(sorted([*present, *absent], key=lambda one: REPORTED.index(one.name)))
+        return tuple(sorted([*present, *absent], key=lambda one: report_order(one.name)))
 
 
 def scan_source(source: Source, tools: ScanTools, place: Place) -> ScanResult | None:

@@ -12,7 +12,7 @@ from guardian_cli.verdict.closeness import show_score
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from guardian_cli.detectors.base import DetectorName, Status
+    from guardian_cli.detectors.base import Status
     from guardian_cli.media.frames import DecodeTally
     from guardian_cli.verdict.category import CategoryLimits
     from guardian_cli.verdict.timeline import Sample
@@ -64,7 +64,7 @@ class DetectorReport:
     address or request.
     """
 
-    name: DetectorName
+    name: str
     category: str | None
     model: str | None
     status: Status

@@ -8,7 +8,7 @@ from guardian_cli.detectors.clip.architecture import find_weights, read_architec
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.clip.loading import load_model
-from guardian_cli.detectors.clip.pixels import Preprocessing
+from guardian_cli.detectors.clip.tower import Preprocessing
 from guardian_cli.errors import MissingError
 from guardian_cli.training.model.backbones import Tower
 
