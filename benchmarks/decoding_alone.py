@@ -2,7 +2,7 @@
 
     python benchmarks/decoding_alone.py [--seconds 60] [--rounds 3] [--json FILE]
 
-guardian's figures contain what the others leave out: the survey of all packets, the check of the
+guardian's figures contain what the others leave out: the index of all packets, the check of the
 end, the worker process, shrinking, and handing the frames over.
 """
 

@@ -7,8 +7,10 @@ The small CLIP knows coloured shapes only: its category is a red star, there fro
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +19,8 @@ from typing import TYPE_CHECKING
 from examples.draw_video import write_video
 
 from guardian_cli.console import Console
-from guardian_cli.reports.picture import to_svg
 from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+from guardian_cli.settings import load_settings
 from tests.tiny_clip import NEGATIVE, POSITIVE, trained_tiny_clip
 
 if TYPE_CHECKING:
@@ -35,6 +37,23 @@ class Easel(Console):
         self.shown = renderable
 
 
+def to_svg(renderable: RenderableType, *, title: str, width: int = 92) -> str:
+    """Return a picture of a terminal `width` cells wide; it loads no font from anywhere."""
+    from rich.console import Console as Terminal
+
+    terminal = Terminal(
+        file=io.StringIO(),
+        record=True,
+        width=width,
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+    )
+    terminal.print(renderable)
+    svg = terminal.export_svg(title=title, unique_id="guardian")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+
+
 def make_picture(path: Path) -> None:
     """Scan the drawn video and write the table that comes out as an SVG."""
     tiny = trained_tiny_clip()
@@ -47,8 +66,8 @@ def make_picture(path: Path) -> None:
         write_video(Path("upload.mp4"))
         easel = Easel(quiet=True)
         clip = {"model": tiny.name, "pretrained": str(tiny.checkpoint)}
-        request = ScanRequest(("upload.mp4",), {"clip": clip}, model_config=tiny.config)
-        run_scan(request, easel)
+        request = ScanRequest(("upload.mp4",), model_config=tiny.config)
+        run_scan(request, load_settings(flags={"clip": clip}), easel)
         os.chdir(target.parent)
     assert easel.shown is not None
     target.write_text(to_svg(easel.shown, title="guardian scan upload.mp4"), encoding="utf-8")

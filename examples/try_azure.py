@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.azure.capacity import Capacity
-from guardian_cli.lifecycle.azure.client import AzureClient
-from guardian_cli.lifecycle.azure.place import Place
-from guardian_cli.lifecycle.azure.waiting import wait_for
+from guardian_cli.lifecycle.azure.client import AzureClient, WorkspaceAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +45,7 @@ class StepFailedError(Exception):
 class Trial:
     """One run: where, in which folder, and what was checked so far."""
 
-    place: Place
+    address: WorkspaceAddress
     endpoint: str
     folder: Path
     options: argparse.Namespace
@@ -57,9 +55,9 @@ class Trial:
         """Type a command of guardian; what it wrote to stdout. Raises StepFailedError."""
         print(f"\n$ guardian {' '.join(args)}", flush=True)
         names = {
-            "AZURE_SUBSCRIPTION_ID": self.place.subscription_id,
-            "AZURE_RESOURCE_GROUP": self.place.resource_group,
-            "AZURE_ML_WORKSPACE": self.place.workspace,
+            "AZURE_SUBSCRIPTION_ID": self.address.subscription_id,
+            "AZURE_RESOURCE_GROUP": self.address.resource_group,
+            "AZURE_ML_WORKSPACE": self.address.workspace,
         }
         done = subprocess.run(
             [sys.executable, "-m", "guardian_cli", *args],
@@ -137,7 +135,7 @@ def train_versions(trial: Trial) -> None:
 
 def make_cluster(trial: Trial) -> None:
     """Make a cluster of at most one machine, and none when nothing runs: guardian makes none."""
-    client = AzureClient(trial.place)
+    client = AzureClient(trial.address, Printer())
     machines = {
         "vmSize": trial.options.instance_type,
         "vmPriority": "Dedicated",
@@ -148,13 +146,13 @@ def make_cluster(trial: Trial) -> None:
         },
     }
     body = {
-        "location": trial.place.location,
+        "location": trial.address.location,
         "properties": {"computeType": "AmlCompute", "properties": machines},
     }
-    path = f"{trial.place.workspace_path}/computes/{CLUSTER}"
-    poller = client.begin("PUT", path, COMPUTE_API, "making the cluster", body)
+    path = f"{trial.address.workspace_path}/computes/{CLUSTER}"
     with client.calls("making the cluster"):
-        wait_for(poller, f"cluster {CLUSTER}", say, timeout_s=REMOVE_TIMEOUT_S)
+        poller = client.begin("PUT", path, COMPUTE_API, body)
+        client.wait(poller, f"cluster {CLUSTER}", timeout_s=REMOVE_TIMEOUT_S)
 
 
 def release(trial: Trial) -> None:
@@ -200,47 +198,55 @@ def draw_picture(path: Path) -> None:
 
 def make_group(client: AzureClient) -> None:
     """Make the resource group that everything else is in."""
-    body = {"location": client.place.location, "tags": {"made-by": "guardian try_azure"}}
-    client.send("PUT", client.place.group_path, GROUP_API, "making the resource group", body)
+    body = {"location": client.address.location, "tags": {"made-by": "guardian try_azure"}}
+    client.send("PUT", client.address.group_path, GROUP_API, "making the resource group", body)
 
 
 def clean_up(client: AzureClient, endpoint: str) -> list[str]:
     """Remove the endpoint first, which bills, and then the group; what could not be removed."""
-    place = client.place
+    address = client.address
     left = []
-    where = f"--resource-group {place.resource_group} --workspace-name {place.workspace}"
+    where = f"--resource-group {address.resource_group} --workspace-name {address.workspace}"
     remove_endpoint = f"az ml online-endpoint delete --name {endpoint} {where}"
-    remove_group = f"az group delete --name {place.resource_group}"
-    path = f"{place.workspace_path}/onlineEndpoints/{endpoint}"
+    remove_group = f"az group delete --name {address.resource_group}"
+    path = f"{address.workspace_path}/onlineEndpoints/{endpoint}"
     steps = (
         (f"endpoint {endpoint}", path, ENDPOINT_API, remove_endpoint),
-        (f"resource group {place.resource_group}", place.group_path, GROUP_API, remove_group),
+        (f"resource group {address.resource_group}", address.group_path, GROUP_API, remove_group),
     )
     for what, path, api, command in steps:
         print(f"removing {what}", flush=True)
         try:
-            poller = client.begin("DELETE", path, api, f"removing {what}")
             with client.calls(f"removing {what}"):
-                wait_for(poller, what, say, timeout_s=REMOVE_TIMEOUT_S)
+                poller = client.begin("DELETE", path, api)
+                client.wait(poller, what, timeout_s=REMOVE_TIMEOUT_S)
         except PlatformError as error:
             if "404" not in str(error):
                 left.append(f"{what} could not be removed ({error}): {command}")
     return left
 
 
-def say(text: str) -> None:
-    """Progress, for people."""
-    print(text, flush=True)
+class Printer:
+    """Where the client says what it waits for, and what it could not look up."""
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        print(f"warning: {text}", flush=True)
+
+    def quote(self, title: str, text: str) -> None:
+        print(f"{title}:\n{text}", flush=True)
 
 
 def confirm(client: AzureClient, options: argparse.Namespace, ask: Callable[[str], str]) -> bool:
     """Say what will be made and what it costs, and ask."""
-    month = Capacity(client, say).monthly_cost_usd(options.location, options.instance_type, 2)
+    month = Capacity(client).monthly_cost_usd(options.location, options.instance_type, 2)
     price = f"about ${month / 730 * HOURS:.2f}" if month else "a price that is not known here"
-    place = client.place
+    address = client.address
     print(
-        f"This makes, in the subscription {place.subscription_id} ({options.location}):\n"
-        f"  the resource group {place.resource_group}, in it a workspace with all that it needs,\n"
+        f"This makes, in the subscription {address.subscription_id} ({options.location}):\n"
+        f"  the resource group {address.resource_group}, in it a workspace with what it needs,\n"
         f"  a cluster of at most one machine, and an endpoint with two deployments on "
         f"{options.instance_type}:\n"
         f"  {price} for {HOURS:g} h of both, and some cents for the rest.\n"
@@ -268,13 +274,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run it all; 0 when everything was as it should be and nothing is left."""
     options = read_options(arguments)
     name = f"guardian-try-{secrets.token_hex(4)}"
-    place = Place(options.subscription, name, name, options.location)
-    client = AzureClient(place)
+    address = WorkspaceAddress(options.subscription, name, name, options.location)
+    client = AzureClient(address, Printer())
     if not confirm(client, options, input):
         return 2
     problem: Any = None
     with tempfile.TemporaryDirectory(prefix="guardian-try-") as folder:
-        trial = Trial(place, name, Path(folder), options)
+        trial = Trial(address, name, Path(folder), options)
         try:
             make_group(client)
             run_all(trial)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from guardian_cli.detectors.base import Answer, DetectorInfo
-from guardian_cli.media.frames import DecodeTally, MediaFacts
+from guardian_cli.media.frames import Coverage, MediaFacts
 
 if TYPE_CHECKING:
     import threading
@@ -142,16 +142,16 @@ class FakeDecoding:
     closed: bool = False
 
     @property
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         count = len(self.decoder.frames)
-        return DecodeTally(float(count), "full", count, count, 1.0, True, 0, True)
+        return Coverage(float(count), "full", count, count, 1.0, True, 0, True)
 
     def frames(self) -> Iterator[Frame]:
-        self.facts = MediaFacts(self.decoder.kind, 8, 8, self.tally.duration_s, "fake", 0)
+        self.facts = MediaFacts(self.decoder.kind, 8, 8, self.coverage.duration_s, "fake", 0)
         yield from self.decoder.frames
         self.decoder.on_end()
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         yield from self.decoder.again
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from guardian_cli.cli import _leave, _limit_of_this_machine, app
-from guardian_cli.console import Console
+from guardian_cli.cli import app, end_of_exit
+from guardian_cli.errors import machine_limit
 from tests.conftest import REPOSITORY
 from tests.guardian_process import COMMAND, environment, guardian
 
@@ -43,7 +43,7 @@ def test_a_word_is_completed_with_exit_0(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (3, 3), ("sorry", 1)])
 def test_a_system_exit_keeps_its_code(code: str | int | None, expected: int) -> None:
-    assert _leave(Console(), [], SystemExit(code)) == expected
+    assert end_of_exit(SystemExit(code), []) == expected
 
 
 def test_a_broken_pipe_that_is_not_the_readers_is_no_quiet_end() -> None:
@@ -55,7 +55,7 @@ def test_a_broken_pipe_that_is_not_the_readers_is_no_quiet_end() -> None:
 
     with pytest.raises(SystemExit) as left:
         break_as_typer_does()
-    assert _leave(Console(), [], left.value) == 1
+    assert end_of_exit(left.value, []) == 1
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_limit_of_the_machine_is_named_and_no_bug(error: Exception, said: str)
     try:
         raise error
     except (OSError, RuntimeError) as caught:
-        known = _limit_of_this_machine(caught)
+        known = machine_limit(caught)
     assert known is not None
     assert said in str(known)
     assert known.hint
@@ -81,8 +81,8 @@ def test_a_limit_of_the_machine_is_named_and_no_bug(error: Exception, said: str)
 
 
 def test_any_other_error_is_a_bug() -> None:
-    assert _limit_of_this_machine(RuntimeError("no idea")) is None
-    assert _limit_of_this_machine(PermissionError(errno.EACCES, "denied", "/x")) is None
+    assert machine_limit(RuntimeError("no idea")) is None
+    assert machine_limit(PermissionError(errno.EACCES, "denied", "/x")) is None
 
 
 def as_stranger(

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 from guardian_cli.console import CLEAR_LINE, LINE_EVERY_S, Console, clock
-from guardian_cli.scanning.progress import Progress
-from guardian_cli.training.model.loop import Epoch
-from guardian_cli.training.progress import ShownTraining
+from guardian_cli.progress import ScanProgress
+from guardian_cli.training.model.trainer import Epoch
+from guardian_cli.training.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COLUMNS = 50
+END = "\x1c"
 
 
 class Terminal:
@@ -32,9 +33,13 @@ class Terminal:
         self.file = file
 
     def received(self) -> str:
-        """All that was written so far."""
+        """All that was written so far: the kernel hands it over in pieces, so a mark ends it."""
+        self.file.write(END)
         self.file.flush()
-        return os.read(self._master, 1 << 16).decode().replace("\r\n", "\n")
+        received = b""
+        while not received.endswith(END.encode()):
+            received += os.read(self._master, 1 << 16)
+        return received.decode().removesuffix(END).replace("\r\n", "\n")
 
     def screen(self) -> list[str]:
         """The lines that a person sees."""
@@ -59,7 +64,7 @@ def open_terminal() -> Iterator[Terminal]:
 
 def test_a_result_line_never_runs_into_a_bar(terminal: Terminal) -> None:
     console = Console(out=terminal.file, err=terminal.file)
-    progress = Progress(3, console)
+    progress = ScanProgress(3, console)
     progress.frame("a", 1.0, 2.0)
     console.result('{"source": "a"}')
     progress.finished("a")
@@ -72,7 +77,7 @@ def test_a_result_line_never_runs_into_a_bar(terminal: Terminal) -> None:
 def test_a_bar_is_drawn_on_stderr_alone_and_fits_its_line(terminal: Terminal) -> None:
     out = io.StringIO()
     console = Console(out=out, err=terminal.file)
-    progress = Progress(1000, console)
+    progress = ScanProgress(1000, console)
     progress.frame("a", 1.0, 2.0)
     bar = terminal.received()
     assert bar.startswith(f"{CLEAR_LINE}[")
@@ -85,7 +90,7 @@ def test_a_bar_is_drawn_on_stderr_alone_and_fits_its_line(terminal: Terminal) ->
 
 def test_the_bar_of_a_training_is_gone_when_its_result_is_printed(terminal: Terminal) -> None:
     console = Console(out=terminal.file, err=terminal.file)
-    with ShownTraining("nsfw-detector", console) as progress:
+    with TrainingProgress("nsfw-detector", console) as progress:
         progress.step("reading files", 3, 10)
         console.warn("one file is broken")
         progress.epoch(0, 2, Epoch(1, 0.5, 0.6, 0.7), 4)
@@ -107,7 +112,7 @@ def test_without_a_terminal_short_work_says_nothing_and_long_work_a_line_at_time
 
 def test_quiet_draws_nothing(terminal: Terminal) -> None:
     console = Console(quiet=True, out=terminal.file, err=terminal.file)
-    Progress(2, console).frame("a", 1.0, 2.0)
+    ScanProgress(2, console).frame("a", 1.0, 2.0)
     console.result("x")
     assert terminal.received() == "x\n"
 

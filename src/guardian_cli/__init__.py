@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # No library that guardian loads reports to its makers. Most read this once, when they are imported,
 # and onnxruntime looks up a host and keeps a device id even if its own switch is used right after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,11 +18,21 @@ from guardian_cli.detectors.registry import check_detector
 Verdict = Literal["allow", "review", "block"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+# YAML has lists alone: where a tuple is meant, it may not be strict.
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 
 class _Section(BaseModel):
+    # Strict: "0.5" or yes is no number. Our fields called model_… are none of Pydantic's.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_key_with_nothing_behind_it_keeps_its_default(cls, data: Any) -> Any:
+        # An unknown key stays, to be refused.
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
 class ScanSection(_Section):
@@ -59,6 +69,7 @@ class FusionSection(_Section):
 
     @model_validator(mode="after")
     def _sums_to_one_at_most(self) -> Self:
+        # 0.7 + 0.3 may be a rounding error more than 1.
         if self.custom + self.clip > 1.0 + 1e-9:
             raise ValueError("custom and clip together are over 1: a score could leave 0..1")
         return self
@@ -78,6 +89,11 @@ class CategorySection(_Section):
     block: Unit = 0.8
     prompts: PromptsSection | None = None
     endpoint: str | None = None
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _prompts_may_be_off(cls, prompts: Any) -> Any:
+        return None if prompts is False else prompts
 
     @model_validator(mode="after")
     def _review_is_not_over_block(self) -> Self:
@@ -128,6 +144,13 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
     azure: AzureSection = AzureSection()
+
+    @field_validator("categories", "models", mode="before")
+    @classmethod
+    def _off_drops_one_and_nothing_keeps_its_defaults(cls, named: Any) -> Any:
+        if not isinstance(named, dict):
+            return named
+        return {k: {} if v is None else v for k, v in named.items() if v is not False}
 
     @field_validator("models")
     @classmethod

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shutil
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
 
 from guardian_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import RenderableType
 
 
@@ -38,8 +35,9 @@ class Console:
         self, *, quiet: bool = False, out: TextIO | None = None, err: TextIO | None = None
     ) -> None:
         self.quiet = quiet
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        # Python sets a stream to None that was closed when the process began.
+        self._out: TextIO | None = out or sys.stdout
+        self._err: TextIO | None = err or sys.stderr
         for stream in (self._out, self._err):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -50,16 +48,26 @@ class Console:
     @property
     def out_is_terminal(self) -> bool:
         """Whether a person looks at stdout."""
-        return bool(self._out) and self._out.isatty()
+        return self._out is not None and self._out.isatty()
 
     def result(self, text: str) -> None:
-        """Write the result and make sure that it has left the process."""
-        with self._lock, _writing():
+        """Write the result and make sure that it has left the process.
+
+        Raises PipeClosed, and UsageError where it can't be written.
+        """
+        with self._lock:
             self.end_progress()
-            if self._out is None:
-                raise OSError("stdout is closed")
-            self._out.write(text if text.endswith("\n") else text + "\n")
-            self._out.flush()
+            try:
+                if self._out is None:
+                    raise OSError("stdout is closed")  # noqa: TRY301 - as any write that fails
+                self._out.write(text if text.endswith("\n") else text + "\n")
+                self._out.flush()
+            except BrokenPipeError as error:
+                raise PipeClosed from error
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                message = f"the result could not be written to stdout: {reason}"
+                raise UsageError(message, hint="guardian … > FILE") from error
 
     def show(self, renderable: RenderableType) -> None:
         """Write a table or another rich thing as the result."""
@@ -118,15 +126,14 @@ class Console:
                 self._progress_due_s = now_s + LINE_EVERY_S
             if now_s < self._progress_due_s:
                 return
+            self._progress_due_s = now_s + (BAR_EVERY_S if is_terminal else LINE_EVERY_S)
             if not is_terminal:
-                self._progress_due_s = now_s + LINE_EVERY_S
                 self._say(f"{what}: {text}")
                 return
-            self._progress_due_s = now_s + BAR_EVERY_S
             full = round(BAR_CELLS * min(max(share, 0.0), 1.0))
             bar = f"[{'#' * full}{'-' * (BAR_CELLS - full)}] {text}"
             # One cell less than there are: a line that is full would begin another one.
-            self._write_err(CLEAR_LINE + bar[: max(0, _columns(self._err) - 1)])
+            self._write(CLEAR_LINE + bar[: max(0, _columns(self._err) - 1)])
             self._bar_is_drawn = True
         finally:
             self._lock.release()
@@ -136,22 +143,21 @@ class Console:
         with self._lock:
             if self._bar_is_drawn:
                 self._bar_is_drawn = False
-                self._write_err(CLEAR_LINE)
+                self._write(CLEAR_LINE)
 
     def _say(self, text: str) -> None:
         with self._lock:
             self.end_progress()
-            self._write_err(text + "\n")
+            self._write(text + "\n")
 
-    def _write_err(self, text: str) -> None:
-        if self._err is None:
-            return
-        try:
-            self._err.write(text)
-            self._err.flush()
-        except OSError:
-            # Nobody reads stderr any more: the result and the exit code still count.
-            self._err = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    def _write(self, text: str) -> None:
+        if self._err is not None:
+            try:
+                self._err.write(text)
+                self._err.flush()
+            except OSError:
+                # Nobody reads stderr any more: the result and the exit code still count.
+                self._err = None
 
 
 def one_line(text: str) -> str:
@@ -167,31 +173,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-@contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise PipeClosed from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(
-            f"the result could not be written to stdout: {reason}", hint="guardian … > FILE"
-        ) from error
+def silence_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot fail loudly."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _columns(terminal: TextIO | None) -> int:
     """How wide a terminal is; without one, what the user says in COLUMNS."""
     if terminal is not None:
-        with contextlib.suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):
             return os.get_terminal_size(terminal.fileno()).columns or 80
     return shutil.get_terminal_size((100, 24)).columns
-
-
-def silence_streams(*streams: Any) -> None:
-    """Point streams at nothing, so that the interpreter's last flush cannot fail loudly."""
-    for stream in streams:
-        try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        except (OSError, ValueError, AttributeError):
-            continue

@@ -8,20 +8,22 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli import __version__
+from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.clip.architecture import find_weights
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision, name_hardware
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.endpoint.client import HttpTransport
-from guardian_cli.detectors.endpoint.failures import Failure, status_failure
 from guardian_cli.detectors.endpoint.protocol import BadAnswerError, build_body, read_scores
+from guardian_cli.detectors.endpoint.retry import Failure, status_failure
+from guardian_cli.detectors.registry import make_specs
 from guardian_cli.errors import MissingError
-from guardian_cli.lifecycle.release.probe import draw_probe
+from guardian_cli.lifecycle.probe import draw_probe
 from guardian_cli.settings import environment_name
 from guardian_cli.urls import mask_url
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 State = Literal["ok", "warning", "missing"]
 
 ENDPOINT_TIMEOUT_S = 10.0
-LEAST_DISK_BYTES = 1_000_000_000
+MIN_DISK_BYTES = 1_000_000_000
 _KEY_STATUS = frozenset({401, 403})
 
 
@@ -79,10 +81,10 @@ def diagnose(settings: Settings, hub: Hub | None = None) -> Diagnosis:
     checks = [*check_configuration(settings), check_libraries(versions)]
     if "clip" in detectors:
         checks += [check_weights(settings, hub), check_device()]
-    if "nudenet" in detectors:
-        checks.append(check_nudenet())
     if "endpoint" in detectors:
         checks += [check_endpoint(*one) for one in settings.endpoints.items() if one[1].uri]
+    others = [name for name in detectors if name not in {"clip", "endpoint"}]
+    checks += [check_detector(name, settings) for name in others]
     checks += check_disks({"weights": hub.folder, "temporary files": Path(tempfile.gettempdir())})
     return Diagnosis(tuple(checks), versions)
 
@@ -146,17 +148,21 @@ def check_device() -> Check:
         gpu = f" ({name_hardware(device)[1]})" if device == "cuda" else ""
     except (ImportError, OSError) as error:
         return Check("device", "missing", f"torch cannot be loaded: {error}", "pip install torch")
+    # The driver is there also where this torch was built without CUDA, or for another version.
     if device == "cpu" and Path("/proc/driver/nvidia/version").exists():
         detail = f"cpu, {precision}: there is a GPU, but this torch cannot use it"
         return Check("device", "warning", detail, "nvidia-smi; then a torch for that CUDA version")
     return Check("device", "ok", f"{device}{gpu}, {precision}")
 
 
-def check_nudenet() -> Check:
-    """Whether the offline detector that the settings name is installed."""
-    if find_spec("nudenet") and find_spec("onnxruntime"):
-        return Check("nudenet", "ok", "installed, weights in the package")
-    return Check("nudenet", "missing", "not installed", 'pip install "guardian-cli[offline]"')
+def check_detector(name: str, settings: Settings) -> Check:
+    """Whether a detector that the settings name is installed, and what it scores."""
+    try:
+        specs = make_specs(name, settings, DetectorOptions(offline=True))
+    except MissingError as error:
+        return Check(name, "missing", str(error), error.hint)
+    parts = [f"{spec.info.model or name} for {', '.join(spec.categories)}" for spec in specs]
+    return Check(name, "ok", "; ".join(parts) or "scores nothing with these settings")
 
 
 def check_endpoint(category: str, setting: EndpointSetting) -> Check:
@@ -164,11 +170,9 @@ def check_endpoint(category: str, setting: EndpointSetting) -> Check:
     assert setting.uri is not None  # noqa: S101 - who is switched off is not asked
     name, shown = f"endpoint {category}", mask_url(setting.uri)
     key = setting.key.get_secret_value() if setting.key else None
-    transport = HttpTransport(setting.uri, key, timeout_s=ENDPOINT_TIMEOUT_S)
-    try:
+    # Once: whoever asks how things stand is not helped by a second attempt.
+    with closing(HttpTransport(setting.uri, key, timeout_s=ENDPOINT_TIMEOUT_S)) as transport:
         reply = transport.post(build_body([draw_probe()]))
-    finally:
-        transport.close()
     hint = "guardian endpoints --check, where guardian runs it; else ask whoever does"
     if isinstance(reply, Failure):
         return Check(name, "missing", f"{shown}: {reply.reason}", hint)
@@ -189,9 +193,10 @@ def check_endpoint(category: str, setting: EndpointSetting) -> Check:
 def check_disks(folders: dict[str, Path]) -> Iterator[Check]:
     """Whether there is room where guardian writes."""
     for what, folder in folders.items():
+        # Before its first use a folder is not there, but one above it is.
         there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
         free_bytes = shutil.disk_usage(there).free
         detail = f"{free_bytes / 1e9:.1f} GB free for {what} ({folder})"
-        few = free_bytes < LEAST_DISK_BYTES
+        few = free_bytes < MIN_DISK_BYTES
         hint = "df -h; HF_HOME and TMPDIR name other places" if few else None
         yield Check("disk", "warning" if few else "ok", detail, hint)

@@ -31,33 +31,14 @@ def choose_key(variable: str, uri: str, names: Mapping[str, str]) -> str | None:
 
     None where neither is set, or what is set was written for another host.
     """
-    keys = (f"{variable}_KEY", COMMON_KEY)
-    return next((names[one] for one in keys if names.get(one) and _may_go(one, uri, names)), None)
-
-
-def why_withheld(variable: str, uri: str, names: Mapping[str, str]) -> str | None:
-    """Say that an endpoint has no key because the one that is set is for another host."""
-    kept = [one for one in (f"{variable}_KEY", COMMON_KEY) if names.get(one)]
-    if not kept or choose_key(variable, uri, names) is not None:
-        return None
-    return (
-        f"{kept[0]} was written for another host than {origin_of(uri)} and is not sent there: set "
-        f"{variable}_KEY to its key, and {variable}_KEY_FOR={origin_of(uri)}"
-    )
-
-
-def _may_go(key: str, uri: str, names: Mapping[str, str]) -> bool:
-    """Whether the key in a variable may be sent to an address.
-
-    The key for all goes anywhere, unless it is an endpoint's own key: that is lent to no other.
-    """
-    if key != COMMON_KEY:
-        return names.get(f"{key}_FOR") in {None, "", origin_of(uri)}
-    hosts = {
+    origin = origin_of(uri)
+    own, common = names.get(f"{variable}_KEY"), names.get(COMMON_KEY)
+    if own and names.get(f"{variable}_KEY_FOR") in {None, "", origin}:
+        return own
+    # The key for all goes anywhere, unless it is an endpoint's own key: that is lent to no other.
+    owners = {
         names.get(f"{name}_KEY_FOR") or origin_of(names[name])
         for name in names
-        if name.endswith("_MODEL_ENDPOINT")
-        and names[name]
-        and names.get(f"{name}_KEY") == names[COMMON_KEY]
+        if name.endswith("_MODEL_ENDPOINT") and names[name] and names.get(f"{name}_KEY") == common
     }
-    return not hosts or origin_of(uri) in hosts
+    return common if common and (not owners or origin in owners) else None

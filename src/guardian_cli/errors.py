@@ -10,6 +10,9 @@
 `cli.main` is the one place where an error becomes an exit code.
 """
 
+import errno
+import os
+import tempfile
 from typing import ClassVar
 
 
@@ -53,3 +56,21 @@ class MissingError(GuardianError):
     """An optional dependency or model weights are missing."""
 
     exit_code = 5
+
+
+def machine_limit(error: BaseException) -> UsageError | None:
+    """Return what is wrong with the disk or the limits that guardian runs under; else None."""
+    number = error.errno if isinstance(error, OSError) else None
+    reason = getattr(error, "strerror", None) or str(error)
+    if number in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}:
+        place = getattr(error, "filename", None) or tempfile.gettempdir()
+        hint = "df -h; TMPDIR=FOLDER guardian … puts temporary files elsewhere"
+        return UsageError(f"nothing could be written to {place}: {reason}", hint=hint)
+    if number in {errno.EMFILE, errno.ENFILE}:
+        return UsageError(f"no more files may be open: {reason}", hint="ulimit -n 4096")
+    # Python, ONNX Runtime and OpenMP each have words of their own for a thread that was refused.
+    refused = ("can't start new thread", "pthread_create failed", os.strerror(errno.EAGAIN))
+    if number == errno.EAGAIN or any(words in str(error) for words in refused):
+        message = "no more processes or threads may be started (ulimit -u says how many)"
+        return UsageError(message, hint="ulimit -u 4096; in a container, a higher --pids-limit")
+    return None

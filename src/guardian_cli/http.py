@@ -1,4 +1,4 @@
-"""HTTP sessions whose requests in flight can be broken off from another thread."""
+"""HTTP: sessions that keep secrets to themselves, deadlines, and what went wrong in plain words."""
 
 from __future__ import annotations
 
@@ -7,100 +7,111 @@ import math
 import socket
 import ssl
 import threading
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+import time
+from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from guardian_cli import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from requests import PreparedRequest, Session
+    from requests import PreparedRequest, Response, Session
+    from requests.auth import AuthBase
 
 # Picks one of an endpoint's deployments, and in the answer names the one that gave it; Azure's.
 DEPLOYMENT_HEADER = "azureml-model-deployment"
-
-
-@dataclass
-class OpenSockets:
-    """The sockets of a session, so that another thread can wake whoever waits on one."""
-
-    _sockets: WeakSet[socket.socket] = field(default_factory=WeakSet)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _requests: dict[int, _Request] = field(default_factory=dict)
-
-    def add(self, opened: socket.socket) -> None:
-        """Remember a socket for as long as it is in use, and that this thread uses it now."""
-        with self._lock:
-            self._sockets.add(opened)
-            request = self._requests.get(threading.get_ident())
-            if request is not None:
-                request.opened = opened
-                if request.expired:
-                    _break_off(opened)
-
-    def abort(self) -> None:
-        """Break off what is under way; the threads that wait for it see a lost connection."""
-        with self._lock:
-            for opened in list(self._sockets):
-                _break_off(opened)
-
-    @contextmanager
-    def deadline(self, seconds: float) -> Iterator[_Request]:
-        """Break off this thread's request after `seconds`, and say so in `expired`.
-
-        A socket's own time-out starts anew with every byte: who drips headers would have us wait
-        for days.
-        """
-        request = _Request()
-
-        def expire() -> None:
-            with self._lock:
-                if self._requests.get(owner) is request:
-                    request.expired = True
-                    if request.opened is not None:
-                        _break_off(request.opened)
-
-        owner = threading.get_ident()
-        timer = threading.Timer(seconds, expire)
-        timer.daemon = True
-        with self._lock:
-            self._requests[owner] = request
-        timer.start()
-        try:
-            yield request
-        finally:
-            timer.cancel()
-            with self._lock:
-                del self._requests[owner]
-
-
-@dataclass(slots=True)
-class _Request:
-    """What one thread is waiting for."""
-
-    opened: socket.socket | None = None
-    expired: bool = False
-
-
-def _break_off(opened: socket.socket) -> None:
-    # A socket that is already gone is what was wanted.
-    with suppress(OSError):
-        opened.shutdown(socket.SHUT_RDWR)
-
-
+STOP_CHECK_S = 0.1
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def proxies_for(host: str | None) -> dict[str, str]:
-    """Return the `proxies` of a request: a server on this machine is never behind a proxy."""
-    return {"no_proxy": host} if host in _LOOPBACK else {}
+class OpenSockets:
+    """Which socket each thread waits on, so that another thread can wake it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.deadlines: dict[int, Deadline] = {}  # by the thread whose requests they end
+
+    def use(self, opened: socket.socket) -> None:
+        """Take note that this thread waits on a socket from now on."""
+        with self.lock:
+            deadline = self.deadlines.get(threading.get_ident())
+            if deadline is not None:
+                deadline.socket = opened
+                if deadline.ended is not None:
+                    deadline.end(deadline.ended)
+
+    def abort(self) -> None:
+        """Break off what is under way; the threads that wait for it see a lost connection."""
+        with self.lock:
+            for deadline in self.deadlines.values():
+                deadline.end("interrupted")
+
+
+class Deadline:
+    """Breaks off the requests of the thread that enters it, after `seconds` or when `stop` is set.
+
+    `ended` then says why. A socket's own time-out is not enough: it starts anew with every byte, so
+    a server that drips headers would be waited for for days.
+    """
+
+    def __init__(
+        self, sockets: OpenSockets, seconds: float, stop: threading.Event | None = None
+    ) -> None:
+        self.ended: Literal["interrupted", "timeout"] | None = None
+        self.socket: socket.socket | None = None
+        self._sockets = sockets
+        self._end_s = time.monotonic() + seconds
+        self._stop = stop
+        self._over = threading.Event()
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="http-deadline", daemon=True)
+
+    @property
+    def left_s(self) -> float:
+        """How much time is left, in seconds."""
+        return self._end_s - time.monotonic()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end."""
+        self._over.wait(seconds)
+
+    def end(self, why: Literal["interrupted", "timeout"]) -> None:
+        """Break off what the thread waits for, and all that it begins later. Hold the lock."""
+        self.ended = why
+        self._over.set()
+        if self.socket is not None:
+            # A socket that is already gone is what was wanted.
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        with self._sockets.lock:
+            self._sockets.deadlines[threading.get_ident()] = self
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._thread.join()
+        with self._sockets.lock:
+            del self._sockets.deadlines[threading.get_ident()]
+
+    def _watch(self) -> None:
+        # An event can't be waited for together with another one: `stop` is looked at now and then.
+        longest_s = math.inf if self._stop is None else STOP_CHECK_S
+        while not self._left.wait(max(0.0, min(self.left_s, longest_s))):
+            stopped = self._stop is not None and self._stop.is_set()
+            if stopped or self.left_s <= 0:
+                with self._sockets.lock:
+                    self.end("interrupted" if stopped else "timeout")
+                return
 
 
 class NoAuth:
@@ -126,6 +137,20 @@ class BearerAuth:
         return request
 
 
+def split_credentials(url: str) -> tuple[str, AuthBase | NoAuth]:
+    """Return a URL without user, password and fragment, and what sends the first two.
+
+    Raises ValueError for what is no URL.
+    """
+    parts = urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    if not parts.username:
+        return bare, NoAuth()
+    from requests.auth import HTTPBasicAuth
+
+    return bare, HTTPBasicAuth(unquote(parts.username), unquote(parts.password or ""))
+
+
 def open_session(*, pool_size: int = 1) -> tuple[Session, OpenSockets]:
     """Return a session without redirects, retries, cookies or ~/.netrc, and the sockets it opens.
 
@@ -137,9 +162,17 @@ def open_session(*, pool_size: int = 1) -> tuple[Session, OpenSockets]:
     logging.getLogger("urllib3").setLevel(logging.INFO)
 
     class PlainSession(requests.Session):
-        def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        def get_redirect_target(self, resp: Response) -> str | None:  # noqa: ARG002
             """Leave redirects to the caller: requests would read all of their body, unbounded."""
             return None
+
+        def merge_environment_settings(
+            self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+        ) -> Any:
+            """Follow the environment, but a server on this machine is never behind a proxy."""
+            host = urlsplit(url).hostname
+            proxies = {"no_proxy": host} if host in _LOOPBACK else proxies
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
     session = PlainSession()
     sockets = OpenSockets()
@@ -147,16 +180,41 @@ def open_session(*, pool_size: int = 1) -> tuple[Session, OpenSockets]:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     session.auth = NoAuth()
+    # A request tells nothing of the ones before it.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = f"guardian-cli/{__version__}"
+    # A download is counted, and resumed, by the bytes that travel.
     session.headers["Accept-Encoding"] = "identity"
     return session, sockets
 
 
 def _tracking_adapter(sockets: OpenSockets, pool_size: int) -> Any:
+    """Return a requests adapter whose connections tell `sockets` which socket each thread uses."""
     from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+    from urllib3.connection import HTTPConnection, HTTPSConnection
 
-    pools = _tracking_pools(sockets)
+    class PlainConnection(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            sockets.use(self.sock)
+
+        def request(self, *args: Any, **kwargs: Any) -> None:
+            if self.sock is not None:  # kept open by an earlier request, maybe another thread's
+                sockets.use(self.sock)
+            super().request(*args, **kwargs)
+
+    # In this order `super().connect()` above is that of HTTPS, with its handshake.
+    class SecureConnection(PlainConnection, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = PlainConnection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    pools = {"http": PlainPool, "https": SecurePool}
 
     class TrackingAdapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -168,62 +226,25 @@ def _tracking_adapter(sockets: OpenSockets, pool_size: int) -> Any:
             manager.pool_classes_by_scheme = pools
             return manager
 
+    # Whoever calls knows better what is worth another attempt, and until when.
     return TrackingAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
 
 
-def _tracking_pools(sockets: OpenSockets) -> dict[str, Any]:
-    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-
-    class PlainConnection(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            sockets.add(self.sock)
-
-        def request(self, *args: Any, **kwargs: Any) -> None:
-            if self.sock is not None:  # kept open by an earlier request, maybe another thread's
-                sockets.add(self.sock)
-            super().request(*args, **kwargs)
-
-    class SecureConnection(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            sockets.add(self.sock)
-
-        def request(self, *args: Any, **kwargs: Any) -> None:
-            if self.sock is not None:
-                sockets.add(self.sock)
-            super().request(*args, **kwargs)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = PlainConnection
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    return {"http": PlainPool, "https": SecurePool}
-
-
-Trouble = Literal[
-    "connection lost",
-    "connection refused",
-    "host not found",
-    "no answer in time",
-    "no connection in time",
-    "no secure connection: the certificate or the TLS handshake failed",
-    "no such file of CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE)",
-    "the address makes no sense",
-    "the proxy's address makes no sense (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)",
-    "a SOCKS proxy needs PySocks (pip install pysocks)",
-    "the proxy gave no connection",
-]
+def status_title(status: int) -> str:
+    """Return a status as people know it: `404 Not Found`."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP status {status}"
 
 
 def retry_after_s(value: str | None, wall_s: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for, or None where it makes no sense."""
-    if value is None:
-        return None
-    text = value.strip()
+    """Return the seconds that a Retry-After header asks for, or None where it makes no sense.
+
+    `wall_s` is the time of day, in POSIX seconds: the header may name a moment. Fractions of a
+    second, which the standard does not know but servers send, are understood.
+    """
+    text = (value or "").strip()
     if text.isascii() and text.replace(".", "", 1).isdigit():
         seconds = float(text)
         return seconds if math.isfinite(seconds) else None
@@ -244,16 +265,25 @@ def network_errors() -> tuple[type[Exception], ...]:
     return (RequestException, HTTPError, HTTPException, OSError, UnicodeError)
 
 
+Trouble = Literal[
+    "connection lost",
+    "connection refused",
+    "host not found",
+    "no answer in time",
+    "no connection in time",
+    "no secure connection: the certificate or the TLS handshake failed",
+    "no such file of CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE)",
+    "the address makes no sense",
+    "the proxy's address makes no sense (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)",
+    "a SOCKS proxy needs PySocks (pip install pysocks)",
+    "the proxy gave no connection",
+]
+
+
 def name_trouble(error: BaseException) -> Trouble:
     """Name a network error by its kind: the library's own text holds the whole URL."""
-    from requests.exceptions import (
-        ConnectTimeout,
-        InvalidProxyURL,
-        InvalidSchema,
-        InvalidURL,
-        ProxyError,
-    )
-    from urllib3.exceptions import ProxySchemeUnknown, ReadTimeoutError
+    from requests import exceptions as of_requests
+    from urllib3 import exceptions as of_urllib3
 
     causes = list(_causes(error))
 
@@ -261,25 +291,25 @@ def name_trouble(error: BaseException) -> Trouble:
         return any(isinstance(cause, kinds) for cause in causes)
 
     # Of these two requests has nothing but words to tell them by.
-    if is_any(InvalidSchema) and "SOCKS" in str(error):
+    if is_any(of_requests.InvalidSchema) and "SOCKS" in str(error):
         return "a SOCKS proxy needs PySocks (pip install pysocks)"
     if "TLS CA certificate bundle" in str(error):
         return "no such file of CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE)"
-    if is_any(InvalidProxyURL, ProxySchemeUnknown):
+    if is_any(of_requests.InvalidProxyURL, of_urllib3.ProxySchemeUnknown):
         return "the proxy's address makes no sense (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)"
     if is_any(ssl.SSLError) and not is_any(TimeoutError):
         return "no secure connection: the certificate or the TLS handshake failed"
-    if is_any(ProxyError):
+    if is_any(of_requests.ProxyError):
         return "the proxy gave no connection"
     if is_any(socket.gaierror):
         return "host not found"
     if is_any(ConnectionRefusedError):
         return "connection refused"
-    if is_any(ConnectTimeout):
+    if is_any(of_requests.ConnectTimeout):
         return "no connection in time"
-    if is_any(TimeoutError, ReadTimeoutError):
+    if is_any(TimeoutError, of_urllib3.ReadTimeoutError):
         return "no answer in time"
-    if is_any(InvalidURL, UnicodeError):
+    if is_any(of_requests.InvalidURL, UnicodeError):
         return "the address makes no sense"
     return "connection lost"
 

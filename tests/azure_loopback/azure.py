@@ -16,13 +16,13 @@ from tests.azure_loopback.contract import Contract, find_specification
 from tests.azure_loopback.deployments import Deployments
 from tests.azure_loopback.endpoints import Endpoints
 from tests.azure_loopback.faults import Fault, Faults, obey_after, obey_before, obey_last, plan_of
-from tests.azure_loopback.front_door import FrontDoor
 from tests.azure_loopback.jobs import Job, Jobs
 from tests.azure_loopback.messages import RefusedError, Request, Response, answer, refuse
 from tests.azure_loopback.proxy import DroppedError, Proxy
 from tests.azure_loopback.routing import Call, Router
 from tests.azure_loopback.run_history import RunHistory
 from tests.azure_loopback.runners import shared_hosting
+from tests.azure_loopback.scoring_gateway import ScoringGateway
 from tests.azure_loopback.sign_in import SignIn
 from tests.azure_loopback.state import SIZES, TENANT, Deployment, Endpoint, Workspace
 from tests.azure_loopback.subscription import Subscription
@@ -98,7 +98,7 @@ class LoopbackAzure:
         self._guard = threading.Lock()
         self._assets = Assets(self.cloud)
         self._workspaces = Workspaces(self.cloud)
-        self._front_door = FrontDoor(self.cloud)
+        self._scoring_gateway = ScoringGateway(self.cloud)
         self.tracking = Tracking(self.cloud)
         self._jobs = Jobs(self.cloud, self.tracking, self._environment_of_a_job)
         self._deployments = Deployments(self.cloud)
@@ -334,7 +334,7 @@ class LoopbackAzure:
         if host.endswith(".blob.core.windows.net"):
             return self.blobs.answer(request)
         if host.endswith(".inference.ml.azure.com"):
-            return self._front_door.answer(request)
+            return self._scoring_gateway.answer(request)
         if not host and request.path == "/msi/token":
             return self.sign_in.answer_identity(request)
         if host == sign_in.HOST:

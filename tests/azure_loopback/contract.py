@@ -1,4 +1,4 @@
-"""Microsoft's OpenAPI as a judge: of what the product sends, and of what the stand-in answers."""
+"""Microsoft's OpenAPI, held against what the product sends and what the stand-in answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.azure_loopback.schemas import Document, Judge, load_document
+from tests.azure_loopback.schemas import Document, SchemaChecker, load_document
 
 if TYPE_CHECKING:
     from tests.azure_loopback.messages import Request, Response
@@ -143,8 +143,8 @@ def _check_body(operation: Operation, request: Request) -> list[str]:
         return ["the body is no JSON"]
     if body is None:
         return ["there is no body"] if parameter.get("required") else []
-    judge = Judge(operation.exact)
-    return judge.check(body, parameter["schema"], document, "body")
+    checker = SchemaChecker(operation.exact)
+    return checker.check(body, parameter["schema"], document, "body")
 
 
 def _check_answer(operation: Operation, response: Response) -> list[str]:
@@ -155,5 +155,5 @@ def _check_answer(operation: Operation, response: Response) -> list[str]:
     entry = entry or entries.get("default")
     if not entry or "schema" not in entry or response.json is None:
         return []
-    judge = Judge(operation.exact, answer=True)
-    return judge.check(response.json, entry["schema"], operation.document, "answer")
+    checker = SchemaChecker(operation.exact, answer=True)
+    return checker.check(response.json, entry["schema"], operation.document, "answer")

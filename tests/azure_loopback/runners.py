@@ -70,11 +70,11 @@ def post(port: int, body: bytes, content_type: str, timeout_s: float) -> Respons
         connection.close()
 
 
-class LightHosting:
+class ForkServerHosting:
     """One process of ours that forks: a deployment is up in some 50 ms. Thread-safe."""
 
     def __init__(self) -> None:
-        script = Path(__file__).with_name("nursery.py")
+        script = Path(__file__).with_name("fork_server.py")
         # Nothing of this repository may be found by a script: it must bring its own code.
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         self._process = subprocess.Popen(
@@ -101,7 +101,7 @@ class LightHosting:
                 caller.close()
                 raise InitFailedError
             line += received
-        return LightRunner(caller, int(json.loads(line)["port"]), container.log)
+        return ForkRunner(caller, int(json.loads(line)["port"]), container.log)
 
     def _order(self, container: Container, caller: int) -> None:
         order = {
@@ -126,8 +126,8 @@ class LightHosting:
 
 
 @dataclass(frozen=True)
-class LightRunner:
-    """A fork of the nursery."""
+class ForkRunner:
+    """A process that the fork server has forked."""
 
     caller: socket.socket
     port: int
@@ -147,8 +147,8 @@ class LightRunner:
 
 
 @cache
-def shared_hosting() -> LightHosting:
+def shared_hosting() -> ForkServerHosting:
     """The one of this process: importing torch once is enough for all tests."""
-    hosting = LightHosting()
+    hosting = ForkServerHosting()
     atexit.register(hosting.close)
     return hosting

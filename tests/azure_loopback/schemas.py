@@ -62,7 +62,7 @@ def load_document(file: Path) -> Document:
 
 
 @dataclass
-class Judge:
+class SchemaChecker:
     """Compares a value with a schema.
 
     exact: the schema is of the version that is meant, so what it does not list is wrong.

@@ -1,4 +1,4 @@
-"""Microsoft's OpenAPI and recordings, as judges of the stand-in and of what is sent to it."""
+"""Microsoft's OpenAPI and recordings, held against the stand-in and what is sent to it."""
 
 from __future__ import annotations
 

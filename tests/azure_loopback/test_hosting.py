@@ -1,4 +1,4 @@
-"""guardian's own scoring code behind the front door, in both kinds of containers."""
+"""guardian's own scoring code behind the scoring gateway, in both kinds of containers."""
 
 from __future__ import annotations
 

@@ -10,9 +10,8 @@ import pytest
 
 from guardian_cli.config import ModelSection
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.clock import SystemClock
-from guardian_cli.lifecycle.deploy import DeployRequest, deploy_model
-from guardian_cli.lifecycle.endpoint_actions import EndpointsResult, EndpointTasks, run_tasks
+from guardian_cli.lifecycle.deploy import deploy_model
+from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointTasks, run_tasks
 from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.platform import (
     DeploymentFailedError,
@@ -22,7 +21,7 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
 )
 from guardian_cli.lifecycle.release.execute import Releases
-from guardian_cli.lifecycle.release.planner import RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployRequest, RollbackGoal
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
@@ -252,7 +251,7 @@ class PlatformContract:
         platform, file = ready.platform, tmp_path / "file"
         platform.update_endpoint(ENDPOINT, tags={"guardian.model": "other"})
         before, key = platform.endpoint(ENDPOINT), platform.key(ENDPOINT)
-        releases = Releases(platform, SystemClock(), FakeReporter())
+        releases = Releases(platform, FakeReporter())
         [model] = choose_models(SECTIONS, MODEL)
         asked = [
             EndpointTasks(),
@@ -266,8 +265,8 @@ class PlatformContract:
         ]
         acts: list[Callable[[], object]] = [
             partial(deploy_model, releases, model, DeployRequest()),
-            partial(releases.rollback, RollbackGoal(MODEL, ENDPOINT)),
-            partial(releases.history, MODEL, ENDPOINT),
+            partial(releases.rollback, RollbackGoal(model)),
+            partial(releases.history, model),
             *(partial(ask, platform, tasks) for tasks in asked),
         ]
         for act in acts:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guardian_cli.lifecycle.local.layout import FOLDER_NAME
 from guardian_cli.lifecycle.local.platform import LocalPlatform
+from guardian_cli.lifecycle.local.workspace import FOLDER_NAME
 from guardian_cli.lifecycle.platform import WorkspaceOptions
 from guardian_cli.serving.format import WEIGHTS_NAME
 from tests.serving.models import write_constant_model

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
+from guardian_cli.lifecycle.clock import Clock
 from guardian_cli.lifecycle.platform import (
     Deployment,
     DeploymentFailedError,
@@ -38,7 +39,7 @@ class Killed(BaseException):
 
 
 @dataclass
-class FakeClock:
+class FakeClock(Clock):
     """Time that passes only when somebody sleeps."""
 
     passed_s: float = 0.0

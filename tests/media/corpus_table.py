@@ -1,4 +1,4 @@
-"""Print a table of what the decoder makes of each file in a folder, beside PyAV's account.
+"""Print a table of what the decoder makes of each file in a folder, beside ffprobe's account.
 
     python tests/media/corpus_table.py FOLDER... [--mode full] [--odd]
 
@@ -8,11 +8,8 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -33,16 +30,16 @@ def row(decoder: Decoder, path: Path, mode: str, other: Account) -> tuple[str, b
     except SourceError as problem:
         error, times = f"{problem.kind}: {problem}", []
     wall_s = time.monotonic() - began_s
-    tally, facts = decoding.tally, decoding.facts
+    coverage, facts = decoding.coverage, decoding.facts
     shown = f"{facts.kind} {facts.codec} {facts.width}x{facts.height}" if facts else "-"
-    ours = f"{tally.frames_decoded:5} {other.frames:5}"
-    state = "complete" if tally.complete else "ERROR" if error else "incomplete"
-    said = error or "; ".join(tally.notes)
-    length = "" if tally.duration_s is None else f"{tally.duration_s:.2f}"
+    ours = f"{coverage.frames_decoded:5} {other.frames:5}"
+    state = "complete" if coverage.complete else "ERROR" if error else "incomplete"
+    said = error or "; ".join(coverage.notes)
+    length = "" if coverage.duration_s is None else f"{coverage.duration_s:.2f}"
     name = "/".join(path.parts[-2:])
-    text = f"{name:52.52} {shown:26.26} {ours} {other.errors:4} {state:10} {tally.decode:4}"
-    text += f" {length:>8} e{tally.decode_errors:<3} {wall_s:5.2f}s {len(times):4} {said}"
-    return text, tally.complete and tally.frames_decoded == other.frames and other.errors == 0
+    text = f"{name:52.52} {shown:26.26} {ours} {other.errors:4} {state:10} {coverage.decode:4}"
+    text += f" {length:>8} e{coverage.decode_errors:<3} {wall_s:5.2f}s {len(times):4} {said}"
+    return text, coverage.complete and coverage.frames_decoded == other.frames and other.errors == 0
 
 
 def main() -> None:
@@ -53,19 +50,12 @@ def main() -> None:
     parser.add_argument("--odd", action="store_true")
     options = parser.parse_args()
     files = [f for top in options.folders for f in ([top] if top.is_file() else top.rglob("*"))]
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(1, mp_context=context)
     with Decoder() as decoder:
         for path in sorted(file for file in files if file.is_file()):
-            try:
-                other = pool.submit(account, path).result(timeout=120)
-            except (BrokenProcessPool, TimeoutError):
-                pool = ProcessPoolExecutor(1, mp_context=context)
-                other = Account(-1, (), 0, opened=False)
+            other = account(path) or Account(-1, (), 0)
             text, expected = row(decoder, path, options.mode, other)
             if not (options.odd and expected):
                 print(text, flush=True)
-    pool.shutdown()
 
 
 if __name__ == "__main__":

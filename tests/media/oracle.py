@@ -49,7 +49,8 @@ def account(path: Path) -> Account | None:
 
 def measured(path: Path) -> Account:
     """Have ffprobe decode all of the default video track of a file."""
-    streams = probe(path, "-show_streams")[0].get("streams", [])
+    about, opening_errors = probe(path, "-show_streams")
+    streams = about.get("streams", [])
     videos = [
         stream
         for stream in streams
@@ -67,7 +68,8 @@ def measured(path: Path) -> Account:
     stamps = [frame.get("pts_time", frame.get("pkt_dts_time")) for frame in shown]
     times_s = [float(stamp) - float(stamps[0]) for stamp in stamps if stamp and stamps[0]]
     steady = len(times_s) == len(shown) and all(a < b for a, b in pairwise(times_s))
-    return Account(len(shown), samples(times_s) if steady else (), errors)
+    decode_errors = max(0, errors - opening_errors)
+    return Account(len(shown), samples(times_s) if steady else (), decode_errors)
 
 
 def samples(times_s: Sequence[float]) -> tuple[float, ...]:

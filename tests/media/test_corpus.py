@@ -1,4 +1,4 @@
-"""Real and broken files: nothing crashes or hangs us, and good ones give PyAV's account."""
+"""Real and broken files: nothing crashes or hangs us, and good ones give ffprobe's account."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media.decoder import Decoder
-from guardian_cli.media.frames import DecodeSettings, DecodeTally
-from tests.media.oracle import account
+from guardian_cli.media.frames import Coverage, DecodeSettings
+from tests.media.oracle import EVERY_S, account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,11 @@ ERRORS = {
     "mp4_video_dovi_3840x2160_30fps_dav1_10.mp4": "no-frames",
     "vp9_invalid-bitstream.webm": "no-frames",
 }
+# A table that promises too much, and sound that can't be decoded; PyAV's newer FFmpeg takes both.
+REFUSED_BY_FFPROBE = {
+    "h265_video_stco_huge.mp4", "sample_av1_stco_huge.mp4", "sample_stco_huge.mp4",
+    "bug603918.webm",
+}  # fmt: skip
 INCOMPLETE = {"corrupted.mp4"}
 LONG = {"long_2h_1fps.mp4", "long_30min_25fps.mp4"}
 KINDS = {
@@ -45,28 +50,17 @@ def decoder() -> Iterator[Decoder]:
 
 def outcome(
     decoder: Decoder, path: Path, every_s: float = 1.0
-) -> tuple[str, DecodeTally, list[float]]:
-    """Decode a file in full: the error's kind or "", the tally, and the times of the samples."""
+) -> tuple[str, Coverage, list[float]]:
+    """Decode a file in full: the error's kind or "", the coverage, and the times of the samples."""
     settings = DecodeSettings(every_s, mode="full", max_gap_s=2 * every_s, timeout_s=60)
     decoding = decoder.open(str(path), settings)
     times: list[float] = []
     try:
         times.extend(frame.time_s for frame in decoding.frames())
     except SourceError as error:
-        return error.kind if "\n" not in str(error) else "two lines", decoding.tally, times
+        return error.kind if "\n" not in str(error) else "two lines", decoding.coverage, times
     assert all(a < b for a, b in pairwise(times))
-    return "", decoding.tally, times
-
-
-def expected_times(times_s: tuple[float, ...], every_s: float) -> list[float]:
-    """The samples by the book: the first frame at or after each grid time, and the last frame."""
-    taken: list[float] = []
-    due = 0
-    for time_s in times_s:
-        if time_s >= due * every_s - 1e-6:
-            taken.append(time_s)
-            due = int((time_s + 1e-6) / every_s) + 1
-    return taken if taken[-1] == times_s[-1] else [*taken, times_s[-1]]
+    return "", decoding.coverage, times
 
 
 def test_good_files_give_every_frame_at_its_time(decoder: Decoder, shared_data: Path) -> None:
@@ -76,30 +70,27 @@ def test_good_files_give_every_frame_at_its_time(decoder: Decoder, shared_data: 
     for path in files:
         if path.name in LONG or path.parent.name == "crash":
             continue
-        error, tally, times = outcome(decoder, path, 0.5)
+        error, coverage, times = outcome(decoder, path, EVERY_S)
         assert error == ERRORS.get(path.name, ""), path
         if error:
             continue
-        assert tally.complete == (path.name not in INCOMPLETE), (path, tally.notes)
+        assert coverage.complete == (path.name not in INCOMPLETE), (path, coverage.notes)
         theirs = account(path)
-        ascending = all(a < b for a, b in pairwise(theirs.times_s))
-        if theirs.frames:
-            assert tally.frames_decoded == theirs.frames, path
-        if theirs.times_s and ascending:
-            assert times == pytest.approx(expected_times(theirs.times_s, 0.5), abs=2e-3), path
+        if theirs is not None and theirs.frames:
+            assert coverage.frames_decoded == theirs.frames, path
+        if theirs is not None and theirs.samples_s:
+            assert times == pytest.approx(theirs.samples_s, abs=2e-3), path
         checked += 1
     assert checked > 120
 
 
-def test_a_file_that_aborts_opencv_does_not_touch_the_next(
+def test_a_file_that_aborts_opencv_is_a_video_like_others(
     decoder: Decoder, shared_data: Path
 ) -> None:
-    codecs = shared_data / "data" / "codecs"
-    (crash,) = (codecs / "crash").glob("*.avi")
-    error, tally, _ = outcome(decoder, crash)
-    assert error == "crashed"
-    assert not tally.complete
-    assert outcome(decoder, codecs / "generated" / "h264.mp4")[1].complete
+    (path,) = (shared_data / "data" / "codecs" / "crash").glob("*.avi")
+    error, coverage, _ = outcome(decoder, path)
+    assert error == ""
+    assert (coverage.frames_decoded, coverage.complete) == (51, True)
 
 
 def test_broken_files_are_errors_or_incomplete_or_truly_fine(
@@ -108,15 +99,17 @@ def test_broken_files_are_errors_or_incomplete_or_truly_fine(
     files = sorted(file for file in (shared_data / "data" / "broken").rglob("*") if file.is_file())
     assert len(files) > 250
     for path in files:
-        error, tally, times = outcome(decoder, path)
+        error, coverage, times = outcome(decoder, path)
         if error:
             assert error in KINDS, path
             assert error not in ("crashed", "timeout"), path
             continue
         assert times, path
-        if tally.complete:
+        if coverage.complete and not coverage.remarks:  # what an edit list hides, PyAV leaves out
             theirs = account(path)
-            assert (tally.frames_decoded, theirs.errors) == (theirs.frames, 0), path
+            if theirs is None or path.name in REFUSED_BY_FFPROBE:
+                continue
+            assert (coverage.frames_decoded, theirs.errors) == (theirs.frames, 0), path
 
 
 def test_files_that_only_look_odd_are_complete(decoder: Decoder, shared_data: Path) -> None:
@@ -127,27 +120,28 @@ def test_files_that_only_look_odd_are_complete(decoder: Decoder, shared_data: Pa
     good = [name for name in good if "leading" not in name and (folder / name).exists()]
     assert len(good) > 10
     for name in good:
-        _, tally, _ = outcome(decoder, folder / name)
-        assert tally.complete, (name, tally.notes)
+        _, coverage, _ = outcome(decoder, folder / name)
+        assert coverage.complete, (name, coverage.notes)
 
 
 def test_surveillance_clips_are_complete(decoder: Decoder, shared_data: Path) -> None:
     for path in sorted((shared_data / "data" / "violence").rglob("*.mp4"))[::6]:
-        error, tally, _ = outcome(decoder, path)
+        error, coverage, _ = outcome(decoder, path)
         assert not error
-        assert tally.complete, (path, tally.notes)
-        assert tally.frames_decoded == account(path).frames
+        assert coverage.complete, (path, coverage.notes)
+        theirs = account(path)
+        assert theirs is None or coverage.frames_decoded == theirs.frames
 
 
 def test_photos_are_one_frame_each(decoder: Decoder, shared_data: Path) -> None:
     for path in sorted((shared_data / "data" / "images").glob("*.*")):
-        error, tally, times = outcome(decoder, path)
+        error, coverage, times = outcome(decoder, path)
         assert (error, times) == ("", [0.0])
-        assert tally.complete
+        assert coverage.complete
 
 
 def test_two_hours_are_seen_to_the_end(decoder: Decoder, shared_data: Path) -> None:
     path = shared_data / "data" / "codecs" / "generated" / "long_2h_1fps.mp4"
-    _, tally, times = outcome(decoder, path, 10.0)
-    assert tally.complete
+    _, coverage, times = outcome(decoder, path, 10.0)
+    assert coverage.complete
     assert (len(times), times[-1]) == (721, 7199.0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from guardian_cli.config import PolicySection
 from guardian_cli.detectors.fusion import CategoryScore
-from guardian_cli.media.frames import DecodeTally, MediaFacts
-from guardian_cli.verdict.category import Limits
-from guardian_cli.verdict.policy import DetectorReport, Policy, judge
-from guardian_cli.verdict.result import ScanResult, SourceFailure, Timing
+from guardian_cli.media.frames import Coverage, MediaFacts
+from guardian_cli.verdict.policy import judge
+from guardian_cli.verdict.result import DetectorReport, ScanResult, SourceFailure, Timing
+from guardian_cli.verdict.thresholds import Thresholds
 from guardian_cli.verdict.timeline import Sample
 
 CLIP = DetectorReport("clip", None, "ViT-B-32/laion2b_s34b_b79k", "ok", None, 64)
@@ -16,7 +17,7 @@ OFF = DetectorReport("endpoint", "nsfw", "https://example.test/score", "off", "-
 DOWN = DetectorReport(
     "endpoint", "nsfw", "https://example.test/score", "degraded", "401 Unauthorized", 12
 )
-TALLY = DecodeTally(63.2, "fast", 1896, 64, 1.0, reached_end=True, decode_errors=0, complete=True)
+COVERAGE = Coverage(63.2, "fast", 1896, 64, 1.0, reached_end=True, decode_errors=0, complete=True)
 MEDIA = MediaFacts("video", 1920, 1080, 63.2, "h264", 0)
 
 
@@ -37,9 +38,14 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
         )
         for t in range(64)
     )
-    limits = {"nsfw": Limits(), "violence": Limits(0.6, 0.9)}
+    limits = {"nsfw": Thresholds(0.5, 0.8), "violence": Thresholds(0.6, 0.9)}
     verdict = judge(
-        samples, limits=limits, policy=Policy(), tally=TALLY, every_s=1.0, detectors=[CLIP, OFF]
+        samples,
+        thresholds=limits,
+        policy=PolicySection(),
+        coverage=COVERAGE,
+        every_s=1.0,
+        detectors=[CLIP, OFF],
     )
     return ScanResult(
         source=source,
@@ -48,7 +54,7 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
         reasons=verdict.reasons,
         degraded=verdict.degraded,
         media=MEDIA,
-        coverage=TALLY,
+        coverage=COVERAGE,
         detectors=(CLIP, OFF),
         categories=verdict.categories,
         timing=Timing(3.1, 2.0, 1.2),
@@ -60,12 +66,14 @@ def video(source: str = "uploads/holiday.mp4") -> ScanResult:
 def image(source: str = "uploads/cat.jpg", score: float | None = 0.02) -> ScanResult:
     """A still picture, judged in one category; unscored with `score=None`."""
     sample = Sample(0.0, {"nsfw": CategoryScore(score)})
-    tally = replace(TALLY, duration_s=None, frames_decoded=1, frames_scored=1, largest_gap_s=None)
+    coverage = replace(
+        COVERAGE, duration_s=None, frames_decoded=1, frames_scored=1, largest_gap_s=None
+    )
     verdict = judge(
         [sample],
-        limits={"nsfw": Limits()},
-        policy=Policy(),
-        tally=tally,
+        thresholds={"nsfw": Thresholds(0.5, 0.8)},
+        policy=PolicySection(),
+        coverage=coverage,
         every_s=1.0,
         detectors=[DOWN],
         kind="image",
@@ -76,7 +84,7 @@ def image(source: str = "uploads/cat.jpg", score: float | None = 0.02) -> ScanRe
         reasons=verdict.reasons,
         degraded=verdict.degraded,
         media=MediaFacts("image", 640, 480, None, "mjpeg", 90),
-        coverage=tally,
+        coverage=coverage,
         detectors=(DOWN,),
         categories=verdict.categories,
         samples=(sample,),
@@ -91,7 +99,7 @@ def failed(source: str = "uploads/broken.mp4") -> ScanResult:
         verdict="error",
         reasons=(error.message,),
         media=None,
-        coverage=replace(TALLY, frames_decoded=0, frames_scored=0, complete=False),
+        coverage=replace(COVERAGE, frames_decoded=0, frames_scored=0, complete=False),
         categories={},
         samples=None,
         error=error,

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardian_cli import __version__
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import document, dumps, to_dict, to_line
 from guardian_cli.reports.schemas import load_schema, schema_names, schema_text
 from guardian_cli.verdict.timeline import Sample
-from tests.reports.samples import DOWN, TALLY, failed, image, video
+from tests.reports.samples import COVERAGE, DOWN, failed, image, video
 
 if TYPE_CHECKING:
     from guardian_cli.verdict.result import ScanResult
@@ -42,12 +43,12 @@ def test_the_schema_is_itself_valid() -> None:
 
 
 def test_a_document_is_as_promised() -> None:
-    value = document([to_line(video()), to_line(failed()), to_dict(image())], version="1.2.3")
+    value = document([to_line(video()), to_line(failed()), to_dict(image())])
     assert list(value) == ["schema", "guardian", "verdict", "scans", "skipped", "interrupted"]
     assert (value["skipped"], value["interrupted"]) == ({}, False)
     assert (value["schema"], value["guardian"], value["verdict"]) == (
         "guardian.scan/1",
-        "1.2.3",
+        __version__,
         "error",
     )
     assert [next(iter(scan)) for scan in value["scans"]] == ["source"] * 3
@@ -108,7 +109,7 @@ def test_what_could_not_be_scanned_has_its_error() -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_null(number: float) -> None:
-    result = replace(video(), coverage=replace(TALLY, duration_s=number, largest_gap_s=number))
+    result = replace(video(), coverage=replace(COVERAGE, duration_s=number, largest_gap_s=number))
     coverage = json.loads(dumps(to_dict(result)))["coverage"]
     assert (coverage["duration_s"], coverage["largest_gap_s"]) == (None, None)
 

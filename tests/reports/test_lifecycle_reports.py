@@ -12,8 +12,7 @@ from jsonschema import Draft202012Validator
 
 import guardian_cli
 from guardian_cli.console import Console
-from guardian_cli.lifecycle.endpoint_actions import EndpointsResult
-from guardian_cli.lifecycle.endpoints import Sight
+from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointStatus
 from guardian_cli.lifecycle.platform import Probe, Workspace
 from guardian_cli.lifecycle.release.execute import Release
 from guardian_cli.lifecycle.release.history import Change
@@ -28,7 +27,7 @@ from guardian_cli.reports.lifecycle import (
 
 SCHEMAS = Path(guardian_cli.__file__).parent / "reports" / "schemas"
 ROWS = (Row("version-2", "2", "champion", 90, "ready"), Row("blue", None, None, 10, "failed"))
-SIGHT = Sight("m", "nsfw", "m-endpoint", "https://h/score", "ready", ROWS)
+ENDPOINT = EndpointStatus("m", "nsfw", "m-endpoint", "https://h/score", "ready", ROWS)
 RELEASE = Release("m", "m-endpoint", "promote", (), ROWS, ("probe version-2",), False, ("prune",))
 
 
@@ -88,7 +87,7 @@ def test_a_history(screen: Screen) -> None:
 
 def test_endpoints_with_checks_keys_and_a_plan(screen: Screen) -> None:
     probes = {"m-endpoint": {"version-2": Probe(score=0.5, latency_ms=1.23456)}}
-    result = EndpointsResult([SIGHT], probes, {"m-endpoint": "secret"}, ["set A in .env"])
+    result = EndpointsResult([ENDPOINT], probes, {"m-endpoint": "secret"}, ["set A in .env"])
     show_endpoints(screen.console, "local", result, as_json=True)
     found = screen.document("endpoints")
     [endpoint] = found["endpoints"]
@@ -103,7 +102,7 @@ def test_endpoints_with_checks_keys_and_a_plan(screen: Screen) -> None:
 
 def test_endpoints_show_no_key_unless_asked(screen: Screen) -> None:
     probes = {"m-endpoint": {"blue": Probe(problem="HTTP 424")}}
-    result = EndpointsResult([SIGHT], probes)
+    result = EndpointsResult([ENDPOINT], probes)
     show_endpoints(screen.console, "local", result, as_json=True)
     [endpoint] = screen.document("endpoints")["endpoints"]
     assert "key" not in endpoint
@@ -129,7 +128,7 @@ def test_a_setup(screen: Screen) -> None:
 
 
 def test_a_model_without_an_endpoint_is_listed(screen: Screen) -> None:
-    result = EndpointsResult([Sight("m", "nsfw", "m-endpoint", "", "not deployed", ())])
+    result = EndpointsResult([EndpointStatus("m", "nsfw", "m-endpoint", "", "not deployed", ())])
     show_endpoints(screen.console, "local", result, as_json=True)
     assert screen.document("endpoints")["endpoints"][0]["state"] == "not deployed"
     table = Screen()
@@ -138,9 +137,9 @@ def test_a_model_without_an_endpoint_is_listed(screen: Screen) -> None:
 
 
 def test_addresses_and_keys_are_whole_however_long(screen: Screen) -> None:
-    sight = Sight("m", "nsfw", "m-endpoint", "https://h/" + "x" * 300, "ready", ROWS)
-    result = EndpointsResult([sight], keys={"m-endpoint": "k" * 300})
+    endpoint = EndpointStatus("m", "nsfw", "m-endpoint", "https://h/" + "x" * 300, "ready", ROWS)
+    result = EndpointsResult([endpoint], keys={"m-endpoint": "k" * 300})
     show_endpoints(screen.console, "local", result, as_json=False)
     lines = [line.strip() for line in screen.out.getvalue().splitlines()]
-    assert sight.uri in lines
+    assert endpoint.uri in lines
     assert "key " + "k" * 300 in lines

@@ -7,22 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from guardian_cli.config import FusionSection
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.media.frames import Frame
-from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.samples import SampleCollector
-from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.verdict.category import Limits
 from tests.fakes import picture_of
+from tests.scanning.harness import running_scorer
 from tests.scoring_server import HEADER, ScoringServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from guardian_cli.scanning.scorer import Scorer
     from guardian_cli.verdict.timeline import Sample
 
-FUSING = Fusing({"nsfw": Limits()}, FusionSection())
 FRAMES = 31
 SPLIT = {"version-1": lambda _: 0.1, "version-2": lambda _: 0.9}
 
@@ -33,13 +30,13 @@ def frames(count: int = FRAMES) -> Iterator[Frame]:
 
 
 def scan(scorer: Scorer, found: Iterator[Frame]) -> tuple[SampleCollector, list[Sample]]:
-    collector = SampleCollector(scorer, FUSING, lambda _: None)
+    collector = SampleCollector(scorer, lambda _: None)
     return collector, collector.collect(found)
 
 
 def open_scorer(stack: ExitStack, server: ScoringServer) -> Scorer:
     detector = stack.enter_context(closing(EndpointDetector("nsfw", server.uri)))
-    return stack.enter_context(Scorer([detector]))
+    return stack.enter_context(running_scorer([detector]))
 
 
 def test_a_split_of_traffic_is_a_split_of_sources() -> None:

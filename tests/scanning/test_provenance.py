@@ -87,7 +87,7 @@ def test_what_can_not_leaves_it(tmp_path: Path, change: dict[str, Any]) -> None:
 
 
 def test_a_new_option_counts_until_somebody_says_that_it_does_not(tmp_path: Path) -> None:
-    parts = provenance(tmp_path)._parts(is_stream=False)
+    parts = provenance(tmp_path).inputs(is_stream=False)
     named = {one.name for one in fields(ScanRequest)}
     assert set(parts["options"]) <= named
     assert "decode" in parts["options"]
@@ -116,4 +116,4 @@ def test_made_says_all_and_gives_no_secret_away(tmp_path: Path) -> None:
     assert set(made["prompts"]) == {"nsfw", "violence"}
     assert made["fingerprint"] == found.fingerprint(FILE)
     assert "secret" not in str(made)
-    assert "hidden" not in str(found._parts(is_stream=False))
+    assert "hidden" not in str(found.inputs(is_stream=False))

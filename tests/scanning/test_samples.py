@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from guardian_cli.config import FusionSection
 from guardian_cli.detectors.base import Answer
 from guardian_cli.media.frames import Frame
-from guardian_cli.scanning.fusing import Fusing
+from guardian_cli.scanning.frame_queue import Origin
 from guardian_cli.scanning.samples import Picture, SampleCollector
-from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.verdict.category import Limits
 from tests.fakes import FakeDetector, picture_of
+from tests.scanning.harness import idle_scorer, running_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from guardian_cli.verdict.timeline import Sample
-
-FUSING = Fusing({"nsfw": Limits()}, FusionSection())
 
 
 def scene(hot: bool = False) -> np.ndarray:
@@ -38,10 +34,10 @@ def spot(image: np.ndarray) -> float:
 
 
 def collect(detector: FakeDetector, pictures: Sequence[np.ndarray]) -> list[Sample]:
-    with Scorer([detector]) as scorer:
-        collector = SampleCollector(scorer, FUSING, lambda _: None)
+    with running_scorer([detector]) as scorer:
+        collector = SampleCollector(scorer, lambda _: None)
         samples = collector.collect([Frame(float(at), one) for at, one in enumerate(pictures)])
-        assert collector.answered[0] == (0 if detector.failure else len(pictures))
+        assert collector.scored[0] == (0 if detector.failure else len(pictures))
     return samples
 
 
@@ -93,32 +89,32 @@ class FailsAtFirst(FakeDetector):
 def test_a_failure_that_comes_late_is_not_shared(fails: int) -> None:
     """The repeats come while the first one is under way; one more try is made for all of them."""
     detector = FailsAtFirst(fails=fails)
-    with Scorer() as scorer:
+    with idle_scorer() as scorer:
         frames = [Frame(float(at), scene()) for at in range(6)]
 
         def handed_in() -> Iterator[Frame]:
             yield from frames
             scorer.start([detector])
 
-        collector = SampleCollector(scorer, FUSING, lambda _: None)
+        collector = SampleCollector(scorer, lambda _: None)
         samples = collector.collect(handed_in())
     scored = [sample.scores["nsfw"].clip is not None for sample in samples]
     assert detector.batches == [1, 1]
     assert scored == [False, *[fails == 1] * 5]
-    assert collector.answered[0] == sum(scored)
+    assert collector.scored[0] == sum(scored)
     assert collector.failures == {0: "refused"}
     assert [sample.same_as_s for sample in samples] == [None, None, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_failure_that_is_known_is_not_shared() -> None:
     detector = FailsAtFirst(batch_size=1)
-    with Scorer([detector]) as scorer:
-        scored = scorer.submit(scene())
+    with running_scorer([detector]) as scorer:
+        scored = scorer.submit(scene(), Origin())
         scored.wait()
-        assert not Picture(scene(), 0.0, scored).serves(Frame(1.0, scene()))
-        answered = scorer.submit(scene())
+        assert not Picture(scene(), 0.0, scored).is_in(Frame(1.0, scene()))
+        answered = scorer.submit(scene(), Origin())
         answered.wait()
-        assert Picture(scene(), 1.0, answered).serves(Frame(2.0, scene()))
+        assert Picture(scene(), 1.0, answered).is_in(Frame(2.0, scene()))
 
 
 def test_what_the_user_has_to_mend_is_told_before_what_passes() -> None:
@@ -128,7 +124,7 @@ def test_what_the_user_has_to_mend_is_told_before_what_passes() -> None:
             self.batches.append(len(images))
             return Answer([{} for _ in images], "401" if wrong else "503", misconfigured=wrong)
 
-    with Scorer([Refuses(batch_size=1)]) as scorer:
-        collector = SampleCollector(scorer, FUSING, lambda _: None)
+    with running_scorer([Refuses(batch_size=1)]) as scorer:
+        collector = SampleCollector(scorer, lambda _: None)
         collector.collect([Frame(float(at), picture_of(at)) for at in range(3)])
     assert (collector.failures, collector.misconfigured) == ({0: "401"}, {0})

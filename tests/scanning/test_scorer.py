@@ -13,10 +13,8 @@ import pytest
 
 from guardian_cli.config import FusionSection
 from guardian_cli.detectors.base import Answer, DetectorInfo
-from guardian_cli.scanning.frame_queue import Origin
-from guardian_cli.scanning.fusing import Fusing
-from guardian_cli.scanning.scorer import FRAMES_UNDER_WAY, Scorer, ScoringStopped
-from guardian_cli.verdict.category import Limits
+from guardian_cli.scanning.frame_queue import Origin, PendingFrame
+from guardian_cli.scanning.scorer import MAX_FRAMES_UNDER_WAY, Scorer, ScoringStopped
 from tests.fakes import (
     FakeDetector,
     FakeEndpoint,
@@ -25,9 +23,15 @@ from tests.fakes import (
     number_in,
     picture_of,
 )
+from tests.scanning.harness import idle_scorer, running_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+def submit(scorer: Scorer, image: np.ndarray) -> PendingFrame:
+    """Hand in the only frame of a source."""
+    return scorer.submit(image, Origin())
 
 
 def picture(value: int) -> np.ndarray:
@@ -38,41 +42,41 @@ def test_every_frame_gets_its_own_score_from_every_detector() -> None:
     endpoint = FakeDetector(
         info=DetectorInfo("endpoint", "nsfw", None), function=lambda image: 0.25, concurrency=3
     )
-    with Scorer([FakeDetector(), endpoint]) as scorer:
-        tickets = [scorer.submit(picture(value)) for value in range(0, 250, 5)]
-        for value, ticket in zip(range(0, 250, 5), tickets, strict=True):
-            ticket.wait()
-            assert ticket.scores[0]["nsfw"] == pytest.approx(value / 255)
-            assert ticket.scores[1]["nsfw"] == 0.25
-            assert ticket.image is None
+    with running_scorer([FakeDetector(), endpoint]) as scorer:
+        frames = [submit(scorer, picture(value)) for value in range(0, 250, 5)]
+        for value, frame in zip(range(0, 250, 5), frames, strict=True):
+            frame.wait()
+            assert frame.scores[0]["nsfw"] == pytest.approx(value / 255)
+            assert frame.scores[1]["nsfw"] == 0.25
+            assert frame.image is None
 
 
 def test_frames_of_several_sources_share_a_batch() -> None:
     gate = threading.Event()
     detector = FakeDetector(gate=gate, batch_size=16)
-    with Scorer([detector]) as scorer:
-        tickets = [scorer.submit(picture(1)) for _ in range(17)]
+    with running_scorer([detector]) as scorer:
+        frames = [submit(scorer, picture(1)) for _ in range(17)]
         gate.set()
-        for ticket in tickets:
-            ticket.wait()
+        for frame in frames:
+            frame.wait()
     assert sum(detector.batches) == 17
     assert max(detector.batches) >= 8
 
 
 def test_a_failed_call_leaves_the_other_detector_alone() -> None:
     failing = FakeDetector(failure="401 Unauthorized")
-    with Scorer([FakeDetector(), failing]) as scorer:
-        ticket = scorer.submit(picture(255))
-        ticket.wait()
-    assert ticket.scores[0] == {"nsfw": 1.0}
-    assert ticket.failures == {1: "401 Unauthorized"}
+    with running_scorer([FakeDetector(), failing]) as scorer:
+        frame = submit(scorer, picture(255))
+        frame.wait()
+    assert frame.scores[0] == {"nsfw": 1.0}
+    assert frame.failures == {1: "401 Unauthorized"}
 
 
 def test_a_crash_reaches_whoever_waits() -> None:
-    with Scorer([FakeDetector(crash=ZeroDivisionError("no"))]) as scorer:
-        ticket = scorer.submit(picture(1))
+    with running_scorer([FakeDetector(crash=ZeroDivisionError("no"))]) as scorer:
+        frame = submit(scorer, picture(1))
         with pytest.raises(ZeroDivisionError):
-            ticket.wait()
+            frame.wait()
 
 
 @dataclass
@@ -94,20 +98,20 @@ def test_a_crash_puts_no_score_on_another_frame() -> None:
     gate = threading.Event()
     held = Numbers(gate=gate, batch_size=16)
     crashing = Numbers(crashes=frozenset(range(3, 60, 7)), batch_size=2)
-    with Scorer([held, crashing]) as scorer:
-        tickets = [scorer.submit(picture_of(number)) for number in range(60)]
+    with running_scorer([held, crashing]) as scorer:
+        frames = [submit(scorer, picture_of(number)) for number in range(60)]
         for number in sorted(crashing.crashes):
-            assert tickets[number].done.wait(timeout=30)
+            assert frames[number].done.wait(timeout=30)
         gate.set()
         crashed = 0
-        for number, ticket in enumerate(tickets):
+        for number, frame in enumerate(frames):
             try:
-                ticket.wait()
+                frame.wait()
             except ZeroDivisionError:
                 crashed += 1
             else:
-                assert ticket.scores == {0: {"number": number}, 1: {"number": number}}
-            assert all(scores["number"] == number for scores in ticket.scores.values())
+                assert frame.scores == {0: {"number": number}, 1: {"number": number}}
+            assert all(scores["number"] == number for scores in frame.scores.values())
     assert len(crashing.crashes) <= crashed <= 2 * len(crashing.crashes)
 
 
@@ -124,26 +128,26 @@ def test_an_answer_of_another_length_scores_nothing(answer: Answer) -> None:
         def score(self, images: Sequence[np.ndarray]) -> Answer:
             return answer
 
-    with Scorer() as scorer:
-        tickets = [scorer.submit(picture_of(number)) for number in range(2)]
+    with idle_scorer() as scorer:
+        frames = [submit(scorer, picture_of(number)) for number in range(2)]
         scorer.start([Miscounts()])
-        for ticket in tickets:
+        for frame in frames:
             with pytest.raises(RuntimeError, match="each of 2 frames"):
-                ticket.wait()
-            assert ticket.scores == {}
+                frame.wait()
+            assert frame.scores == {}
 
 
 def test_every_source_is_scored_by_one_deployment_whatever_comes_together() -> None:
     endpoint = FakeEndpoint(concurrency=3)
-    with Scorer([FakeDetector(), endpoint]) as scorer:
+    with running_scorer([FakeDetector(), endpoint]) as scorer:
 
         def scan(_: int) -> set[str]:
             origin = Origin(more=True)
-            tickets = [scorer.submit(picture_of(number), origin) for number in range(40)]
+            frames = [scorer.submit(picture_of(number), origin) for number in range(40)]
             scorer.end(origin)
-            for ticket in tickets:
-                ticket.wait()
-            return {ticket.deployments[1] for ticket in tickets}
+            for frame in frames:
+                frame.wait()
+            return {frame.deployments[1] for frame in frames}
 
         with ThreadPoolExecutor(8) as threads:
             found = list(threads.map(scan, range(20)))
@@ -154,64 +158,60 @@ def test_every_source_is_scored_by_one_deployment_whatever_comes_together() -> N
 
 
 def test_no_more_frames_are_under_way_than_allowed() -> None:
-    gate = threading.Event()
-    entered = threading.Event()
+    """The detector has its first batch and keeps it: none of the frames can end before it does."""
+    gate, through = threading.Event(), threading.Event()
 
-    def submit_all(scorer: Scorer) -> None:
-        for number in range(FRAMES_UNDER_WAY * 2):
-            scorer.submit(picture(1))
-            if number == FRAMES_UNDER_WAY - 1:
-                entered.set()
+    def hand_in_one_more(scorer: Scorer) -> None:
+        submit(scorer, picture(1))
+        through.set()
 
-    with Scorer([FakeDetector(gate=gate, batch_size=4)]) as scorer:
-        thread = threading.Thread(target=submit_all, args=(scorer,), daemon=True)
-        thread.start()
-        assert entered.wait(timeout=10)
-        assert thread.is_alive()
+    with running_scorer([FakeDetector(gate=gate, batch_size=4)]) as scorer:
+        for _ in range(MAX_FRAMES_UNDER_WAY):
+            submit(scorer, picture(1))
+        more = threading.Thread(target=hand_in_one_more, args=(scorer,))
+        more.start()
+        assert not through.wait(timeout=0.1)
         gate.set()
-        thread.join(timeout=30)
-        assert not thread.is_alive()
+        assert through.wait(timeout=30)
+        more.join()
 
 
 def test_stopping_frees_everyone() -> None:
     gate = threading.Event()
     detector = FakeDetector(gate=gate)
-    scorer = Scorer([detector])
-    tickets = [scorer.submit(picture(1)) for _ in range(30)]
+    scorer = running_scorer([detector])
+    frames = [submit(scorer, picture(1)) for _ in range(30)]
     scorer.stop()
     gate.set()
     stopped = 0
-    for ticket in tickets:
+    for frame in frames:
         try:
-            ticket.wait()
+            frame.wait()
         except ScoringStopped:
             stopped += 1
     assert stopped >= 30 - detector.batch_size
     assert detector.closed
     with pytest.raises(ScoringStopped):
-        scorer.submit(picture(1))
-
-
-FUSING = Fusing({"nsfw": Limits(review=0.5, block=0.8)}, FusionSection())
+        submit(scorer, picture(1))
 
 
 def close_to(fused: float) -> np.ndarray:
     """A picture whose exact score, by CLIP alone, makes about `fused`."""
-    return picture(round(fused / FUSING.weights.clip_only * 255))
+    return picture(round(fused / FusionSection().clip_only * 255))
 
 
 def test_only_what_an_error_could_decide_is_scored_exactly() -> None:
     detector = RoughDetector()
     pictures = [close_to(fused) for fused in (0.1, 0.48, 0.6, 0.39, 0.79, 0.2)]
-    with Scorer([detector], FUSING) as scorer:
-        tickets = [scorer.submit(one) for one in pictures]
-        for ticket in tickets:
-            ticket.wait()
-    assert [ticket.exactly for ticket in tickets] == [False, True, False, True, True, False]
-    for one, ticket in zip(pictures, tickets, strict=True):
-        off_by = 0.0 if ticket.exactly else detector.off_by
-        assert ticket.scores[0]["nsfw"] == pytest.approx(one.mean() / 255 + off_by)
-        assert ticket.image is None
+    with running_scorer([detector]) as scorer:
+        frames = [submit(scorer, one) for one in pictures]
+        for frame in frames:
+            frame.wait()
+    assert [frame.in_fp32 for frame in frames] == [False, True, False, True, True, False]
+    for one, frame in zip(pictures, frames, strict=True):
+        off_by = 0.0 if frame.in_fp32 else detector.off_by
+        assert frame.scores[0]["nsfw"] == pytest.approx(one.mean() / 255 + off_by)
+        assert frame.image is None
     assert sum(detector.exact_batches) == 3
     assert 0 not in detector.exact_batches
 
@@ -219,19 +219,19 @@ def test_only_what_an_error_could_decide_is_scored_exactly() -> None:
 def test_beside_a_custom_model_an_error_counts_as_much_as_the_score() -> None:
     """0.3 of CLIP's error: the fused score, 0.7 * 0.6 + 0.3 * clip, is off by 0.015."""
     endpoint = FakeDetector(info=DetectorInfo("endpoint", "nsfw", None), function=lambda image: 0.6)
-    with Scorer([RoughDetector(), endpoint], FUSING) as scorer:
-        far, near = scorer.submit(picture(40)), scorer.submit(picture(62))
+    with running_scorer([RoughDetector(), endpoint]) as scorer:
+        far, near = submit(scorer, picture(40)), submit(scorer, picture(62))
         far.wait()
         near.wait()
-    assert (far.exactly, near.exactly) == (False, True)
+    assert (far.in_fp32, near.in_fp32) == (False, True)
     assert near.scores[0]["nsfw"] == pytest.approx(62 / 255)
     assert near.scores[1]["nsfw"] == 0.6
 
 
 def test_what_cannot_be_scored_exactly_is_not_scored() -> None:
     detector = RoughDetector(exact_failure="the weights are gone")
-    with Scorer([detector], FUSING) as scorer:
-        near, far = scorer.submit(close_to(0.49)), scorer.submit(close_to(0.1))
+    with running_scorer([detector]) as scorer:
+        near, far = submit(scorer, close_to(0.49)), submit(scorer, close_to(0.1))
         near.wait()
         far.wait()
     assert (near.scores[0], near.failures) == ({}, {0: "the weights are gone"})
@@ -247,21 +247,79 @@ def test_stopping_frees_a_frame_that_was_to_be_scored_again() -> None:
         gate.wait(timeout=30)
         return brightness(image)
 
-    scorer = Scorer([RoughDetector(function=hold)], FUSING)
-    ticket = scorer.submit(close_to(0.49))
+    scorer = running_scorer([RoughDetector(function=hold)])
+    frame = submit(scorer, close_to(0.49))
     assert asked.wait(timeout=30)
     scorer.stop()
     gate.set()
-    assert ticket.done.wait(timeout=30)
+    assert frame.done.wait(timeout=30)
     with pytest.raises(ScoringStopped):
-        ticket.wait()
+        frame.wait()
 
 
 def test_frames_scored_again_are_bounded_as_all_others_are() -> None:
     detector = RoughDetector(batch_size=4)
-    with Scorer([detector], FUSING) as scorer:
-        tickets = [scorer.submit(close_to(0.49)) for _ in range(3 * FRAMES_UNDER_WAY)]
-        for ticket in tickets:
-            ticket.wait()
-    assert sum(detector.exact_batches) == 3 * FRAMES_UNDER_WAY
-    assert all(ticket.image is None for ticket in tickets)
+    with running_scorer([detector]) as scorer:
+        frames = [submit(scorer, close_to(0.49)) for _ in range(3 * MAX_FRAMES_UNDER_WAY)]
+        for frame in frames:
+            frame.wait()
+    assert sum(detector.exact_batches) == 3 * MAX_FRAMES_UNDER_WAY
+    assert all(frame.image is None for frame in frames)
+
+
+def test_early_frames_are_scored_when_the_detectors_come() -> None:
+    with idle_scorer() as scorer:
+        early = [submit(scorer, picture(51)) for _ in range(10)]
+        assert not any(frame.done.is_set() for frame in early)
+        scorer.start([FakeDetector(), FakeDetector()])
+        late = submit(scorer, picture(51))
+        for frame in (*early, late):
+            frame.wait()
+            assert [scores["nsfw"] for scores in frame.scores.values()] == [0.2, 0.2]
+
+
+def test_early_frames_are_done_at_once_where_nobody_scores() -> None:
+    with idle_scorer() as scorer:
+        frame = submit(scorer, picture(51))
+        scorer.start([])
+        frame.wait()
+        assert not frame.scores
+
+
+def test_no_more_than_a_bounded_number_waits_for_the_detectors() -> None:
+    with idle_scorer() as scorer:
+        for _ in range(MAX_FRAMES_UNDER_WAY):
+            submit(scorer, picture(51))
+        through = threading.Event()
+
+        def hand_in_one_more() -> None:
+            submit(scorer, picture(51))
+            through.set()
+
+        more = threading.Thread(target=hand_in_one_more)
+        more.start()
+        assert not through.wait(timeout=0.1)
+        scorer.start([FakeDetector()])
+        assert through.wait(timeout=30)
+        more.join()
+
+
+def test_what_waits_is_let_go_when_there_will_be_no_detectors() -> None:
+    scorer = idle_scorer()
+    frame = submit(scorer, picture(51))
+    told = threading.Event()
+
+    def wait() -> None:
+        with pytest.raises(ScoringStopped):
+            scorer.wait_until_started()
+        told.set()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    scorer.stop()
+    waiting.join()
+    assert told.is_set()
+    with pytest.raises(ScoringStopped):
+        frame.wait()
+    with pytest.raises(ScoringStopped):
+        submit(scorer, picture(51))

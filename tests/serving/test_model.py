@@ -62,7 +62,7 @@ def test_the_largest_view_of_a_frame_counts() -> None:
 
     views = [np.full((2, 3, 8, 8), 1.0, np.float32), np.full((1, 3, 8, 8), 0.5, np.float32)]
     views[0][0] = -4.0
-    scores = FrameScorer(CARD, Mean()).score_prepared(views, [2, 1])
+    scores = FrameScorer(CARD, Mean()).score_views(views)
     assert scores == pytest.approx([sigmoid(1.0), sigmoid(0.5)], abs=1e-6)
 
 

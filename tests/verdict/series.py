@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.fusion import CategoryScore
-from guardian_cli.media.frames import DecodeTally
+from guardian_cli.media.frames import Coverage
+from guardian_cli.verdict.thresholds import Thresholds
 from guardian_cli.verdict.timeline import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SEEN = DecodeTally(10.0, "fast", 250, 11, 1.0, reached_end=True, decode_errors=0, complete=True)
+DEFAULT = Thresholds(0.5, 0.8)
+SEEN = Coverage(10.0, "fast", 250, 11, 1.0, reached_end=True, decode_errors=0, complete=True)
 
 
 def samples(

@@ -1,6 +1,8 @@
-"""One category by both looks: confirmation, independence, unscored frames."""
+"""One category by both passes: confirmation, independence, unscored frames."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -8,14 +10,15 @@ from hypothesis import strategies as st
 
 from guardian_cli.verdict.category import (
     TIMELINE_CELLS,
-    CategoryVerdict,
-    Limits,
-    Verdict,
     judge_category,
     pool,
 )
+from guardian_cli.verdict.thresholds import Thresholds
 from guardian_cli.verdict.timeline import Sample
-from tests.verdict.series import at, samples
+from tests.verdict.series import DEFAULT, at, samples
+
+if TYPE_CHECKING:
+    from guardian_cli.verdict.result import CategoryVerdict, Verdict
 
 UNIT = st.floats(0.0, 1.0).map(lambda score: round(score, 6))
 ONE_FLASH = [0.0, 0.0, 0.0, 0.95, 0.0, 0.0]
@@ -23,55 +26,55 @@ ONE_FLASH = [0.0, 0.0, 0.0, 0.95, 0.0, 0.0]
 
 def judged(
     first: list[Sample],
-    second: list[Sample] | None = None,
+    refined: list[Sample] | None = None,
     *,
-    limits: Limits | None = None,
+    limits: Thresholds | None = None,
     unscored: Verdict = "review",
     end_s: float = 0.0,
 ) -> CategoryVerdict:
     return judge_category(
         "x",
         first,
-        second or [],
-        limits=limits or Limits(),
+        refined or [],
+        thresholds=limits or DEFAULT,
         unscored=unscored,
         every_s=1.0,
         end_s=end_s,
     )
 
 
-def looked_again(hot_from: float, hot_to: float) -> list[Sample]:
-    """A second look at 2 to 4 s, hot in a part of it."""
+def refined_samples(from_s: float, to_s: float) -> list[Sample]:
+    """A refinement from 2 to 4 s, high in a part of it."""
     times = [round(2.0 + i / 11, 6) for i in range(23)]
-    return at({t: 0.95 if hot_from <= t <= hot_to else 0.0 for t in times})
+    return at({t: 0.95 if from_s <= t <= to_s else 0.0 for t in times})
 
 
 def test_a_flash_is_refuted_and_mentioned() -> None:
-    outcome = judged(samples(ONE_FLASH), looked_again(3.0, 3.05))
+    outcome = judged(samples(ONE_FLASH), refined_samples(3.0, 3.05))
     assert (outcome.verdict, outcome.score, outcome.segments) == ("allow", 0.0, ())
-    assert outcome.flashes == ((3.0, 0.95),)
+    assert outcome.unconfirmed == ((3.0, 0.95),)
 
 
 def test_a_short_event_is_confirmed_with_its_whole_score() -> None:
-    outcome = judged(samples(ONE_FLASH), looked_again(2.8, 3.1))
+    outcome = judged(samples(ONE_FLASH), refined_samples(2.8, 3.1))
     assert (outcome.verdict, outcome.score) == ("block", 0.95)
     [segment] = outcome.segments
     assert 2.8 <= segment.start_s < 3.0 < segment.end_s <= 3.2
 
 
-def test_without_a_second_look_a_lone_hot_sample_counts_for_review() -> None:
+def test_without_a_refinement_an_isolated_sample_counts_for_review() -> None:
     outcome = judged(samples(ONE_FLASH))
     assert (outcome.verdict, outcome.score, outcome.is_capped) == ("review", 0.5, True)
     assert [(s.start_s, s.end_s, s.peak) for s in outcome.segments] == [(3.0, 4.0, 0.95)]
 
 
-def test_half_a_second_look_refutes_nothing() -> None:
-    before = [sample for sample in looked_again(3.0, 3.05) if sample.time_s < 3.0]
+def test_half_a_refinement_refutes_nothing() -> None:
+    before = [sample for sample in refined_samples(3.0, 3.05) if sample.time_s < 3.0]
     assert judged(samples(ONE_FLASH), before).verdict == "review"
 
 
-def test_a_lone_hot_sample_never_blocks_even_where_the_thresholds_are_equal() -> None:
-    assert judged(samples(ONE_FLASH), limits=Limits(0.5, 0.5)).verdict == "review"
+def test_an_isolated_sample_never_blocks_even_where_the_thresholds_are_equal() -> None:
+    assert judged(samples(ONE_FLASH), limits=Thresholds(0.5, 0.5)).verdict == "review"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_nothing_scored_is_no_score_and_the_verdict_of_the_policy(unscored: Verd
 
 
 @given(st.lists(UNIT, min_size=2, max_size=30), st.lists(st.none() | UNIT, max_size=30))
-def test_a_look_others_asked_for_only_counts_from_review_upwards(
+def test_a_refinement_others_asked_for_only_counts_from_review_upwards(
     scores: list[float], foreign: list[float | None]
 ) -> None:
     first = samples([min(score, 0.49) for score in scores])
@@ -111,7 +114,7 @@ def test_a_look_others_asked_for_only_counts_from_review_upwards(
 
 def test_what_another_category_made_us_see_is_not_overlooked() -> None:
     first = samples([0.1] * 6)
-    outcome = judged(first, looked_again(2.5, 2.8))
+    outcome = judged(first, refined_samples(2.5, 2.8))
     assert (outcome.verdict, outcome.score) == ("block", 0.95)
 
 
@@ -119,7 +122,7 @@ def test_what_another_category_made_us_see_is_not_overlooked() -> None:
 def test_score_verdict_and_segments_agree(
     scores: list[float | None], one: float, other: float
 ) -> None:
-    limits = Limits(*sorted([one, other]))
+    limits = Thresholds(*sorted([one, other]))
     outcome = judged(samples(scores), limits=limits)
     if outcome.score is None:
         return

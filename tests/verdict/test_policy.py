@@ -9,21 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardian_cli.config import PolicySection
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.errors import SourceError
-from guardian_cli.verdict.category import Limits
 from guardian_cli.verdict.policy import (
-    DetectorReport,
     FailOn,
-    Outcome,
-    Policy,
     ScanVerdict,
     exit_code,
     judge,
     worst,
 )
+from guardian_cli.verdict.result import DetectorReport, Outcome
 from guardian_cli.verdict.timeline import Sample
-from tests.verdict.series import SEEN, samples
+from tests.verdict.series import DEFAULT, SEEN, samples
 
 CLIP = DetectorReport("clip", None, "ViT-B-32/tag", "ok", None, 11)
 BROKEN = replace(SEEN, complete=False)
@@ -32,7 +30,12 @@ OUTCOMES = st.lists(st.sampled_from(["allow", "review", "block", "error"]))
 
 
 def judged(scores: list[float | None], **more: Any) -> ScanVerdict:
-    limits = {"limits": {"x": Limits()}, "policy": Policy(), "tally": SEEN, "detectors": [CLIP]}
+    limits = {
+        "thresholds": {"x": DEFAULT},
+        "policy": PolicySection(),
+        "coverage": SEEN,
+        "detectors": [CLIP],
+    }
     return judge(samples(scores), every_s=1.0, **{**limits, **more})
 
 
@@ -48,8 +51,8 @@ def test_the_worst_category_decides_and_comes_first() -> None:
         )
         for t in (12.0, 13.0)
     ]
-    limits = {"mild": Limits(), "bad": Limits(), "none": Limits()}
-    outcome = judge(first, limits=limits, policy=Policy(), tally=SEEN, every_s=1.0)
+    limits = {"mild": DEFAULT, "bad": DEFAULT, "none": DEFAULT}
+    outcome = judge(first, thresholds=limits, policy=PolicySection(), coverage=SEEN, every_s=1.0)
     assert outcome.verdict == "block"
     assert outcome.reasons == ("bad 0.90 at 12.0 s", "mild 0.71 at 12.0 s")
 
@@ -77,17 +80,19 @@ def test_what_counts_for_review_only_says_so() -> None:
     assert outcome.reasons == ("x 0.95 at 1.0 s (counts for review only)",)
 
 
-def test_flashes_are_mentioned_last_and_change_nothing() -> None:
+def test_unconfirmed_samples_are_mentioned_last_and_change_nothing() -> None:
     times = [i / 11 for i in range(45)]
     first = samples([0.1, 0.91, 0.1, 0.81, 0.1])
     second = [Sample(t, {"x": CategoryScore(0.0)}) for t in times]
-    outcome = judge(first, second, limits={"x": Limits()}, policy=Policy(), tally=SEEN, every_s=1.0)
+    outcome = judge(
+        first, second, thresholds={"x": DEFAULT}, policy=PolicySection(), coverage=SEEN, every_s=1.0
+    )
     assert outcome.verdict == "allow"
     assert outcome.reasons == ("x 0.91 at 1.0 s was not confirmed, nor 1 more",)
 
 
 @pytest.mark.parametrize(
-    ("tally", "reasons"),
+    ("coverage", "reasons"),
     [
         (replace(BROKEN, notes=("stopped at 3.1 s of 10.0 s",)), ["stopped at 3.1 s of 10.0 s"]),
         (replace(BROKEN, decode_errors=3), ["3 decode errors"]),
@@ -97,8 +102,8 @@ def test_flashes_are_mentioned_last_and_change_nothing() -> None:
         (replace(BROKEN, largest_gap_s=None), ["not all of it was seen"]),
     ],
 )
-def test_an_incomplete_scan_says_why(tally: Any, reasons: list[str]) -> None:
-    outcome = judged([0.1, 0.1], tally=tally)
+def test_an_incomplete_scan_says_why(coverage: Any, reasons: list[str]) -> None:
+    outcome = judged([0.1, 0.1], coverage=coverage)
     assert outcome.verdict == "review"
     assert list(outcome.reasons) == [f"incomplete: {reason}" for reason in reasons]
 
@@ -129,7 +134,7 @@ def test_a_wrong_key_is_no_outage(degraded: Any, misconfigured: Any, verdict: st
     wrong = DetectorReport(
         "endpoint", "x", None, "degraded", "401 Unauthorized: set X_KEY", 0, misconfigured=True
     )
-    policy = Policy(degraded=degraded, misconfigured=misconfigured)
+    policy = PolicySection(degraded=degraded, misconfigured=misconfigured)
     outcome = judged([0.1, 0.1], policy=policy, detectors=[CLIP, wrong])
     assert (outcome.verdict, outcome.degraded) == (verdict, True)
     assert outcome.reasons == ("misconfigured: x endpoint: 401 Unauthorized: set X_KEY",)
@@ -155,15 +160,15 @@ def test_the_verdict_is_the_worst_of_all_that_applies(
     incomplete: Any, unscored: Any, degraded: Any, scores: list[float | None]
 ) -> None:
     down = DetectorReport("endpoint", "x", None, "degraded", "refused", 0)
-    policy = Policy(incomplete, unscored, degraded)
-    outcome = judged(scores, policy=policy, tally=BROKEN, detectors=[down])
+    policy = PolicySection(incomplete=incomplete, unscored=unscored, degraded=degraded)
+    outcome = judged(scores, policy=policy, coverage=BROKEN, detectors=[down])
     least: list[Outcome] = [incomplete, degraded, outcome.categories["x"].verdict]
     least += [unscored] if None in scores else []
     assert outcome.verdict == worst(least)
     assert len(outcome.reasons) >= 2
 
 
-@pytest.mark.parametrize("arguments", [{"limits": {}}, {}])
+@pytest.mark.parametrize("arguments", [{"thresholds": {}}, {}])
 def test_nothing_seen_is_no_verdict(arguments: dict[str, Any]) -> None:
     with pytest.raises(SourceError) as caught:
         judged([0.1] if arguments else [], **arguments)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guardian_cli.detectors.fusion import CategoryScore
-from guardian_cli.media.worker.sampling import Grid, WindowCursor
-from guardian_cli.verdict.category import CategoryVerdict, Limits, judge_category
-from guardian_cli.verdict.segments import Segment
-from guardian_cli.verdict.timeline import LOOK_FACTOR, Sample, as_shown, windows_to_look_at
+from guardian_cli.media.worker.sampling import SampleGrid, WindowCursor
+from guardian_cli.verdict.category import judge_category
+from guardian_cli.verdict.result import CategoryVerdict, Segment
+from guardian_cli.verdict.timeline import REFINE_FACTOR, Sample, as_shown, windows_to_refine
+from tests.verdict.series import DEFAULT
 
 # Lengths are in frames of 25 a second, so that repeating a picture moves none.
 RATE = 25
@@ -40,9 +41,9 @@ def stored_repeated(slides: Slides) -> list[Sample]:
     return stored_once([(1, score) for length, score in slides for _ in range(length)])
 
 
-def first_look(frames: list[Sample]) -> list[Sample]:
+def first_pass(frames: list[Sample]) -> list[Sample]:
     """The frames that a video's first pass takes."""
-    grid, first = Grid(EVERY_S), []
+    grid, first = SampleGrid(EVERY_S), []
     for frame in frames:
         due = grid.wants(frame.time_s)
         if due:
@@ -54,15 +55,15 @@ def first_look(frames: list[Sample]) -> list[Sample]:
 
 
 def scanned(frames: list[Sample]) -> CategoryVerdict:
-    """Both looks as a video gets them, and what they come to."""
-    first = first_look(frames)
-    cursor = WindowCursor(windows_to_look_at(first, {"x": 0.5}, EVERY_S), EVERY_S / LOOK_FACTOR)
+    """Both passes as a video gets them, and what they come to."""
+    first = first_pass(frames)
+    cursor = WindowCursor(windows_to_refine(first, {"x": 0.5}, EVERY_S), EVERY_S / REFINE_FACTOR)
     again = [frame for frame in frames if cursor.wants(frame.time_s) and frame not in first]
     return judge_category(
         "x",
         first,
         again,
-        limits=Limits(),
+        thresholds=DEFAULT,
         unscored="review",
         every_s=EVERY_S,
         end_s=frames[-1].shown_until_s or 0.0,
@@ -74,6 +75,7 @@ def spans(segments: tuple[Segment, ...]) -> list[tuple[float, float]]:
 
 
 @given(slides_of(RATE))
+@example([(101, 0.5), (25, 0.6)])
 def test_slides_are_judged_alike_however_they_are_stored(slides: Slides) -> None:
     once, repeated = scanned(stored_once(slides)), scanned(stored_repeated(slides))
     assert (once.verdict, once.score) == (repeated.verdict, repeated.score)
@@ -86,8 +88,8 @@ def test_slides_are_judged_alike_however_they_are_stored(slides: Slides) -> None
 @given(slides_of(7))
 def test_short_pictures_are_judged_no_milder_where_they_were_taken(slides: Slides) -> None:
     once, repeated = stored_once(slides), stored_repeated(slides)
-    taken = first_look(once)
-    seen = [frame.time_s for frame in first_look(repeated)]
+    taken = first_pass(once)
+    seen = [frame.time_s for frame in first_pass(repeated)]
     if all(f in taken for f in once if any(f.time_s <= t < (f.shown_until_s or 0) for t in seen)):
         assert SEVERITY[scanned(once).verdict] >= SEVERITY[scanned(repeated).verdict]
 
@@ -117,7 +119,7 @@ def test_a_picture_that_is_taken_late_and_stays_is_borne_out() -> None:
 
 def test_a_flash_between_long_pictures_is_refuted() -> None:
     outcome = scanned(stored_once([(75, 0.0), (2, 0.95), (75, 0.0)]))
-    assert (outcome.verdict, len(outcome.flashes)) == ("allow", 1)
+    assert (outcome.verdict, len(outcome.unconfirmed)) == ("allow", 1)
 
 
 def test_an_endless_picture_costs_no_more_than_a_long_one() -> None:

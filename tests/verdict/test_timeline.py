@@ -1,4 +1,4 @@
-"""Merging, lone hot samples, and the guarantees of smoothing."""
+"""Merging, isolated samples, and the guarantees of smoothing."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ from hypothesis import strategies as st
 
 from guardian_cli.media.frames import Window
 from guardian_cli.verdict.timeline import (
-    FLICKER_FIRM,
+    FLICKER_CONFIRMED,
     FLICKER_REVIEW,
     Point,
     is_inside,
+    isolated_windows,
     join_windows,
-    lone_hot,
     merge,
     smooth,
-    windows_to_look_at,
+    windows_to_refine,
 )
 from tests.verdict.series import at, samples
 
 REVIEW = 0.5
 UNIT = st.floats(0.0, 1.0)
-COLD = st.floats(0.0, 0.499)
-# Samples as dense as a second look makes them: nothing stands alone.
+LOW = st.floats(0.0, 0.499)
+# Samples as dense as a refinement makes them: nothing stands alone.
 DENSE_S = 0.1
 
 
+def smoothed(scores: list[float], step_s: float = 1.0, end_s: float = 0.0) -> list[Point]:
+    timeline = samples(scores, step_s=step_s)
+    return smooth(timeline, "x", review=REVIEW, every_s=1.0, end_s=end_s)
+
+
 def dense(scores: list[float]) -> list[Point]:
-    times = [i * DENSE_S for i in range(len(scores))]
-    return smooth(times, scores, review=REVIEW, every_s=1.0)
+    return smoothed(scores, DENSE_S)
 
 
 def highest(points: list[Point]) -> float:
     return max(point.counts for point in points)
 
 
-@given(st.lists(COLD, min_size=1, max_size=40), st.data())
-def test_a_single_hot_sample_never_counts(cold: list[float], data: st.DataObject) -> None:
-    where = data.draw(st.integers(0, len(cold) - 1))
-    points = dense([*cold[:where], data.draw(st.floats(REVIEW, 1.0)), *cold[where:]])
+@given(st.lists(LOW, min_size=1, max_size=40), st.data())
+def test_a_single_high_sample_never_counts(low: list[float], data: st.DataObject) -> None:
+    where = data.draw(st.integers(0, len(low) - 1))
+    points = dense([*low[:where], data.draw(st.floats(REVIEW, 1.0)), *low[where:]])
     assert highest(points) < REVIEW
 
 
@@ -50,8 +54,8 @@ def test_two_neighbours_count_for_the_smaller_of_them(
     before: list[float], one: float, other: float, after: list[float]
 ) -> None:
     points = dense([*before, one, other, *after])
-    assert points[len(before)].firm >= min(one, other)
-    assert points[len(before) + 1].firm >= min(one, other)
+    assert points[len(before)].confirmed >= min(one, other)
+    assert points[len(before) + 1].confirmed >= min(one, other)
 
 
 @given(st.lists(UNIT, min_size=1, max_size=40), st.data(), UNIT, st.floats(0.01, 2.0))
@@ -59,79 +63,75 @@ def test_raising_a_sample_never_lowers_anything(
     scores: list[float], data: st.DataObject, raised: float, step_s: float
 ) -> None:
     where = data.draw(st.integers(0, len(scores) - 1))
-    times = [i * step_s for i in range(len(scores))]
     higher = [*scores]
     higher[where] = max(raised, scores[where])
-    low = smooth(times, scores, review=REVIEW, every_s=1.0)
-    high = smooth(times, higher, review=REVIEW, every_s=1.0)
-    for before, after in zip(low, high, strict=True):
-        assert after.firm >= before.firm
+    both = zip(smoothed(scores, step_s), smoothed(higher, step_s), strict=True)
+    for before, after in both:
+        assert after.confirmed >= before.confirmed
         assert after.counts >= before.counts
 
 
 @given(st.lists(UNIT, max_size=40), st.floats(0.01, 2.0))
 def test_nothing_counts_for_more_than_it_scored(scores: list[float], step_s: float) -> None:
-    times = [i * step_s for i in range(len(scores))]
-    for point in smooth(times, scores, review=REVIEW, every_s=1.0):
-        assert point.firm <= point.counts <= point.score
-        assert point.counts <= max(point.firm, REVIEW)
+    for point in smoothed(scores, step_s):
+        assert point.confirmed <= point.counts <= point.score
+        assert point.counts <= max(point.confirmed, REVIEW)
 
 
 @pytest.mark.parametrize("period", [2, 3, 4])
-def test_one_hot_frame_in_a_few_counts_in_full(period: int) -> None:
+def test_one_high_frame_in_a_few_counts_in_full(period: int) -> None:
     points = dense([0.9 if i % period == 0 else 0.0 for i in range(20)])
     assert highest(points) == 0.9
 
 
 @pytest.mark.parametrize("period", [5, 6, 7, 8])
-def test_one_hot_frame_in_several_counts_for_review(period: int) -> None:
+def test_one_high_frame_in_several_counts_for_review(period: int) -> None:
     points = dense([0.9 if i % period == 0 else 0.0 for i in range(40)])
     assert highest(points) == REVIEW
 
 
-def test_one_hot_frame_in_many_is_a_flash_each_time() -> None:
+def test_one_high_frame_in_many_is_a_flash_each_time() -> None:
     points = dense([0.9 if i % 9 == 0 else 0.0 for i in range(40)])
     assert highest(points) == 0.0
-    assert FLICKER_REVIEW < FLICKER_FIRM
+    assert FLICKER_REVIEW < FLICKER_CONFIRMED
 
 
 @pytest.mark.parametrize("where", [0, 3, 6])
-def test_a_hot_sample_nobody_looked_around_counts_for_review_at_most(where: int) -> None:
+def test_a_high_sample_that_nobody_refined_counts_for_review_at_most(where: int) -> None:
     scores = [0.1] * 7
     scores[where] = 0.95
-    points = smooth([float(i) for i in range(7)], scores, review=REVIEW, every_s=1.0)
+    points = smoothed(scores)
     assert points[where].counts == REVIEW
-    assert points[where].firm == 0.1
+    assert points[where].confirmed == 0.1
 
 
-def test_a_hot_last_frame_that_stays_on_the_screen_stands_alone() -> None:
-    times, scores = [0.0, 0.1, 0.2], [0.0, 0.0, 0.9]
-    flash = smooth(times, scores, review=REVIEW, every_s=1.0, end_s=0.3)
-    long = smooth(times, scores, review=REVIEW, every_s=1.0, end_s=10.2)
+def test_a_high_last_frame_that_stays_on_the_screen_stands_alone() -> None:
+    scores = [0.0, 0.0, 0.9]
+    flash, long = smoothed(scores, 0.1, end_s=0.3), smoothed(scores, 0.1, end_s=10.2)
     assert (flash[2].counts, long[2].counts) == (0.0, REVIEW)
 
 
-def test_cold_scores_keep_no_more_than_their_neighbours_bear_out() -> None:
-    assert [point.firm for point in dense([0.1, 0.3, 0.2, 0.4])] == [0.1, 0.2, 0.2, 0.2]
+def test_low_scores_keep_no_more_than_their_neighbours_confirm() -> None:
+    assert [point.confirmed for point in dense([0.1, 0.3, 0.2, 0.4])] == [0.1, 0.2, 0.2, 0.2]
 
 
-def test_lone_hot_samples_are_found_also_at_the_ends() -> None:
-    times = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.9]
-    assert lone_hot(times, [0.9, 0, 0, 0.9, 0, 0, 0.9], REVIEW) == [
+def test_isolated_samples_are_found_also_at_the_ends() -> None:
+    timeline = at({0.0: 0.9, 1.0: 0, 2.0: 0, 3.0: 0.9, 4.0: 0, 5.0: 0, 5.9: 0.9})
+    assert isolated_windows(timeline, "x", REVIEW) == [
         Window(0.0, 1.0),
         Window(2.0, 4.0),
         Window(5.0, 5.9),
     ]
 
 
-def test_runs_and_single_frames_need_no_second_look() -> None:
-    assert lone_hot([0.0, 1.0, 2.0], [0.5, 0.5, 0.0], REVIEW) == []
-    assert lone_hot([0.0], [0.9], REVIEW) == []
-    assert lone_hot([], [], REVIEW) == []
+def test_runs_and_single_frames_need_no_refinement() -> None:
+    assert isolated_windows(samples([0.5, 0.5, 0.0]), "x", REVIEW) == []
+    assert isolated_windows(samples([0.9]), "x", REVIEW) == []
+    assert isolated_windows([], "x", REVIEW) == []
 
 
-def test_unscored_neighbours_bear_nothing_out() -> None:
-    assert lone_hot([0.0, 1.0, 2.0], [None, 0.9, None], REVIEW) == [Window(0.0, 2.0)]
+def test_unscored_neighbours_confirm_nothing() -> None:
+    assert isolated_windows(samples([None, 0.9, None]), "x", REVIEW) == [Window(0.0, 2.0)]
 
 
 def test_windows_of_all_categories_are_joined() -> None:
@@ -140,7 +140,7 @@ def test_windows_of_all_categories_are_joined() -> None:
         type(sample)(sample.time_s, {**sample.scores, **other.scores})
         for sample, other in zip(one, samples([0, 0.7, 0, 0, 0.7, 0], category="two"), strict=True)
     ]
-    windows = windows_to_look_at(both, {"one": 0.8, "two": 0.6, "three": 0.1}, 1.0)
+    windows = windows_to_refine(both, {"one": 0.8, "two": 0.6, "three": 0.1}, 1.0)
     assert windows == [Window(0.0, 2.0), Window(3.0, 5.0)]
 
 
@@ -155,7 +155,7 @@ def test_joined_windows_are_apart_and_cover_the_same(
     assert is_inside(joined, float(time_s)) == covered
 
 
-def test_merging_sorts_and_keeps_the_first_look_of_a_frame() -> None:
+def test_merging_sorts_and_keeps_the_first_pass_of_a_frame() -> None:
     merged = merge(at({0.0: 0.1, 1.0: 0.2}), at({1.0: 0.9, 0.5: 0.3, 1.5: 0.4}))
     assert [(s.time_s, s.scores["x"].fused) for s in merged] == [
         (0.0, 0.1),

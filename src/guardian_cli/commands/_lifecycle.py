@@ -1,19 +1,16 @@
-"""What the verbs of the life cycle share: their options, and the bench they work at."""
-
-from __future__ import annotations
+"""What the verbs of the life cycle share: options of theirs, and the context they work in."""
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guardian_cli.commands._options import Common
 from guardian_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from guardian_cli.commands._options import Common
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import Platform
@@ -21,80 +18,64 @@ if TYPE_CHECKING:
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
-
-class Target(StrEnum):
-    """The platforms."""
-
-    local = "local"
-    azure = "azure"
-
-
-TARGET = Annotated[
-    Target | None,
-    typer.Option("--target", help="Platform. [default: `target` in guardian.yaml, else local]"),
-]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Print the plan, change nothing.")]
 NO_WAIT = Annotated[
     bool, typer.Option("--no-wait", help="Azure: begin what takes long, and leave.")
 ]
-WHY = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="For the history.")]
+WHY = Annotated[
+    str | None, typer.Option("--why", metavar="TEXT", help="Reason, kept in the history.")
+]
 TIMEOUT = Annotated[
     str,
     typer.Option(
-        "--timeout", metavar="TIME", help="For a busy endpoint: seconds, or 90s, 30m, 1h."
+        "--timeout", metavar="TIME", help="Longest wait for an endpoint: seconds, or 90s, 30m, 1h."
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class LifecycleContext:
     """What a verb works with."""
 
-    console: Console
-    settings: Settings
-    platform: Platform
+    console: "Console"
+    settings: "Settings"
+    platform: "Platform"
 
-    def models(self, name: str | None) -> list[Model]:
-        """The model of this name, or all of guardian.yaml. Raises UsageError."""
+    def models(self, name: str | None) -> "list[Model]":
+        """Return the model of this name, or all of guardian.yaml. Raises UsageError."""
         from guardian_cli.lifecycle.models import choose_models
 
         return choose_models(self.settings.config.models, name)
 
 
-def open_bench(
-    context: typer.Context, config: Path | None, target: Target | None, *, quiet: bool
-) -> Bench:
-    """Read the settings, open the platform, and name the target on stderr."""
+def open_context(common: Common) -> LifecycleContext:
+    """Read the settings, open the platform that `target` names, and say on stderr which it is.
+
+    Raises ConfigError, also for a platform that lacks the names it needs.
+    """
     from guardian_cli.console import Console
-    from guardian_cli.lifecycle.targets import open_platform
     from guardian_cli.settings import load_settings
 
-    common: Common = context.obj
-    flags: dict[str, Any] = {"target": target.value} if target else {}
-    settings = load_settings(config or common.config, flags=flags)
-    console = Console(quiet=quiet or common.quiet)
-    platform = open_platform(settings, Path(), console)
+    flags: dict[str, Any] = {"target": common.target.value} if common.target else {}
+    settings = load_settings(common.config, flags=flags)
+    console = Console(quiet=common.quiet)
+    platform: Platform
+    match settings.config.target:
+        case "local":
+            from guardian_cli.lifecycle.local.platform import LocalPlatform
+
+            platform = LocalPlatform(Path(), settings.tracking_uri)
+        case "azure":
+            from guardian_cli.lifecycle.azure.client import WorkspaceAddress
+            from guardian_cli.lifecycle.azure.platform import AzurePlatform
+
+            address = WorkspaceAddress.from_config(settings.config.azure)
+            platform = AzurePlatform(address, console)
+    # Before anything else: the same command works on this machine or on a cloud that bills.
     console.note(f"target: {platform.target} ({platform.place})")
     for warning in settings.warnings:
         console.warn(warning)
-    return Bench(console, settings, platform)
-
-
-def write_target(bench: Bench, *, dry_run: bool) -> None:
-    """Put the target, and Azure's names where it is azure, into the settings file."""
-    from guardian_cli.settings_file import write_keys
-
-    config, path = bench.settings.config, bench.settings.file
-    values: dict[tuple[str, ...], str] = {("target",): bench.platform.target}
-    if bench.platform.target == "azure":
-        named = config.azure.model_dump(exclude_none=True)
-        values |= {("azure", name): str(value) for name, value in named.items()}
-    names = ", ".join(".".join(keys) for keys in values)
-    if dry_run:
-        bench.console.note(f"would set {names} in {path}")
-    else:
-        changed = write_keys(path, values)
-        bench.console.note(f"{path}: {names} {'set' if changed else 'are set already'}")
+    return LifecycleContext(console, settings, platform)
 
 
 def seconds(text: str) -> float:

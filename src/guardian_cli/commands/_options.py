@@ -1,10 +1,24 @@
-"""Options that several verbs share."""
+"""The options that every verb has, declared once."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+T = TypeVar("T")
+
+
+class Target(StrEnum):
+    """The platforms."""
+
+    local = "local"
+    azure = "azure"
+
 
 CONFIG = Annotated[
     Path | None,
@@ -15,12 +29,57 @@ QUIET = Annotated[
 ]
 DEBUG = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+TARGET = Annotated[
+    Target | None,
+    typer.Option("--target", help="Platform. [default: `target` in guardian.yaml, else local]"),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What may stand before or behind the verb."""
+    """What the common options say; `config` and `quiet` may stand before or behind the verb.
+
+    `--debug` is not among them: `cli.run` looks for it itself, also where no verb was reached.
+    """
 
     config: Path | None = None
     quiet: bool = False
-    debug: bool = False
+    as_json: bool = False
+    target: Target | None = None
+
+
+def common_options(*, target: bool = False) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a verb the common options behind its own; it gets them as its first argument.
+
+    `target` adds `--target`, for the verbs that work on a platform.
+    """
+    kinds = {"as_json": JSON, **({"target": TARGET} if target else {})}
+    kinds |= {"config": CONFIG, "quiet": QUIET, "debug": DEBUG}
+    defaults = {"target": None, "config": None}
+
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
+        @functools.wraps(function)
+        def verb(context: typer.Context, **options: Any) -> T:
+            del options["debug"]
+            common = Common(
+                config=options.pop("config") or context.obj.config,
+                quiet=options.pop("quiet") or context.obj.quiet,
+                as_json=options.pop("as_json"),
+                target=options.pop("target", None),
+            )
+            return function(common, **options)
+
+        # Typer learns a verb's options from its signature. By keyword only: the first of the
+        # common ones has a default, and a verb's own argument may have none.
+        kind = inspect.Parameter.KEYWORD_ONLY
+        _, *own = inspect.signature(function).parameters.values()
+        parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
+        parameters += [one.replace(kind=kind) for one in own]
+        parameters += [
+            inspect.Parameter(name, kind, default=defaults.get(name, False), annotation=annotation)
+            for name, annotation in kinds.items()
+        ]
+        verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return verb
+
+    return decorate

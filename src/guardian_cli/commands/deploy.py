@@ -7,30 +7,39 @@ import typer
 from guardian_cli.commands._lifecycle import (
     DRY_RUN,
     NO_WAIT,
-    TARGET,
     TIMEOUT,
     WHY,
-    open_bench,
+    open_context,
     seconds,
 )
-from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+from guardian_cli.commands._options import Common, common_options
 
-# Azure's own default of 5 s is short for a batch of frames on a CPU.
+# As lifecycle.platform has it, which --help has no time to load.
 REQUEST_TIMEOUT_S = 60.0
 
 
+@common_options(target=True)
 def deploy(
-    context: typer.Context,
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
+    common: Common,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A model of guardian.yaml. [default: all]")
+    ] = None,
     version: Annotated[
-        str | None, typer.Option("--version", metavar="N", help="Default: the newest.")
+        str | None,
+        typer.Option("--version", metavar="N", help="Version to deploy. [default: the newest]"),
     ] = None,
     traffic: Annotated[
         int | None,
-        typer.Option("--traffic", min=0, max=100, metavar="PERCENT", help="Of a challenger. [10]"),
+        typer.Option(
+            "--traffic",
+            min=0,
+            max=100,
+            metavar="PERCENT",
+            help="Traffic of a challenger. [default: 10]",
+        ),
     ] = None,
     promote: Annotated[
-        bool, typer.Option("--promote", help="Make it champion with everything.")
+        bool, typer.Option("--promote", help="Make it champion, with all traffic.")
     ] = False,
     allow_simulated: Annotated[
         bool,
@@ -44,16 +53,20 @@ def deploy(
     ] = False,
     instance_type: Annotated[
         str | None,
-        typer.Option("--instance-type", metavar="SIZE", help="Default: the model's section."),
+        typer.Option("--instance-type", metavar="SIZE", help="[default: the model's section]"),
     ] = None,
     instance_count: Annotated[
         int | None,
-        typer.Option("--instance-count", min=1, metavar="N", help="Default: the model's section."),
+        typer.Option("--instance-count", min=1, metavar="N", help="[default: the model's section]"),
     ] = None,
     request_timeout: Annotated[
         float,
         typer.Option(
-            "--request-timeout", min=1, max=180, metavar="SECONDS", help="Azure: for one request."
+            "--request-timeout",
+            min=1,
+            max=180,
+            metavar="SECONDS",
+            help="Azure: limit for one request.",
         ),
     ] = REQUEST_TIMEOUT_S,
     keep_failed: Annotated[
@@ -63,33 +76,22 @@ def deploy(
     timeout: TIMEOUT = "30m",
     no_wait: NO_WAIT = False,
     dry_run: DRY_RUN = False,
-    as_json: JSON = False,
-    target: TARGET = None,
-    config: CONFIG = None,
-    quiet: QUIET = False,
-    debug: DEBUG = False,
 ) -> None:
     """Deploy a version: the first as champion, a later one as challenger beside it."""
-    from guardian_cli.lifecycle.clock import SystemClock
-    from guardian_cli.lifecycle.deploy import DeployRequest, deploy_all
+    from guardian_cli.lifecycle.deploy import deploy_all
     from guardian_cli.lifecycle.release.execute import Releases
+    from guardian_cli.lifecycle.release.plan import DeployRequest
     from guardian_cli.reports.lifecycle import show_releases
 
     timeout_s = seconds(timeout)
-    bench = open_bench(context, config, target, quiet=quiet)
-    releases = Releases(
-        bench.platform,
-        SystemClock(),
-        bench.console,
-        timeout_s,
-        keep_failed=keep_failed,
-        no_wait=no_wait,
-    )
+    context = open_context(common)
+    releases = Releases(context.platform, context.console, timeout_s, keep_failed, no_wait)
     request = DeployRequest(
         version, traffic, promote, prune, why, dry_run, instance_type, instance_count,
         request_timeout, allow_simulated,
     )  # fmt: skip
-    done, failure = deploy_all(releases, bench.models(model), request, named=model is not None)
-    show_releases(bench.console, done, as_json=as_json, named=model is not None)
+    named = model is not None
+    done, failure = deploy_all(releases, context.models(model), request, named=named)
+    show_releases(context.console, done, as_json=common.as_json, named=named)
     if failure is not None:
         raise failure

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET, Common
+from guardian_cli.commands._options import Common, common_options
 
 
+@common_options()
 def doctor(
-    context: typer.Context,
+    common: Common,
     fetch: Annotated[
         bool,
         typer.Option(
@@ -23,10 +24,6 @@ def doctor(
         str | None,
         typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag, as of scan."),
     ] = None,
-    as_json: JSON = False,
-    config: CONFIG = None,
-    quiet: QUIET = False,
-    debug: DEBUG = False,
 ) -> None:
     """Say what is missing for a scan, and what to type.
 
@@ -38,14 +35,12 @@ def doctor(
     from guardian_cli.reports.doctor import doctor_document, doctor_text
     from guardian_cli.settings import load_settings
 
-    common: Common = context.obj
-    console = Console(quiet=quiet or common.quiet)
-    named = {"model": model, "pretrained": pretrained}
-    clip = {key: value for key, value in named.items() if value is not None}
-    settings = load_settings(config or common.config, flags={"clip": clip})
+    console = Console(quiet=common.quiet)
+    clip = {"model": model, "pretrained": pretrained}
+    settings = load_settings(common.config, flags={"clip": clip})
     if fetch:
         path = fetch_weights(settings, console.note)
         console.note(f"the weights are in {path}")
     diagnosis = diagnose(settings)
-    console.result(doctor_document(diagnosis) if as_json else doctor_text(diagnosis))
+    console.result(doctor_document(diagnosis) if common.as_json else doctor_text(diagnosis))
     diagnosis.raise_for_missing()

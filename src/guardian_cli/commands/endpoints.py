@@ -5,29 +5,35 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._lifecycle import DRY_RUN, TARGET, open_bench
-from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+from guardian_cli.commands._lifecycle import DRY_RUN, open_context
+from guardian_cli.commands._options import Common, common_options
 
 DEFAULT_ENV = ".env"
 
 
+@common_options(target=True)
 def endpoints(
-    context: typer.Context,
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
+    common: Common,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A model of guardian.yaml. [default: all]")
+    ] = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Score a picture by each deployment; 4 when one fails."),
     ] = False,
     write_env: Annotated[
         Path | None,
-        typer.Option("--write-env", metavar="[FILE]", help="Put URIs and keys there. [.env]"),
+        typer.Option(
+            "--write-env", metavar="[FILE]", help="Write URIs and keys there. [default: .env]"
+        ),
     ] = None,
     write_configmap: Annotated[
         Path | None,
         typer.Option("--write-configmap", metavar="FILE", help="Write them for Kubernetes."),
     ] = None,
     rotate_key: Annotated[
-        str | None, typer.Option("--rotate-key", metavar="MODEL", help="Replace its key at once.")
+        str | None,
+        typer.Option("--rotate-key", metavar="MODEL", help="Replace a model's key at once."),
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the local server.")] = False,
     start: Annotated[
@@ -35,17 +41,12 @@ def endpoints(
     ] = False,
     show_keys: Annotated[bool, typer.Option("--show-keys", help="Print the keys.")] = False,
     dry_run: DRY_RUN = False,
-    as_json: JSON = False,
-    target: TARGET = None,
-    config: CONFIG = None,
-    quiet: QUIET = False,
-    debug: DEBUG = False,
 ) -> None:
     """Show the endpoints; check them, hand their addresses and keys out, rotate, stop, start."""
-    from guardian_cli.lifecycle.endpoint_actions import EndpointTasks, run_tasks
+    from guardian_cli.lifecycle.endpoints import EndpointTasks, run_tasks
     from guardian_cli.reports.lifecycle import show_endpoints
 
-    bench = open_bench(context, config, target, quiet=quiet)
+    context = open_context(common)
     tasks = EndpointTasks(
         check=check,
         write_env=write_env,
@@ -55,13 +56,10 @@ def endpoints(
         start=start,
         show_keys=show_keys,
         dry_run=dry_run,
-        env_file=Path(DEFAULT_ENV),
     )
-    settings = bench.settings
-    result = run_tasks(
-        bench.platform, bench.console, settings.config.models, model, tasks, settings.endpoints
-    )
-    show_endpoints(bench.console, bench.platform.target, result, as_json=as_json)
+    settings, platform, console = context.settings, context.platform, context.console
+    result = run_tasks(platform, console, settings.config.models, model, tasks, settings.endpoints)
+    show_endpoints(console, platform.target, result, as_json=common.as_json)
     result.raise_for_failed_checks()
 
 

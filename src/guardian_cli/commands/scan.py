@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET, Common
+from guardian_cli.commands._options import Common, common_options
 
 
 class Decode(StrEnum):
@@ -42,8 +42,9 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+@common_options()
 def scan(
-    context: typer.Context,
+    common: Common,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -55,10 +56,17 @@ def scan(
         float | None,
         typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
     ] = None,
-    as_json: JSON = False,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
     ] = False,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            metavar="FORMAT=FILE",
+            help="Write a report to a file as well: json, jsonl, table. May be repeated.",
+        ),
+    ] = None,
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
     ] = False,
@@ -120,9 +128,6 @@ def scan(
             "[default: the larger of 600 and twice its length]",
         ),
     ] = None,
-    config: CONFIG = None,
-    quiet: QUIET = False,
-    debug: DEBUG = False,
 ) -> int:
     """Scan videos and images: allow, review or block, with evidence.
 
@@ -132,28 +137,23 @@ def scan(
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
     from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+    from guardian_cli.settings import load_settings
 
-    common: Common = context.obj
-    if as_json and as_jsonl:
+    if common.as_json and as_jsonl:
         raise UsageError(
             "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
         )
+    named = {"model": model, "pretrained": pretrained}
+    flags = {
+        "scan": {"every": every, "timeout_s": timeout},
+        "clip": {name: value for name, value in named.items() if value is not None},
+    }
+    settings = load_settings(common.config, flags=flags)
     request = ScanRequest(
         sources=tuple(sources),
-        flags={
-            "scan": {
-                key: value
-                for key, value in {"every": every, "timeout_s": timeout}.items()
-                if value is not None
-            },
-            "clip": {
-                key: value
-                for key, value in {"model": model, "pretrained": pretrained}.items()
-                if value is not None
-            },
-        },
-        config_file=config or common.config,
-        output="json" if as_json else "jsonl" if as_jsonl else "table",
+        flags=flags,
+        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        reports=tuple(_report(text) for text in output or ()),
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -167,4 +167,11 @@ def scan(
         resume=resume,
         for_s=for_s,
     )
-    return run_scan(request, Console(quiet=quiet or common.quiet))
+    return run_scan(request, settings, Console(quiet=common.quiet))
+
+
+def _report(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")
+    return name, Path(path)

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._lifecycle import DRY_RUN, NO_WAIT, TARGET, open_bench, write_target
-from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+from guardian_cli.commands._lifecycle import DRY_RUN, NO_WAIT, LifecycleContext, open_context
+from guardian_cli.commands._options import Common, common_options
 
 
+@common_options(target=True)
 def setup(
-    context: typer.Context,
+    common: Common,
     check: Annotated[
         bool, typer.Option("--check", help="Only look; exit code 4 when it is not there.")
     ] = False,
@@ -22,11 +23,6 @@ def setup(
         bool, typer.Option("--write-config", help="Put target and names into guardian.yaml.")
     ] = False,
     dry_run: DRY_RUN = False,
-    as_json: JSON = False,
-    target: TARGET = None,
-    config: CONFIG = None,
-    quiet: QUIET = False,
-    debug: DEBUG = False,
 ) -> None:
     """Make the workspace, or say that it is there."""
     from guardian_cli.errors import PlatformError
@@ -34,14 +30,31 @@ def setup(
     from guardian_cli.lifecycle.setup import set_up
     from guardian_cli.reports.lifecycle import show_setup
 
-    bench = open_bench(context, config, target, quiet=quiet)
-    models = bench.models(None)
+    context = open_context(common)
+    platform, console, models = context.platform, context.console, context.models(None)
     options = WorkspaceOptions(app_insights)
     change = not (check or dry_run)
-    done = set_up(bench.platform, options, models, bench.console, change=change, wait=not no_wait)
-    show_setup(bench.console, bench.platform.target, done, as_json=as_json, check=check)
+    done = set_up(platform, options, models, console, change=change, wait=not no_wait)
+    show_setup(console, platform.target, done, as_json=common.as_json, check=check)
     if write_config:
-        write_target(bench, dry_run=check or dry_run)
+        _write_target(context, change=change)
     if check and not done.workspace.complete:
         missing = ", ".join(done.workspace.missing)
         raise PlatformError(f"not there: {missing}", hint="guardian setup")
+
+
+def _write_target(context: LifecycleContext, *, change: bool) -> None:
+    """Put the target, and Azure's names where it is azure, into the settings file."""
+    from guardian_cli.settings_file import write_keys
+
+    config, path = context.settings.config, context.settings.file
+    values: dict[tuple[str, ...], str] = {("target",): context.platform.target}
+    if context.platform.target == "azure":
+        named = config.azure.model_dump(exclude_none=True)
+        values |= {("azure", name): str(value) for name, value in named.items()}
+    names = ", ".join(".".join(keys) for keys in values)
+    if not change:
+        context.console.note(f"would set {names} in {path}")
+    else:
+        changed = write_keys(path, values)
+        context.console.note(f"{path}: {names} {'set' if changed else 'are set already'}")

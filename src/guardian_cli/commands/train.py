@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._lifecycle import TARGET, open_bench
-from guardian_cli.commands._options import CONFIG, DEBUG, JSON, QUIET
+from guardian_cli.commands._lifecycle import open_context
+from guardian_cli.commands._options import Common, common_options
 
 
 class BackboneChoice(StrEnum):
@@ -18,8 +18,9 @@ class BackboneChoice(StrEnum):
     tiny = "tiny"
 
 
+@common_options(target=True)
 def train(
-    context: typer.Context,
+    common: Common,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
     data: Annotated[
         Path | None,
@@ -48,29 +49,23 @@ def train(
         typer.Option("--backbone", help="auto: CLIP where its weights can be had, else tiny."),
     ] = BackboneChoice.auto,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, metavar="N", help="At most so many.")
+        int | None, typer.Option("--epochs", min=1, metavar="N", help="Most epochs to train.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of all chance.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = 0,
     compute: Annotated[
         str | None, typer.Option("--compute", metavar="NAME", help="Azure: train as a job there.")
     ] = None,
-    as_json: JSON = False,
-    target: TARGET = None,
-    config: CONFIG = None,
-    quiet: QUIET = False,
-    debug: DEBUG = False,
 ) -> None:
     """Train a model on images or videos and register it as a new version."""
     from guardian_cli.reports.training import show_trainings
-    from guardian_cli.training.run.session import TrainOptions, train_all
+    from guardian_cli.training.run.train_all import TrainOptions, train_all
 
-    bench = open_bench(context, config, target, quiet=quiet)
+    context = open_context(common)
     options = TrainOptions(data, positive, backbone.value, epochs, seed, compute, simulated)
-    models = bench.models(model)
-    reports, failure = train_all(bench.platform, bench.settings, models, options, bench.console)
+    models = context.models(model)
+    platform, console, named = context.platform, context.console, model is not None
+    reports, failure = train_all(platform, context.settings, models, options, console)
     if reports:
-        show_trainings(
-            bench.console, bench.platform.target, reports, as_json=as_json, named=model is not None
-        )
+        show_trainings(console, platform.target, reports, as_json=common.as_json, named=named)
     if failure is not None:
         raise failure

@@ -94,11 +94,12 @@ def choose_detectors(settings: Settings, options: DetectorOptions) -> DetectorSe
     for name in dict.fromkeys(wanted):
         chosen.add(name, settings, options)
     chosen.add_stand_in(settings, options)
-    if options.deployment is not None:
-        if not any(spec.info.name == "endpoint" for spec in chosen.specs):
-            raise UsageError(
-                f"--deployment {options.deployment}: no endpoint is in use",
-                hint="guardian endpoints --write-env",
-            )
+    if options.deployment is not None and all(
+        spec.info.name != "endpoint" for spec in chosen.specs
+    ):
+        raise UsageError(
+            f"--deployment {options.deployment}: no endpoint is in use",
+            hint="guardian endpoints --write-env",
+        )
     chosen.check_not_empty()
     return chosen

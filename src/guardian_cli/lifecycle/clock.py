@@ -1,11 +1,11 @@
-"""Time, so that tests can bring their own."""
+"""The time, which tests replace, and waiting for an endpoint that is busy."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from guardian_cli.lifecycle.platform import EndpointBusyError, OperationTimeoutError
 
@@ -14,23 +14,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 10.0
+_MAX_PAUSE_S = 10.0
 
 
-class Clock(Protocol):
-    """What time it is, how much has passed, and waiting."""
-
-    def now(self) -> datetime:
-        """The time of day, UTC."""
-
-    def monotonic_s(self) -> float:
-        """Seconds since some point."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-
-
-class SystemClock:
+class Clock:
     """The machine's own clock."""
 
     def now(self) -> datetime:
@@ -38,7 +25,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic_s(self) -> float:
-        """Return seconds since some point."""
+        """Return seconds since some point in the past."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -46,28 +33,23 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def timestamp(clock: Clock) -> str:
-    """The time as it stands in the history: 2026-11-23T09:00:00Z."""
-    return clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 @dataclass
-class Patience:
-    """Waits for a busy endpoint, in pauses that grow to 10 s, up to `timeout_s` in all."""
+class RetryDeadline:
+    """Tries again while an endpoint is busy, in pauses that grow to 10 s, `timeout_s` in all."""
 
     clock: Clock
     timeout_s: float
-    tell: Callable[[str], None]
-    _until_s: float = 0.0
-    _told: bool = False
+    note: Callable[[str], None]
+    _end_s: float = field(init=False)
+    _has_noted: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._until_s = self.clock.monotonic_s() + self.timeout_s
+        self._end_s = self.clock.monotonic_s() + self.timeout_s
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left, 0 at least."""
-        return max(0.0, self._until_s - self.clock.monotonic_s())
+        """Seconds that are left, at least 0."""
+        return max(0.0, self._end_s - self.clock.monotonic_s())
 
     def retry(self, action: Callable[[], T]) -> T:
         """Do something as soon as the endpoint is free. Raises OperationTimeoutError."""
@@ -81,11 +63,9 @@ class Patience:
                         f"{busy}; waited {self.timeout_s:g} s",
                         hint="run the same command again: it goes on where it stopped",
                     ) from busy
-                self._say_once(str(busy))
+                # Once for all calls of an operation: a busy endpoint answers so again and again.
+                if not self._has_noted:
+                    self.note(f"{busy}; waiting up to {self.left_s:.0f} s")
+                    self._has_noted = True
             self.clock.sleep(min(pause_s, self.left_s))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-    def _say_once(self, reason: str) -> None:
-        if not self._told:
-            self.tell(f"{reason}; waiting up to {self.left_s:.0f} s")
-            self._told = True
+            pause_s = min(2 * pause_s, _MAX_PAUSE_S)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BOM = b"\xef\xbb\xbf"
+# What dotenv and every shell read as it stands, without quotes.
 _SAFE = re.compile(r"[\w./:=+~,@%-]*", re.ASCII)
+# One binding as python-dotenv's parser hands it over: quoted values may go over several lines.
 _VALUE = re.compile(
     r"(?P<head>\s*(?:export[^\S\r\n]+)?(?:'[^']+'|[^=#\s]+)[^\S\r\n]*=)"
     r"(?P<gap>[^\S\r\n]*)"
@@ -23,6 +25,7 @@ _VALUE = re.compile(
     r"(?P<tail>.*)",
     re.DOTALL,
 )
+# In a bare value a # begins a comment only after a space: keys may have one in them.
 _COMMENT = re.compile(r"\s+#.*|\s+$")
 
 

@@ -1,4 +1,4 @@
-"""Which models a verb is about, and the names that belong to them. Pure."""
+"""Which models a verb is about, and the names of their endpoints and deployments. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from guardian_cli.config import ModelSection
 
-LONGEST_NAME = 32
+# Azure's rule for both kinds of names, kept everywhere: what works here can be deployed there.
+MAX_NAME_CHARS = 32
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 
 
@@ -30,51 +31,43 @@ class Model:
 
 
 def choose_models(sections: Mapping[str, ModelSection], name: str | None) -> list[Model]:
-    """Return the model of this name, or all of them. Raises UsageError for an unknown one."""
-    if name is None:
-        return [_model(one, section) for one, section in sections.items()]
-    if name in sections:
-        return [_model(name, sections[name])]
-    near = difflib.get_close_matches(name, sections, n=1, cutoff=0.3)
-    known = ", ".join(sections) or "none"
-    raise UsageError(
-        f"guardian.yaml has no model {name!r}: there is {known}",
-        hint=f"did you mean {near[0]}?" if near else "name it under `models:` in guardian.yaml",
-    )
+    """Return the model of this name, or all of them.
 
-
-def _model(name: str, section: ModelSection) -> Model:
-    return Model(
-        name=name,
-        category=section.category,
-        endpoint=_checked_endpoint_name(name, section.endpoint(name)),
-        instance_type=section.instance_type,
-        instance_count=section.instance_count,
-    )
+    Raises UsageError for an unknown one, and for an endpoint's name that no platform takes.
+    """
+    if name is not None and name not in sections:
+        near = difflib.get_close_matches(name, sections, n=1, cutoff=0.3)
+        known = ", ".join(sections) or "none"
+        raise UsageError(
+            f"guardian.yaml has no model {name!r}: there is {known}",
+            hint=f"did you mean {near[0]}?" if near else "name it under `models:` in guardian.yaml",
+        )
+    models = []
+    for model in sections if name is None else [name]:
+        section = sections[model]
+        endpoint = section.endpoint(model)
+        if not _NAME.fullmatch(endpoint):
+            problem = (
+                f"has {len(endpoint)} characters: {MAX_NAME_CHARS} are allowed"
+                if len(endpoint) > MAX_NAME_CHARS
+                else f"must have 3 to {MAX_NAME_CHARS} letters, digits and dashes, and begin with "
+                "a letter"
+            )
+            raise UsageError(
+                f"the endpoint's name {endpoint!r} {problem}",
+                hint=f"set models.{model}.endpoint_name in guardian.yaml",
+            )
+        models.append(
+            Model(model, section.category, endpoint, section.instance_type, section.instance_count)
+        )
+    return models
 
 
 def check_deployment_name(name: str, version: str) -> None:
-    """Raise UsageError for a version of whose name no deployment's can be made."""
-    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+    """Raise UsageError for a version from whose name no deployment's name can be made."""
+    if not _NAME.fullmatch(name):
         raise UsageError(
-            f"version {version!r} cannot be deployed: {name!r} is no name of 3 to {LONGEST_NAME} "
+            f"version {version!r} cannot be deployed: {name!r} is no name of 3 to {MAX_NAME_CHARS} "
             "letters, digits and dashes",
             hint="register it under a number: guardian train",
         )
-
-
-def _checked_endpoint_name(model: str, name: str) -> str:
-    """Return the endpoint's name; one that a platform would refuse is refused here."""
-    hint = f"set models.{model}.endpoint_name in guardian.yaml"
-    if len(name) > LONGEST_NAME:
-        raise UsageError(
-            f"the endpoint's name {name!r} has {len(name)} characters: {LONGEST_NAME} are allowed",
-            hint=hint,
-        )
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"the endpoint's name {name!r} must have 3 to {LONGEST_NAME} letters, digits and "
-            "dashes, and begin with a letter",
-            hint=hint,
-        )
-    return name

@@ -2,13 +2,6 @@
 
 Every call blocks until the platform says that it is done. What a platform cannot always do
 (start and stop an endpoint) is a type of its own, never a flag.
-
-    PlatformError
-    ├── EndpointBusyError        another operation is running on it: wait, then try again
-    ├── ChangedMeanwhileError    somebody else has changed it since it was looked at
-    ├── NameTakenError           somebody else has an endpoint of this name
-    ├── DeploymentFailedError    a deployment did not come up; `log` says why
-    └── OperationTimeoutError    it took longer than --timeout
 """
 
 from __future__ import annotations
@@ -16,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.errors import PlatformError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +20,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 State = Literal["ready", "updating", "failed", "stopped"]
-# How long one request may take, where a platform limits that.
+# How long one request may take, where a platform limits that: Azure's own default of 5 s is short
+# for a batch of frames on a CPU.
 REQUEST_TIMEOUT_S = 60.0
 
 
@@ -44,7 +38,7 @@ class NameTakenError(PlatformError):
 
 
 class OperationTimeoutError(PlatformError):
-    """A platform took longer than it was given."""
+    """A platform took longer than `--timeout`."""
 
 
 class DeploymentFailedError(PlatformError):
@@ -57,7 +51,7 @@ class DeploymentFailedError(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceOptions:
-    """How a workspace that is not there is made; a platform ignores what it does not know.
+    """How a workspace that is not there is created; a platform ignores what it does not know.
 
     Without `thorough` only the workspace itself is looked at, not what surrounds it.
     """
@@ -78,7 +72,7 @@ class Workspace:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to be made."""
+        """Whether nothing is missing."""
         return not self.missing
 
 
@@ -129,7 +123,7 @@ class Registry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSpec:
-    """A deployment to be made. `tags` are stored with it: they tell ours from foreign ones."""
+    """A deployment to be created; its `tags` tell guardian's deployments from foreign ones."""
 
     name: str
     model: str
@@ -177,6 +171,7 @@ class Endpoint:
 
 def check_unchanged(expected: Endpoint, found: Endpoint) -> None:
     """Raise ChangedMeanwhileError where traffic or tags are not what they were."""
+    # Not the deployments' states: those change by themselves.
     if (expected.traffic, expected.tags) != (found.traffic, found.tags):
         raise ChangedMeanwhileError(
             f"{found.name} was changed by somebody else meanwhile: nothing was overwritten",
@@ -186,7 +181,7 @@ def check_unchanged(expected: Endpoint, found: Endpoint) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A training that a platform is to run: `arguments` are those of the job's own command.
+    """A training to run on a platform: `arguments` are those of the job's own command.
 
     `data` is a CSV; it and what else is in its folder are sent.
     """
@@ -199,7 +194,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """What a training made: the version, and the report that the job wrote."""
+    """What a training job registered, and the report that it wrote."""
 
     version: ModelVersion
     report: Mapping[str, Any]
@@ -207,7 +202,7 @@ class JobOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one picture sent to an endpoint gave: `problem` is None when the answer was good."""
+    """What came of sending one picture to an endpoint: `problem` is None for a good answer."""
 
     problem: str | None = None
     score: float | None = None
@@ -219,6 +214,19 @@ class Probe:
         return self.problem is None
 
 
+class Reporter(Protocol):
+    """Where progress goes."""
+
+    def note(self, text: str) -> None:
+        """Say what is being done."""
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know in any case."""
+
+    def quote(self, title: str, text: str) -> None:
+        """Show what another program wrote."""
+
+
 class Platform(Protocol):
     """One place where models live. Raises PlatformError, or one of its kinds above."""
 
@@ -228,7 +236,7 @@ class Platform(Protocol):
 
     @property
     def place(self) -> str:
-        """Where that is, for the first line on stderr: `.guardian/ in /home/me/project`."""
+        """Where that is, for people to read: `.guardian/ in /home/me/project`."""
 
     @property
     def registry(self) -> Registry:
@@ -238,22 +246,22 @@ class Platform(Protocol):
         """Who is at work, for the history: a user name, never a secret."""
 
     def lock(self, endpoint: str) -> AbstractContextManager[None]:
-        """Keep other guardians away while a plan is applied; EndpointBusyError when they are there.
+        """Keep other guardians away while a plan is carried out. Raises EndpointBusyError.
 
         Released when the process dies. A platform that cannot lock gives a null context.
         """
 
     def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:
-        """Look, change nothing."""
+        """Return the workspace as it is, changing nothing."""
 
     def create_workspace(self, options: WorkspaceOptions) -> Workspace:
-        """Make what is missing and return the workspace as it is then; nothing twice."""
+        """Create what is missing, nothing twice, and return the workspace as it is then."""
 
     def endpoint(self, name: str) -> Endpoint | None:
         """An endpoint with all its deployments, or None (also where there is no workspace)."""
 
     def create_endpoint(self, name: str, tags: Mapping[str, str]) -> Endpoint:
-        """Make an endpoint that is not there, or make a failed one anew. Raises NameTakenError."""
+        """Create an endpoint, or create a failed one again. Raises NameTakenError."""
 
     def update_endpoint(
         self,
@@ -272,11 +280,11 @@ class Platform(Protocol):
         """
 
     def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
-        """Make a deployment, or make it anew when there is one of this name that is not ready.
+        """Create a deployment, or create it again when one of this name is there and not ready.
 
         Where the process dies in here, the deployment must not stay `updating` for ever: whoever
-        looks next waits for as long as it is. A new one has no traffic, one made anew keeps what
-        it has, and all others' traffic stays.
+        looks next waits for as long as it is. A new one has no traffic, one that is created again
+        keeps what it has, and all others' traffic stays.
         Raises DeploymentFailedError (what failed stays there, state `failed`),
         EndpointBusyError, OperationTimeoutError.
         """
@@ -323,8 +331,8 @@ class Metered(Protocol):
 
 
 @runtime_checkable
-class Leavable(Protocol):
-    """A platform that goes on by itself: what takes long there can be begun and left."""
+class NonBlocking(Protocol):
+    """A platform on which long operations go on when guardian does not wait for them."""
 
     def begin_deployment(self, endpoint: str, spec: DeploymentSpec) -> None:
         """Begin what `create_deployment` waits for; it is `updating` until it has ended."""
@@ -339,3 +347,13 @@ class Clustered(Protocol):
 
     def train(self, job: TrainingJob) -> JobOutcome:
         """Run a training there, show its log, and register what it made."""
+
+
+def require_non_blocking(platform: Platform) -> NonBlocking:
+    """Return a platform for which --no-wait makes sense. Raises UsageError."""
+    if isinstance(platform, NonBlocking):
+        return platform
+    raise UsageError(
+        f"--no-wait: the target {platform.target} does not go on by itself",
+        hint="leave --no-wait out",
+    )

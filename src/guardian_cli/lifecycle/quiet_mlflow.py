@@ -7,10 +7,10 @@ import logging
 import sys
 import warnings
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.settings import calm_mlflow
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +35,6 @@ def quiet_mlflow(problem: str, server_uri: str | None) -> Iterator[None]:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            where = f" at {mask_uri(server_uri)}" if server_uri else ""
-            reason = str(error).replace(server_uri, mask_uri(server_uri)) if server_uri else error
+            where = f" at {mask_url(server_uri)}" if server_uri else ""
+            reason = str(error).replace(server_uri, mask_url(server_uri)) if server_uri else error
             raise PlatformError(f"{problem}{where}: {reason}") from error
-
-
-def mask_uri(uri: str) -> str:
-    """Hide what may be secret in a URI: user, password, query."""
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="", fragment="").geturl()

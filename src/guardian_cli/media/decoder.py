@@ -3,7 +3,7 @@
     with Decoder() as decoder:
         decoding = decoder.open("video.mp4", DecodeSettings())
         for frame in decoding.frames(): ...
-        decoding.tally
+        decoding.coverage
 
 The process is started when it is needed, used for one source after another, and replaced when it
 dies. SourceError's `kind` is one of: missing, empty, unreadable, playlist, no-video, encrypted,
@@ -16,13 +16,12 @@ import errno
 import itertools
 import math
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media import protocol as messages
-from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeTally, Frame, nothing_seen
+from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, Coverage, Frame, MediaFacts
 from guardian_cli.media.process import (
     COMMAND,
     START_S,
@@ -31,12 +30,13 @@ from guardian_cli.media.process import (
     WorkerLateError,
     WorkerProcess,
 )
+from guardian_cli.media.protocol import coverage_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from guardian_cli.media.frames import DecodeSettings, MediaFacts, Window
+    from guardian_cli.media.frames import DecodeSettings, Window
     from guardian_cli.media.process import Message
 
 _STOP_S = 2.0
@@ -74,7 +74,7 @@ class Decoder:
             try:
                 worker.receive(Budget(START_S))
             except (WorkerDiedError, WorkerLateError) as error:
-                why = worker.last_words() or str(error)
+                why = worker.stderr_tail() or str(error)
                 worker.dispose()
                 message = f"the decoder process does not start ({why})"
                 raise SourceError(message, kind="crashed") from None
@@ -123,60 +123,47 @@ class SourceDecoding:
     """One source being decoded (see `Decoding`). Use it in one thread; `close` from any."""
 
     def __init__(self, decoder: Decoder, location: str, settings: DecodeSettings) -> None:
+        self.facts: MediaFacts | None = None
+        self.coverage = Coverage(None, settings.mode)
         self._decoder = decoder
         self._location = location
         self._settings = settings
         self._allowed_s = settings.timeout_s or _allowance_s(settings.for_s)
         self._budget = Budget(self._allowed_s)
-        self._facts: MediaFacts | None = None
-        self._tally = nothing_seen(settings.mode)
         self._order: int | None = None
         self._opened = False
         self._closed = False
         self._reading = threading.Lock()
-
-    @property
-    def facts(self) -> MediaFacts | None:
-        """What is known of the source; None until its first frame comes."""
-        return self._facts
-
-    @property
-    def tally(self) -> DecodeTally:
-        """What was seen so far; final once `frames` has ended or raised."""
-        return self._tally
 
     def frames(self) -> Iterator[Frame]:
         """Yield the samples in time order; raise SourceError when the source can't be scanned."""
         if self._opened or self._closed:
             raise RuntimeError("a source is decoded once")
         self._opened = True
-        order = self._decoder.next_order()
-        yield from self._carry_out(
-            order, messages.open_order(order, self._location, self._settings)
-        )
+        settings = asdict(self._settings)
+        yield from self._carry_out(do="open", location=self._location, settings=settings)
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, after `frames`, in order."""
         if not self._opened or self._closed or self._order is not None or not windows:
             return
-        order = self._decoder.next_order()
-        tally = self._tally
+        coverage, stretches = self.coverage, [asdict(window) for window in windows]
         try:
-            yield from self._carry_out(order, messages.again_order(order, windows, step_s))
+            yield from self._carry_out(do="refine", windows=stretches, step_s=step_s)
         finally:
-            self._tally = tally
+            self.coverage = coverage
 
-    def _carry_out(self, order: int, command: bytes) -> Iterator[Frame]:
+    def _carry_out(self, **command: Any) -> Iterator[Frame]:
         worker = self._decoder.worker()
-        self._order = order
+        self._order = order = self._decoder.next_order()
         try:
-            worker.send(command)
+            worker.send(order=order, **command)
             while (message := self._receive(worker, order)).header["type"] != "end":
-                if message.header["type"] == "error":
+                header = message.header
+                if header["type"] == "error":
                     self._order = None
-                    raise SourceError(message.header["message"], kind=message.header["kind"])
+                    raise SourceError(header["message"], kind=header["kind"])
                 if message.image is not None:
-                    header = message.header
                     yield Frame(header["time_s"], message.image, header["shown_until_s"])
             self._order = None
         except WorkerDiedError as death:
@@ -192,6 +179,7 @@ class SourceDecoding:
                 self._stop(worker)
 
     def _receive(self, worker: WorkerProcess, order: int) -> Message:
+        """Wait for the next message that belongs to an order, and note what it tells."""
         while True:
             # A length can be claimed that nothing has: however much time it is given, a worker that
             # says nothing for as long as any source is given hangs. It speaks every second.
@@ -203,35 +191,33 @@ class SourceDecoding:
                     message = worker.receive(wait)
             finally:
                 self._budget.left_s += wait.left_s
-            if message.header.get("order") != order:
+            header = message.header
+            if header.get("order") != order:
                 continue
-            self._note(message)
+            if header.get("coverage") is not None:
+                self.coverage = coverage_from(header["coverage"])
+            if header["type"] == "facts":
+                self.facts = MediaFacts(**header["facts"])
+                if self._settings.timeout_s is None:
+                    allowed_s = max(self._allowed_s, _allowance_s(self.facts.duration_s))
+                    self._budget.left_s += allowed_s - self._allowed_s
+                    self._allowed_s = allowed_s
             return message
-
-    def _note(self, message: Message) -> None:
-        if message.header.get("tally") is not None:
-            self._tally = messages.tally_from(message.header["tally"])
-        if message.header["type"] == "facts":
-            self._facts = messages.facts_from(message.header["facts"])
-            if self._settings.timeout_s is None:
-                allowed_s = max(self._allowed_s, _allowance_s(self._facts.duration_s))
-                self._budget.left_s += allowed_s - self._allowed_s
-                self._allowed_s = allowed_s
 
     def _lost(self, message: str, kind: str) -> SourceError:
         """Give the worker up; what was seen until then stays known, and is never complete."""
         self._order = None
         self._closed = True
-        self._tally = replace(self._tally, reached_end=False, complete=False)
+        self.coverage = replace(self.coverage, reached_end=False, complete=False)
         self._decoder.discard()
         return SourceError(message, kind=kind)
 
     def _stop(self, worker: WorkerProcess) -> None:
         """Make the worker drop what it does, gently if it listens."""
         order, self._order = self._order, None
-        self._tally = replace(self._tally, reached_end=False, complete=False)
+        self.coverage = replace(self.coverage, reached_end=False, complete=False)
         try:
-            worker.send(messages.stop_order(order or 0))
+            worker.send(do="stop", order=order)
             budget = Budget(_STOP_S)
             while True:
                 header = worker.receive(budget).header
@@ -246,15 +232,16 @@ class SourceDecoding:
         self._closed = True
         if self._order is None:
             return
+        # Who reads can't be told anything but by the end of what it reads from.
         if not self._reading.acquire(blocking=False):
             self._decoder.kill()
             return
         self._reading.release()
-        worker = self._decoder.worker()
-        self._stop(worker)
+        self._stop(self._decoder.worker())
 
 
 def _allowance_s(length_s: float | None) -> float:
     """Return how long a source of this length may take to decode when nobody says so."""
-    known = length_s is not None and math.isfinite(length_s)
-    return max(DEFAULT_TIMEOUT_S, 2 * length_s) if known and length_s else DEFAULT_TIMEOUT_S
+    if length_s is None or not math.isfinite(length_s):
+        return DEFAULT_TIMEOUT_S
+    return max(DEFAULT_TIMEOUT_S, 2 * length_s)

@@ -43,40 +43,29 @@ class MediaFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeTally:
-    """What was really seen of a source, so far or in the end; the raw material of `coverage`.
+class Coverage:
+    """How much of a source was really seen, so far or in the end.
 
     `duration_s` is the video track's own length where known, else the end of what was decoded.
     `largest_gap_s` is the widest stretch without a scored frame, both ends of the video included.
     `complete` means: the end was reached, nothing was damaged, and no frames were passed over for
-    longer than `max_gap_s`; `notes` say in words what stands against it, and what else is to know.
-    `timed_out` means that decoding took too long and was ended before the source did.
+    longer than `max_gap_s`; `notes` say in words what stands against it, `remarks` what else is to
+    know. `timed_out` means that decoding took too long and was ended before the source did;
+    `discontinuities` counts where the time stamps start again or jump.
     """
 
     duration_s: float | None
     decode: DecodeMode
-    frames_decoded: int
-    frames_scored: int
-    largest_gap_s: float | None
-    reached_end: bool
-    decode_errors: int
-    complete: bool
+    frames_decoded: int = 0
+    frames_scored: int = 0
+    largest_gap_s: float | None = None
+    reached_end: bool = False
+    decode_errors: int = 0
+    complete: bool = False
     timed_out: bool = False
     notes: tuple[str, ...] = ()
-
-
-def nothing_seen(mode: DecodeMode) -> DecodeTally:
-    """Return the tally of a source of which nothing has been seen, or could be."""
-    return DecodeTally(
-        duration_s=None,
-        decode=mode,
-        frames_decoded=0,
-        frames_scored=0,
-        largest_gap_s=None,
-        reached_end=False,
-        decode_errors=0,
-        complete=False,
-    )
+    remarks: tuple[str, ...] = ()
+    discontinuities: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +91,7 @@ class DecodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time to look at again, in seconds, both ends included."""
+    """A stretch of time to be sampled more densely, in seconds, both ends included."""
 
     start_s: float
     end_s: float
@@ -114,7 +103,7 @@ class Decoding(Protocol):
     def frames(self) -> Iterator[Frame]:
         """Yield the samples in time order; raise SourceError when the source can't be scanned."""
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, in time order, after `frames`.
 
         Their times are those that a first pass gives. Stills and live streams yield nothing.
@@ -125,7 +114,7 @@ class Decoding(Protocol):
         """What is known of the source; None until its first frame comes, final after the last."""
 
     @property
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """What was seen so far; final once `frames` has ended or raised."""
 
     def close(self) -> None:

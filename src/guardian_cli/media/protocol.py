@@ -1,65 +1,32 @@
 """What decoder and worker process say to each other: a JSON header and, for frames, the pixels.
 
-To the worker: one JSON object a line. From it: the length of the header and of the pixels (each
-32 bits, big-endian), the header, the pixels. Every message carries the number of its order.
+To the worker: one JSON object a line, which says what to `do`: "open" a location, "refine" the
+source that is open, or "stop" the order of that number. From it: the length of the header and of
+the pixels (each 32 bits, big-endian), the header, the pixels. Every message carries the number of
+its order, and its `type`: "ready", "facts", "progress", "frame", "end" or "error".
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.media.frames import DecodeSettings, DecodeTally, MediaFacts, Window
+from guardian_cli.media.frames import Coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 LENGTHS = struct.Struct(">II")
 
 
 def pack(header: Mapping[str, Any], pixel_bytes: int = 0) -> bytes:
-    """Return all of a message but its pixels."""
+    """Return all of a message from the worker but its pixels."""
     encoded = json.dumps(header).encode("ascii")
     return LENGTHS.pack(len(encoded), pixel_bytes) + encoded
 
 
-def open_order(order: int, location: str, settings: DecodeSettings) -> bytes:
-    """Order to decode a location."""
-    return _line({"do": "open", "order": order, "location": location, "settings": asdict(settings)})
-
-
-def again_order(order: int, windows: Sequence[Window], step_s: float) -> bytes:
-    """Order to look again at stretches of the source that is open."""
-    stretches = [[window.start_s, window.end_s] for window in windows]
-    return _line({"do": "again", "order": order, "windows": stretches, "step_s": step_s})
-
-
-def stop_order(order: int) -> bytes:
-    """Order to stop what order number `order` began; nothing happens if it has ended."""
-    return _line({"do": "stop", "order": order})
-
-
-def settings_from(values: Mapping[str, Any]) -> DecodeSettings:
-    """Undo `asdict` of settings."""
-    return DecodeSettings(**values)
-
-
-def windows_from(values: Sequence[Sequence[float]]) -> list[Window]:
-    """Undo the windows of `again_order`."""
-    return [Window(start_s, end_s) for start_s, end_s in values]
-
-
-def tally_from(values: Mapping[str, Any]) -> DecodeTally:
-    """Undo `asdict` of a tally that went through JSON."""
-    return DecodeTally(**{**values, "notes": tuple(values["notes"])})
-
-
-def facts_from(values: Mapping[str, Any]) -> MediaFacts:
-    """Undo `asdict` of facts."""
-    return MediaFacts(**values)
-
-
-def _line(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values).encode("ascii") + b"\n"
+def coverage_from(values: Mapping[str, Any]) -> Coverage:
+    """Undo `asdict` of a coverage that went through JSON, which knows no tuples."""
+    texts = {name: tuple(values[name]) for name in ("notes", "remarks")}
+    return Coverage(**{**values, **texts})

@@ -39,6 +39,7 @@ _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _ASF_VIDEO = b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11"
 _OGG_VIDEO = re.compile(rb"\x80theora|\x01video|OVP80|BBCD|fishead")
 _BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"jP  ", b"JXL ", b"sidx", b"skip")
+_BMP_HEADER_SIZES = frozenset(bytes([size, 0, 0, 0]) for size in (12, 40, 52, 56, 108, 124))
 _AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
 _TRANSPORT_PACKETS = ((0, 188), (4, 192), (0, 204))
 
@@ -91,50 +92,28 @@ def _picture(head: bytes) -> Sniffed | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if is_heif(head):
-        return _heif(head)
+        brands = head[8 : min(len(head), max(16, int.from_bytes(head[:4], "big")))]
+        if b"avis" in brands:
+            return "media"  # a sequence is a video
+        return "avif" if b"avif" in brands else "heif"
     if head[:4] in (b"II*\0", b"MM\0*"):
         return "tiff"
     if head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
         return "jpeg2000"
-    if _is_icon(head):
-        return "ico"
-    return "bmp" if _is_bmp(head) else None
-
-
-def _is_icon(head: bytes) -> bool:
-    """Tell icons and cursors from MPEG-4's start codes by their first entry."""
-    count, reserved, size = head[4:6], head[9:10], head[14:18]
-    return (
+    # MPEG-4's start codes begin as icons and cursors do: their first entry tells them apart.
+    icons, reserved, size = head[4:6], head[9:10], head[14:18]
+    if (
         head[:4] in (b"\0\0\1\0", b"\0\0\2\0")
-        and count not in (b"", b"\0\0")
+        and icons not in (b"", b"\0\0")
         and reserved == b"\0"
         and size > b"\0\0\0\0"
-        and int.from_bytes(head[18:22], "little") >= 6 + 16 * int.from_bytes(count, "little")
-    )
-
-
-def _heif(head: bytes) -> Sniffed:
-    """Tell AVIF pictures from sequences, which are videos, and from HEIC."""
-    brands = head[8 : min(len(head), max(16, int.from_bytes(head[:4], "big")))]
-    if b"avis" in brands:
-        return "media"
-    return "avif" if b"avif" in brands else "heif"
-
-
-def _is_bmp(head: bytes) -> bool:
-    return (
-        head[:2] == b"BM"
-        and len(head) >= 18
-        and head[14:18]
-        in (
-            b"\x0c\0\0\0",
-            b"\x28\0\0\0",
-            b"\x34\0\0\0",
-            b"\x38\0\0\0",
-            b"\x6c\0\0\0",
-            b"\x7c\0\0\0",
-        )
-    )
+        and int.from_bytes(head[18:22], "little") >= 6 + 16 * int.from_bytes(icons, "little")
+    ):
+        return "ico"
+    # "BM" alone may begin anything: the size of the header that follows is one of a few.
+    if head[:2] == b"BM" and head[14:18] in _BMP_HEADER_SIZES:
+        return "bmp"
+    return None
 
 
 def is_heif(head: bytes) -> bool:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -29,14 +29,15 @@ _IMAGE = """
     apng avif bmp dib gif heic heif hif ico jfif jp2 jpe jpeg jpg jxl mpo pbm pgm png pnm ppm tif
     tiff webp
 """
-VIDEO_ENDINGS = frozenset(_VIDEO.split())
-IMAGE_ENDINGS = frozenset(_IMAGE.split())
+MEDIA_ENDINGS = frozenset(f"{_VIDEO} {_IMAGE}".split())
 WORKSPACE = ".guardian"
-_FileId = tuple[int, int]
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
 SourceKind = Literal["file", "url", "stream", "missing", "unsupported", "closed", "empty"]
+_KINDS: dict[str, SourceKind] = {
+    "http": "url", "https": "url", "rtsp": "stream", "rtsps": "stream",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,75 +76,78 @@ def expand_sources(
         if name != "-":
             search.add_named(name)
             continue
-        for line in _names_in(stdin) if stdin is not None else ():
-            search.add_listed(line)
+        for line in _read_list(stdin) if stdin is not None else ():
+            # Never a pattern, and nothing in it ends the whole list.
+            if not search.add(line):
+                search.keep("empty", line)
     if not search.found:
         raise UsageError("no source was named", hint="guardian scan VIDEO, or a folder, or a URL")
     return list(search.found.values())
 
 
 class _Search:
-    """Collects sources by what they are, so that each comes once, whatever it is called."""
+    """Collects sources by what they are, so that each comes once, whatever it is called.
+
+    Names are taken as text, not as Path: what comes from outside may be no valid one, and the
+    report shows it as it was written.
+    """
 
     def __init__(self, skipped: Counter[str]) -> None:
         self.found: dict[object, Source] = {}
         self._skipped = skipped
-        self._left_out: set[_FileId] = set()
+        self._left_out: set[object] = set()
+
+    def keep(self, kind: SourceKind, name: str, identity: object = None) -> None:
+        """Keep a source unless it is here already."""
+        self.found.setdefault(identity or name, Source(kind, name, show_path(name)))
 
     def add_named(self, name: str) -> None:
         """Add what a name on the command line stands for; it may be a pattern."""
-        if not os.path.lexists(name) and not _SCHEME.match(name) and glob.has_magic(name):
-            self._add_glob(name)
-        elif not self._add(name):
-            raise UsageError(
-                f"{show_path(name)}: no video or image in this folder",
-                hint="a file that is named itself is always tried, whatever its ending",
-            )
+        if os.path.lexists(name) or _SCHEME.match(name) or not glob.has_magic(name):
+            if not self.add(name):
+                raise UsageError(
+                    f"{show_path(name)}: no video or image in this folder",
+                    hint="a file that is named itself is always tried, whatever its ending",
+                )
+            return
+        added = [
+            self.add(match)
+            for match in sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+            if "**" not in name or not os.path.isdir(match)  # noqa: PTH112
+        ]
+        if not any(added):
+            raise UsageError(f"{show_path(name)}: nothing matches")
 
-    def add_listed(self, name: str) -> None:
-        """Add what a line of a list names, never a pattern; nothing in it ends the whole list."""
-        if not self._add(name):
-            self._keep(Source("empty", name, show_path(name)))
-
-    def _add(self, name: str) -> bool:
+    def add(self, name: str) -> bool:
         """Add a file, a folder's files or an address; False for a folder with nothing in it."""
         scheme = _SCHEME.match(name)
         if scheme and not os.path.lexists(name):
-            self._keep(_remote(name, scheme.group(1).lower()))
-        elif os.path.isdir(name):  # noqa: PTH112 - a name from outside may be no valid Path
-            return self._add_folder(name)
+            kind = _KINDS.get(scheme[1].lower(), "unsupported")
+            self.found.setdefault(name, Source(kind, name, mask_url(name)))
+        elif os.path.isdir(name):  # noqa: PTH112
+            return self.add_folder(name)
         else:
             try:
-                self._keep(Source("file", name, show_path(name)), _file_id(os.stat(name)))  # noqa: PTH116
+                self.keep("file", name, _identify(os.stat(name)))  # noqa: PTH116
             except (OSError, ValueError):
-                self._keep(Source("missing", name, show_path(name)))
+                self.keep("missing", name)
         return True
 
-    def _add_glob(self, pattern: str) -> None:
-        matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the written form
-        added = [
-            self._add(match)
-            for match in matches
-            if "**" not in pattern or not os.path.isdir(match)  # noqa: PTH112
-        ]
-        if not any(added):
-            raise UsageError(f"{show_path(pattern)}: nothing matches")
-
-    def _add_folder(self, name: str) -> bool:
+    def add_folder(self, name: str) -> bool:
         """Add what a folder and those below hold; links are followed, each folder once."""
-        found, entered, waiting = False, set[_FileId](), [name]
+        found, entered, waiting = False, set[object](), [name]
         while waiting:
             folder = waiting.pop()
             try:
-                here = _file_id(os.stat(folder))  # noqa: PTH116 - a name from outside, as above
-                if here in entered:
+                identity = _identify(os.stat(folder))  # noqa: PTH116
+                if identity in entered:
                     continue
-                entered.add(here)
+                entered.add(identity)
                 with os.scandir(folder) as listing:
                     entries = sorted(listing, key=lambda entry: entry.name)
             except OSError:
                 # What may not be looked into is not skipped in silence: it ends as an error.
-                self._keep(Source("closed", folder, show_path(folder)))
+                self.keep("closed", folder)
                 found = True
                 continue
             inner: list[str] = []
@@ -151,39 +155,38 @@ class _Search:
                 if entry.is_dir() and not entry.name.startswith("."):
                     inner.append(entry.path)
                 else:
-                    found |= self._add_entry(entry)
+                    found |= self.add_entry(entry)
             waiting += reversed(inner)
         return found
 
-    def _add_entry(self, entry: os.DirEntry[str]) -> bool:
+    def add_entry(self, entry: os.DirEntry[str]) -> bool:
         """Add a file of a folder, or count it as skipped; say whether it is one to scan."""
-        source = Source("file", entry.path, show_path(entry.path))
         try:
             status = entry.stat()
         except OSError:
             # A link to nothing: one that claims to be a video is missed, any other is not.
             if has_known_ending(entry.name) and not entry.name.startswith("."):
-                self._keep(replace(source, kind="missing"))
+                self.keep("missing", entry.path)
                 return True
             self._skipped["broken link"] += 1
             return False
-        identity = _file_id(status)
+        identity = _identify(status)
         reason = _why_skipped(entry, status)
-        if reason is None:
-            kept = self.found.setdefault(identity, source)
-            again = kept is not source and (
-                os.path.abspath(kept.location) != os.path.abspath(entry.path)  # noqa: PTH100
-            )
-            if again:
-                self._skipped["the same file again"] += 1
-        elif identity not in self._left_out:
-            self._left_out.add(identity)
-            self._skipped[reason] += 1
-        return reason is None
+        if reason is not None:
+            if identity not in self._left_out:
+                self._left_out.add(identity)
+                self._skipped[reason] += 1
+            return False
+        here = self.found.get(identity)
+        if here is None:
+            self.keep("file", entry.path, identity)
+        elif os.path.abspath(here.location) != os.path.abspath(entry.path):  # noqa: PTH100
+            self._skipped["the same file again"] += 1
+        return True
 
-    def _keep(self, source: Source, identity: _FileId | None = None) -> None:
-        """Keep a source unless it is here already."""
-        self.found.setdefault(identity or source.location, source)
+
+def _identify(status: os.stat_result) -> object:
+    return status.st_dev, status.st_ino
 
 
 def _why_skipped(entry: os.DirEntry[str], status: os.stat_result) -> str | None:
@@ -197,26 +200,20 @@ def _why_skipped(entry: os.DirEntry[str], status: os.stat_result) -> str | None:
     if has_known_ending(entry.name):
         return None
     try:
-        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 - any bytes in its name
+        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
             return None if shows_media(file.read(HEAD_BYTES)) else "no video or image"
     except OSError:
         # Nobody knows what it is, so it is tried, and ends as an error that says why.
         return None
 
 
-def skipped_line(skipped: Mapping[str, int]) -> str:
-    """Say what folders held and was not scanned, the most frequent reason first."""
-    reasons = sorted(skipped.items(), key=lambda one: (-one[1], one[0]))
-    parts = ", ".join(f"{number} {reason}" for reason, number in reasons)
-    return f"{sum(skipped.values())} skipped: {parts}"
-
-
-def _names_in(stdin: BinaryIO) -> Iterator[str]:
+def _read_list(stdin: BinaryIO) -> Iterator[str]:
     """Yield the names in a list with a name a line, or a NUL after each as `find -print0` writes.
 
     Raises UsageError for what is no list: a video, say.
     """
     listed = stdin.read(HEAD_BYTES)
+    # A video's first bytes tell, before all of it is read.
     for more in (False, True):
         listed += stdin.read() if more else b""
         # No name is empty and hardly one has control characters, but a binary file soon has both.
@@ -235,23 +232,16 @@ def _names_in(stdin: BinaryIO) -> Iterator[str]:
             yield os.fsdecode(kept)
 
 
-def _file_id(status: os.stat_result) -> _FileId:
-    return status.st_dev, status.st_ino
-
-
-def _remote(name: str, scheme: str) -> Source:
-    shown = mask_url(name)
-    if scheme in {"http", "https"}:
-        return Source("url", name, shown)
-    if scheme in {"rtsp", "rtsps"}:
-        return Source("stream", name, shown)
-    return Source("unsupported", name, shown)
+def skipped_line(skipped: Mapping[str, int]) -> str:
+    """Say what folders held and was not scanned, the most frequent reason first."""
+    reasons = sorted(skipped.items(), key=lambda one: (-one[1], one[0]))
+    parts = ", ".join(f"{number} {reason}" for reason, number in reasons)
+    return f"{sum(skipped.values())} skipped: {parts}"
 
 
 def has_known_ending(name: str) -> bool:
     """Whether a file in a folder is taken for a video or an image."""
-    ending = Path(name).suffix.lower().removeprefix(".")
-    return ending in VIDEO_ENDINGS or ending in IMAGE_ENDINGS
+    return Path(name).suffix.lower().removeprefix(".") in MEDIA_ENDINGS
 
 
 def show_path(name: str) -> str:

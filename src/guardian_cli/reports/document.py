@@ -7,63 +7,35 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
-from guardian_cli.verdict.closeness import rounded
-from guardian_cli.verdict.policy import DetectorReport, worst
+from guardian_cli.verdict.policy import worst
+from guardian_cli.verdict.thresholds import Thresholds, round_score
 from guardian_cli.verdict.timeline import Sample, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from guardian_cli.media.frames import DecodeTally, MediaFacts
-    from guardian_cli.verdict.category import CategoryVerdict, Limits
-    from guardian_cli.verdict.result import ScanResult
+    from guardian_cli.reports.formats import BatchReport
+    from guardian_cli.verdict.result import CategoryVerdict, ScanResult
 
 SCHEMA = "guardian.scan/1"
-_DIGITS = 6
+DIGITS = 6
 Json = dict[str, Any]
 
 
-def to_dict(result: ScanResult) -> Json:
-    """Return the element of `scans` for one result; `frames` is there where samples were kept."""
-    element: Json = {
-        "source": _encodable(result.source),
-        **({"source_id": result.source_id} if result.source_id is not None else {}),
-        "sha256": result.sha256,
-        "verdict": result.verdict,
-        "reasons": [_encodable(reason) for reason in result.reasons],
-        "degraded": result.degraded,
-        "media": _media(result.media) if result.media else None,
-        "coverage": _coverage(result.coverage) if result.coverage else None,
-        "detectors": [_detector(one) for one in result.detectors],
-        "categories": {name: _category(one) for name, one in result.categories.items()},
-    }
-    if result.samples is not None:
-        limits = {name: one.limits for name, one in result.categories.items()}
-        element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
-    if result.made is not None:
-        element["made"] = dict(result.made)
-    timing = result.timing
-    element["timing"] = {
-        "wall_s": _number(timing.wall_s),
-        "decode_s": _number(timing.decode_s),
-        "score_s": _number(timing.score_s),
-    }
-    error = result.error
-    element["error"] = (
-        {"kind": error.kind, "message": _encodable(error.message)} if error is not None else None
-    )
-    return element
+def render_json(report: BatchReport) -> str:
+    """Return the output format `json`: one document."""
+    whole = document(report.scans, skipped=report.skipped, interrupted=report.interrupted)
+    return dumps(whole, indent=2)
 
 
-def to_line(result: ScanResult) -> Json:
-    """Return what a line of `--jsonl` holds: the element with `schema` in front."""
-    return {"schema": SCHEMA, **to_dict(result)}
+def render_jsonl(report: BatchReport) -> str:
+    """Return the output format `jsonl`: a line for each source."""
+    return "".join(dumps({"schema": SCHEMA, **scan}) + "\n" for scan in report.scans)
 
 
 def document(
     scans: Iterable[Mapping[str, Any]],
     *,
-    version: str = __version__,
     skipped: Mapping[str, int] | None = None,
     interrupted: bool = False,
 ) -> Json:
@@ -72,11 +44,10 @@ def document(
     `skipped` counts, by reason, what folders hold and was not scanned.
     """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
-    verdict = worst(element["verdict"] for element in elements)
     return {
         "schema": SCHEMA,
-        "guardian": version,
-        "verdict": verdict,
+        "guardian": __version__,
+        "verdict": worst(element["verdict"] for element in elements),
         "scans": elements,
         "skipped": dict(skipped or {}),
         "interrupted": interrupted,
@@ -85,87 +56,92 @@ def document(
 
 def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:
     """Return JSON in ASCII, readable in whatever encoding a terminal or a pipe has; never NaN."""
+    # A NaN would make JSON that no strict reader takes.
     return json.dumps(value, indent=indent, allow_nan=False)
 
 
-def _media(media: MediaFacts) -> Json:
-    return {
-        "kind": media.kind,
-        "width": media.width,
-        "height": media.height,
-        "duration_s": _number(media.duration_s),
-        "codec": media.codec,
-        "rotation": media.rotation,
-    }
+def to_line(result: ScanResult) -> Json:
+    """Return what a line of `--jsonl` holds: the element with `schema` in front."""
+    return {"schema": SCHEMA, **to_dict(result)}
 
 
-def _coverage(tally: DecodeTally) -> Json:
-    return {
-        "duration_s": _number(tally.duration_s),
-        "decode": tally.decode,
-        "frames_decoded": tally.frames_decoded,
-        "frames_scored": tally.frames_scored,
-        "largest_gap_s": _number(tally.largest_gap_s),
-        "reached_end": tally.reached_end,
-        "decode_errors": tally.decode_errors,
-        "complete": tally.complete,
-        "timed_out": tally.timed_out,
-    }
-
-
-def _detector(one: DetectorReport) -> Json:
-    return {
-        "name": one.name,
-        "category": one.category,
-        "model": one.model,
-        "status": one.status,
-        "reason": None if one.reason is None else _encodable(one.reason),
-        "frames": one.frames,
-        "deployments": dict(one.deployments),
-    }
+def to_dict(result: ScanResult) -> Json:
+    """Return the element of `scans` for one result; `frames` is there where samples were kept."""
+    element = _plain(result, "source")
+    if result.source_id is not None:
+        element["source_id"] = result.source_id
+    element |= _plain(result, "sha256 verdict reasons degraded")
+    element["media"] = (
+        _plain(result.media, "kind width height duration_s codec rotation")
+        if result.media is not None
+        else None
+    )
+    element["coverage"] = _plain(
+        result.coverage,
+        "duration_s decode frames_decoded frames_scored largest_gap_s reached_end decode_errors"
+        " complete timed_out discontinuities",
+    )
+    element["detectors"] = [
+        _plain(one, "name category model status reason frames deployments")
+        for one in result.detectors
+    ]
+    element["categories"] = {name: _category(one) for name, one in result.categories.items()}
+    if result.samples is not None:
+        limits = {name: one.thresholds for name, one in result.categories.items()}
+        # `merge` sorts them: a refinement's samples come behind those of the first pass.
+        element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
+    if result.made is not None:
+        element["made"] = dict(result.made)
+    element["timing"] = _plain(result.timing, "wall_s decode_s score_s")
+    element["error"] = _plain(result.error, "kind message") if result.error is not None else None
+    return element
 
 
 def _category(one: CategoryVerdict) -> Json:
+    segments = [
+        {
+            **_plain(segment, "start_s end_s"),
+            "peak": _score(segment.peak, one.thresholds),
+            **_plain(segment, "peak_s"),
+        }
+        for segment in one.segments
+    ]
     return {
-        "score": _score(one.score, one.limits),
+        "score": _score(one.score, one.thresholds),
         "verdict": one.verdict,
-        "segments": [
-            {
-                "start_s": _number(segment.start_s),
-                "end_s": _number(segment.end_s),
-                "peak": _score(segment.peak, one.limits),
-                "peak_s": _number(segment.peak_s),
-            }
-            for segment in one.segments
-        ],
+        "segments": segments,
     }
 
 
-def _frame(sample: Sample, limits: Mapping[str, Limits | None]) -> Json:
+def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:
     scores = {
         name: {
             "fused": _score(score.fused, limits.get(name)),
-            "clip": _number(score.clip),
-            "custom": _number(score.custom),
-            **{detector: _number(one) for detector, one in score.by_detector.items()},
+            **_plain(score, "clip custom"),
+            **_value(score.by_detector),
         }
         for name, score in sample.scores.items()
     }
-    frame: Json = {"time_s": _number(sample.time_s), "scores": scores}
-    if sample.same_as_s is not None:
-        frame["same_as_s"] = _number(sample.same_as_s)
-    return frame
+    frame = {**_plain(sample, "time_s"), "scores": scores}
+    return frame if sample.same_as_s is None else {**frame, **_plain(sample, "same_as_s")}
 
 
-def _score(value: float | None, limits: Limits | None) -> float | None:
-    return None if value is None else rounded(value, limits, _DIGITS)
+def _score(value: float | None, thresholds: Thresholds | None) -> float | None:
+    return None if value is None else round_score(value, thresholds, DIGITS)
 
 
-def _number(value: float | None) -> float | None:
-    """Round; what a broken container claims may be no number at all, and JSON has none for that."""
-    return round(value, _DIGITS) if value is not None and math.isfinite(value) else None
+def _plain(item: object, names: str) -> Json:
+    """Attributes of an object by their names, as JSON has them."""
+    return {name: _value(getattr(item, name)) for name in names.split()}
 
 
-def _encodable(text: str) -> str:
-    """Make text that any JSON reader takes: a file name's stray bytes become visible escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _value(value: Any) -> Any:
+    if isinstance(value, float):
+        # What a broken container claims may be no number at all, and JSON has none for that.
+        return round(value, DIGITS) if math.isfinite(value) else None
+    if isinstance(value, str):
+        # Any JSON reader takes this: a file name's stray bytes become visible escapes.
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {name: _value(one) for name, one in value.items()}
+    return [_value(one) for one in value] if isinstance(value, tuple) else value

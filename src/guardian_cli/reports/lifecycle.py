@@ -1,17 +1,11 @@
-"""Shows the results of the life cycle's verbs: one JSON document, or a table and hints."""
+"""The results of deploy, rollback, endpoints and setup: one JSON document, or a table and hints."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.lifecycle_documents import (
-    endpoints_document,
-    history_document,
-    release_document,
-    releases_document,
-    setup_document,
-    to_text,
-)
 from guardian_cli.reports.lifecycle_tables import (
     endpoints_table,
     history_table,
@@ -23,57 +17,131 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.console import Console
-    from guardian_cli.lifecycle.endpoint_actions import EndpointsResult
+    from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointStatus
+    from guardian_cli.lifecycle.platform import Probe
     from guardian_cli.lifecycle.release.execute import Release
     from guardian_cli.lifecycle.release.history import Change
     from guardian_cli.lifecycle.setup import Setup
+
+Json = dict[str, Any]
+
+
+def to_text(document: Json) -> str:
+    """Return a document as text, in ASCII: readable in whatever encoding a pipe has."""
+    return json.dumps(document, indent=2, allow_nan=False)
 
 
 def show_releases(
     console: Console, releases: Sequence[Release], *, as_json: bool, named: bool
 ) -> None:
-    """Show one release, or all of a deploy that named no model."""
+    """Show one release, or all of a deploy that named no model; JSON is guardian.release/1."""
     for release in releases:
         for hint in release.hints:
             console.note(f"hint: {hint}")
     if as_json:
-        one = named and len(releases) == 1
-        document = release_document(releases[0]) if one else releases_document(releases)
-        console.result(to_text(document))
+        parts = [release_part(release) for release in releases]
+        content = parts[0] if named and len(parts) == 1 else {"releases": parts}
+        console.result(to_text({"schema": "guardian.release/1", **content}))
         return
     for release in releases:
         console.show(release_table(release))
 
 
 def show_history(console: Console, model: str, changes: Sequence[Change], *, as_json: bool) -> None:
-    """Show the changes of a model's endpoint."""
-    if as_json:
-        console.result(to_text(history_document(model, changes)))
-    else:
+    """Show the changes of a model's endpoint, newest first; JSON is guardian.history/1."""
+    if not as_json:
         console.show(history_table(changes))
+        return
+    shown = [
+        {
+            "when": change.when,
+            "who": change.who,
+            "action": change.action,
+            "from": change.source,
+            "to": change.target,
+            "why": change.why,
+        }
+        for change in changes
+    ]
+    console.result(to_text({"schema": "guardian.history/1", "model": model, "changes": shown}))
 
 
 def show_setup(console: Console, target: str, done: Setup, *, as_json: bool, check: bool) -> None:
-    """Show a workspace."""
-    created = () if check else done.created
-    if as_json:
-        document = setup_document(target, done.workspace, created, dry_run=done.dry_run)
-        console.result(to_text(document))
-    else:
+    """Show a workspace; JSON is guardian.setup/1, in a dry run with what would be created."""
+    created, workspace = () if check else done.created, done.workspace
+    if not as_json:
         bills = target != "local"
-        console.show(setup_table(done.workspace, created, dry_run=done.dry_run, bills=bills))
+        console.show(setup_table(workspace, created, dry_run=done.dry_run, bills=bills))
+        return
+    document = {
+        "schema": "guardian.setup/1",
+        "target": target,
+        "workspace": workspace.name,
+        "created": list(created),
+        "existing": list(workspace.existing),
+        "monthly_cost_usd": workspace.monthly_cost_usd,
+        "dry_run": done.dry_run,
+    }
+    console.result(to_text(document))
 
 
 def show_endpoints(
     console: Console, target: str, result: EndpointsResult, *, as_json: bool
 ) -> None:
-    """Show endpoints, with their checks and keys where those were asked for."""
-    if as_json:
-        document = endpoints_document(
-            target, result.sights, probes=result.probes, keys=result.keys, plan=result.plan
-        )
-        console.result(to_text(document))
+    """Show endpoints, with checks and keys where asked for; JSON is guardian.endpoints/1."""
+    if not as_json:
+        for step in result.plan:
+            console.result(f"would {step}")
+        console.show(endpoints_table(result))
         return
-    for step in result.plan:
-        console.result(f"would {step}")
-    console.show(endpoints_table(result.sights, probes=result.probes, keys=result.keys))
+    document = {
+        "schema": "guardian.endpoints/1",
+        "target": target,
+        "endpoints": [_endpoint_part(one, result) for one in result.endpoints],
+        **({"plan": result.plan} if result.plan else {}),
+    }
+    console.result(to_text(document))
+
+
+def release_part(release: Release) -> Json:
+    """Return what guardian.release/1 says of one model."""
+    return {
+        "model": release.model,
+        "endpoint": release.endpoint,
+        "action": release.action,
+        "before": [asdict(row) for row in release.before],
+        "after": [asdict(row) for row in release.after],
+        "steps": list(release.steps),
+        "dry_run": release.dry_run,
+        "warnings": list(release.warnings),
+        "figures": [asdict(metrics) for metrics in release.metrics],
+    }
+
+
+def _endpoint_part(endpoint: EndpointStatus, result: EndpointsResult) -> Json:
+    probes = result.probes.get(endpoint.name, {})
+    rows = [
+        asdict(row) | ({"check": _check_part(probes[row.name])} if row.name in probes else {})
+        for row in endpoint.rows
+    ]
+    part: Json = {
+        "model": endpoint.model,
+        "endpoint": endpoint.name,
+        "uri": endpoint.uri,
+        "state": endpoint.state,
+        "deployments": rows,
+    }
+    if endpoint.name in result.probes:
+        part["check"] = _check_part(endpoint.check_result(probes))
+    if endpoint.name in result.keys:
+        part["key"] = result.keys[endpoint.name]
+    return part
+
+
+def _check_part(probe: Probe) -> Json:
+    return {
+        "ok": probe.good,
+        "problem": probe.problem,
+        "score": probe.score,
+        "latency_ms": None if probe.latency_ms is None else round(probe.latency_ms, 3),
+    }

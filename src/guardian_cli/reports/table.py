@@ -1,27 +1,25 @@
-"""What a person sees on a terminal: one source in full, many sources in a row each."""
+"""The output format `table`: one source in full, many sources in a row each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.sparkline import Sparkline
 from guardian_cli.reports.text import count, shorten, shorten_path, visible
-from guardian_cli.verdict.category import Limits
-from guardian_cli.verdict.closeness import show_score
+from guardian_cli.verdict.policy import WORST_FIRST
+from guardian_cli.verdict.thresholds import Thresholds, format_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    from guardian_cli.media.frames import DecodeTally
-    from guardian_cli.verdict.category import CategoryVerdict
-    from guardian_cli.verdict.policy import DetectorReport, Outcome
-    from guardian_cli.verdict.result import ScanResult
-    from guardian_cli.verdict.segments import Segment
+    from guardian_cli.reports.formats import BatchReport
+    from guardian_cli.verdict.result import CategoryVerdict, Outcome, ScanResult
 
 STYLES: dict[Outcome, str] = {
     "allow": "bold green",
@@ -29,22 +27,45 @@ STYLES: dict[Outcome, str] = {
     "block": "bold red",
     "error": "bold magenta",
 }
-WORST_FIRST: tuple[Outcome, ...] = ("block", "error", "review", "allow")
 SEGMENTS_SHOWN = 12
 # Fewer cells than this are no room for a category's thresholds.
 NARROW = 50
+BLOCKS = "▁▂▃▄▅▆▇█"
+UNSCORED = "?"
 
 
-def render_one(result: ScanResult, *, ascii_only: bool = False) -> RenderableType:
+def render_batch(report: BatchReport) -> RenderableType:
+    """Return the table of a run: all about its only source, or a row for each."""
+    if report.only is not None:
+        return render_one(report.only)
+    total = f" in {report.took_s:.1f} s"
+    if report.scored_frames:
+        total += f", {report.scored_frames / max(report.took_s, 1e-6):.0f} frames/s"
+    if len(report.scans) < report.sources:
+        total += f"; {report.sources - len(report.scans)} more were not scanned"
+    return render_many(report.scans, total)
+
+
+def render_one(result: ScanResult) -> RenderableType:
     """Return everything known about one source."""
     from rich.console import Group
     from rich.padding import Padding
+    from rich.text import Text
 
-    parts: list[RenderableType] = [_headline(result)]
+    headline = _grid()
+    headline.add_row(_word(result.verdict), Text(visible(result.source), style="bold"))
+    for reason in result.reasons:
+        headline.add_row("", Text(visible(reason)))
+    parts: list[RenderableType] = [headline]
     if result.categories:
-        parts += ["", Padding(Categories(result, ascii_only), (0, 0, 0, 2))]
-    parts += ["", Padding(_facts(result), (0, 0, 0, 2))]
-    return Group(*parts)
+        parts += ["", Padding(Categories(result), (0, 0, 0, 2))]
+    facts = _grid(style="dim")
+    # A label stands once above all of its lines.
+    shown = ""
+    for label, value in _facts(result):
+        facts.add_row("" if label == shown else label, Text(visible(value)))
+        shown = label
+    return Group(*parts, "", Padding(facts, (0, 0, 0, 2)))
 
 
 def render_many(elements: Iterable[Mapping[str, Any]], total: str) -> RenderableType:
@@ -55,7 +76,10 @@ def render_many(elements: Iterable[Mapping[str, Any]], total: str) -> Renderable
     from rich.console import Group
     from rich.text import Text
 
-    ordered = sorted(elements, key=lambda one: (WORST_FIRST.index(one["verdict"]), -_highest(one)))
+    def highest(element: Mapping[str, Any]) -> float:
+        return max((one["score"] or 0.0 for one in element["categories"].values()), default=0.0)
+
+    ordered = sorted(elements, key=lambda one: (WORST_FIRST.index(one["verdict"]), -highest(one)))
     verdicts = [one["verdict"] for one in ordered]
     sums = Text(f"{count(len(ordered), 'source')}: ")
     for at, verdict in enumerate(one for one in WORST_FIRST if one in verdicts):
@@ -83,9 +107,10 @@ class Rows:
         room = max(options.max_width - indent, 1)
         widths = sorted(cell_len(source) for _, source, _ in self.rows)
         # Wide enough for most names; one long name does not push all reasons to the right.
-        column = min(widths[len(widths) * 3 // 4], room // 2)
+        column = min(widths[len(widths) * 3 // 4] if widths else 0, room // 2)
         for verdict, source, why in self.rows:
             line = Text.assemble((f"{verdict.upper():<{indent}}", STYLES[verdict]))
+            # In a pipe a name stays whole, for whatever reads it.
             name = shorten_path(source, room) if console.is_terminal else source
             beside = max(column, cell_len(name)) + 2 + cell_len(why) <= room
             padding = " " * (max(column - cell_len(name), 0) + 2)
@@ -101,88 +126,100 @@ class Rows:
                     line = Text(" " * indent)
 
 
-def _word(verdict: Outcome) -> Text:
-    from rich.text import Text
-
-    return Text(verdict.upper(), style=STYLES[verdict])
-
-
-def _headline(result: ScanResult) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(_word(result.verdict), Text(visible(result.source), style="bold"))
-    for reason in result.reasons:
-        grid.add_row("", Text(visible(reason)))
-    return grid
-
-
 @dataclass(frozen=True, slots=True)
 class Categories:
     """A row for each category; where there is little room without its thresholds."""
 
     result: ScanResult
-    ascii_only: bool
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         from rich.table import Table
         from rich.text import Text
 
+        is_video, length_s = _is_video(self.result), self.result.coverage.duration_s
         is_wide = options.max_width >= NARROW
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         table.add_column("category", no_wrap=True)
         table.add_column("verdict", no_wrap=True)
         for heading in ("score", "review", "block") if is_wide else ("score",):
             table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column(_span(self.result))
+        table.add_column(f"0 to {length_s:.1f} s" if is_video and length_s is not None else "")
         for name, one in self.result.categories.items():
-            limits = one.limits
-            scores = [Text("-" if one.score is None else show_score(one.score, limits))]
+            limits = one.thresholds
+            scores = [Text("-" if one.score is None else format_score(one.score, limits))]
             if is_wide:
                 ends = (limits.review, limits.block) if limits else ()
-                scores += [Text(show_score(at), "dim") for at in ends] or [Text(""), Text("")]
-            line = Sparkline(one.timeline, limits, self.ascii_only)
+                scores += [Text(format_score(at), "dim") for at in ends] or [Text(""), Text("")]
             table.add_row(
                 Text(shorten(visible(name), 20)),
                 Text("unscored", style="bold yellow") if one.score is None else _word(one.verdict),
                 *scores,
-                line if _is_video(self.result) else "",
+                Sparkline(one.timeline, limits) if is_video else "",
             )
         yield table
 
 
-def _facts(result: ScanResult) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """A timeline of scores in one line of characters, as wide as its column lets it.
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    shown = ""
-    for label, value in _fact_lines(result):
-        grid.add_row("" if label == shown else label, Text(visible(value)))
-        shown = label
-    return grid
+    From 0 to 1 in eight steps, coloured by the thresholds; high peaks are never averaged away.
+    """
+
+    cells: tuple[float | None, ...]
+    thresholds: Thresholds | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        text = Text(no_wrap=True, overflow="crop", end="")
+        width = min(max(1, options.max_width), len(self.cells))
+        edges = [round(i * len(self.cells) / width) for i in range(width + 1)] if width else []
+        for start, end in pairwise(edges):
+            scored = [cell for cell in self.cells[start:end] if cell is not None]
+            peak = max(scored, default=None)
+            # Seven, not eight: a score of 1 has the last block, like those just below it.
+            character = UNSCORED if peak is None else BLOCKS[min(7, int(peak * 8))]
+            text.append(character, style=self._style(peak))
+        yield text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.measure import Measurement
+
+        wide = len(self.cells)
+        # It may shrink to eight cells before any other column is wrapped.
+        return Measurement(min(8, wide), min(wide, options.max_width))
+
+    def _style(self, peak: float | None) -> str:
+        if peak is None or self.thresholds is None:
+            return "dim"
+        if peak >= self.thresholds.block:
+            return "red"
+        return "yellow" if peak >= self.thresholds.review else "green"
 
 
-def _fact_lines(result: ScanResult) -> Iterator[tuple[str, str]]:
+def _facts(result: ScanResult) -> Iterator[tuple[str, str]]:
+    """Lines with a label each: what was found, seen and used."""
     if _is_video(result):
         for name, one in result.categories.items():
-            for line in _segment_lines(name, one):
+            for line in _segments(name, one):
                 yield "found", line
-    if result.media is not None:
-        yield "media", _media_line(result)
-    if result.coverage is not None:
-        yield "saw", coverage_line(result.coverage, result.every_s, is_video=_is_video(result))
-    for one_detector in result.detectors:
-        is_here = one_detector.status in ("ok", "degraded")
+    media = result.media
+    if media is not None:
+        parts = [media.kind, f"{media.width} x {media.height}", media.codec or "unknown codec"]
+        if media.rotation:
+            parts.append(f"rotated by {media.rotation} degrees")
+        yield "media", ", ".join(parts)
+    yield "saw", _coverage(result)
+    for detector in result.detectors:
+        has_scored = detector.status in ("ok", "degraded")
         # A reason that stands above, among the verdict's, is not said twice.
-        said = any(f": {one_detector.reason}" in reason for reason in result.reasons)
-        shown = replace(one_detector, reason=None) if said else one_detector
-        yield "scored by" if is_here else "without", detector_line(shown)
+        is_said = any(f": {detector.reason}" in reason for reason in result.reasons)
+        model = f" {detector.model}" if detector.model else ""
+        frames = f", {count(detector.frames, 'frame')}" if has_scored else ""
+        reason = f" ({detector.reason})" if detector.reason and not is_said else ""
+        text = f"{detector.label}{model}: {detector.status}{frames}{reason}"
+        yield "scored by" if has_scored else "without", text
     timing = result.timing
     yield (
         "took",
@@ -190,87 +227,68 @@ def _fact_lines(result: ScanResult) -> Iterator[tuple[str, str]]:
     )
 
 
-def _segment_lines(name: str, one: CategoryVerdict) -> Iterator[str]:
-    worst_first = sorted(one.segments, key=lambda segment: -segment.peak)
-    shown = sorted(worst_first[:SEGMENTS_SHOWN], key=lambda segment: segment.start_s)
-    for segment in shown:
-        yield f"{name} {_segment_line(segment, one.limits)}"
-    hidden = len(one.segments) - len(shown)
+def _segments(name: str, one: CategoryVerdict) -> Iterator[str]:
+    # Of hundreds of segments the highest are shown, in the order of time.
+    highest = sorted(one.segments, key=lambda segment: -segment.peak)[:SEGMENTS_SHOWN]
+    for segment in sorted(highest, key=lambda segment: segment.start_s):
+        peak = format_score(segment.peak, one.thresholds)
+        if segment.start_s == segment.end_s:
+            yield f"{name} at {segment.start_s:.1f} s, peak {peak}"
+        else:
+            span = f"{segment.start_s:.1f} to {segment.end_s:.1f} s"
+            yield f"{name} {span}, peak {peak} at {segment.peak_s:.1f} s"
+    hidden = len(one.segments) - len(highest)
     if hidden:
         yield f"{name} in {count(hidden, 'more segment')}, none higher; --json has all"
 
 
-def _segment_line(segment: Segment, limits: Limits | None) -> str:
-    peak = show_score(segment.peak, limits)
-    if segment.start_s == segment.end_s:
-        return f"at {segment.start_s:.1f} s, peak {peak}"
-    span = f"{segment.start_s:.1f} to {segment.end_s:.1f} s"
-    return f"{span}, peak {peak} at {segment.peak_s:.1f} s"
-
-
-def _media_line(result: ScanResult) -> str:
-    media = result.media
-    if media is None:
-        return ""
-    parts = [media.kind, f"{media.width} x {media.height}", media.codec or "unknown codec"]
-    if media.rotation:
-        parts.append(f"rotated by {media.rotation} degrees")
-    return ", ".join(parts)
-
-
-def coverage_line(tally: DecodeTally, every_s: float | None, *, is_video: bool = True) -> str:
-    """Say in one line what was really seen."""
-    parts = [count(tally.frames_scored, "frame")]
-    if is_video and tally.duration_s is not None:
-        parts[0] += f" over {tally.duration_s:.1f} s"
-    if is_video and every_s is not None:
-        parts.append(f"every {every_s:g} s")
-    if is_video and tally.largest_gap_s is not None:
-        parts.append(f"largest gap {tally.largest_gap_s:.1f} s")
-    parts.append("reached the end" if tally.reached_end else "did not reach the end")
-    if tally.decode_errors:
-        parts.append(count(tally.decode_errors, "decode error"))
+def _coverage(result: ScanResult) -> str:
+    """What was really seen, in one line."""
+    coverage, is_video = result.coverage, _is_video(result)
+    parts = [count(coverage.frames_scored, "frame")]
+    if is_video and coverage.duration_s is not None:
+        parts[0] += f" over {coverage.duration_s:.1f} s"
+    if is_video and result.every_s is not None:
+        parts.append(f"every {result.every_s:g} s")
+    if is_video and coverage.largest_gap_s is not None:
+        parts.append(f"largest gap {coverage.largest_gap_s:.1f} s")
+    parts.append("reached the end" if coverage.reached_end else "did not reach the end")
+    if coverage.decode_errors:
+        parts.append(count(coverage.decode_errors, "decode error"))
+    if coverage.discontinuities:
+        parts.append(count(coverage.discontinuities, "jump") + " of the time stamps")
     if is_video:
-        parts.append(tally.decode)
-    return ", ".join(parts) + ("" if tally.complete else ": incomplete")
-
-
-def detector_line(one: DetectorReport) -> str:
-    """Say in one line who a detector is and what became of it."""
-    who = f"{one.category} {one.name}" if one.name == "endpoint" else one.name
-    model = f" {one.model}" if one.model else ""
-    frames = f", {count(one.frames, 'frame')}" if one.status in ("ok", "degraded") else ""
-    reason = f" ({one.reason})" if one.reason else ""
-    return f"{who}{model}: {one.status}{frames}{reason}"
-
-
-def _is_video(result: ScanResult) -> bool:
-    return result.media is None or result.media.kind == "video"
-
-
-def _span(result: ScanResult) -> str:
-    length_s = result.coverage.duration_s if result.coverage else None
-    if not _is_video(result) or length_s is None:
-        return ""
-    return f"0 to {length_s:.1f} s"
-
-
-def _highest(element: Mapping[str, Any]) -> float:
-    scores = [one["score"] for one in element["categories"].values()]
-    return max((score for score in scores if score is not None), default=0.0)
+        parts.append(coverage.decode)
+    return ", ".join(parts) + ("" if coverage.complete else ": incomplete")
 
 
 def _why(element: Mapping[str, Any]) -> str:
     """Return its reasons; where all is well, the highest score."""
     if element["reasons"]:
         return "; ".join(element["reasons"])
-    scored = {
-        name: one["score"]
-        for name, one in element["categories"].items()
-        if one["score"] is not None
-    }
+    scores = {name: one["score"] for name, one in element["categories"].items()}
+    scored = {name: score for name, score in scores.items() if score is not None}
     if not scored:
         return ""
     name = max(scored, key=lambda one: scored[one])
-    thresholds = (element.get("made") or {}).get("thresholds", {}).get(name)
-    return f"{name} {show_score(scored[name], Limits(**thresholds) if thresholds else None)}"
+    limits = (element.get("made") or {}).get("thresholds", {}).get(name)
+    return f"{name} {format_score(scored[name], Thresholds(**limits) if limits else None)}"
+
+
+def _grid(style: str = "") -> Table:
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style=style, no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _word(verdict: Outcome) -> Text:
+    from rich.text import Text
+
+    return Text(verdict.upper(), style=STYLES[verdict])
+
+
+def _is_video(result: ScanResult) -> bool:
+    return result.media is None or result.media.kind == "video"

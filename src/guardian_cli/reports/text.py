@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 _DOTS = "..."
 
 
 def visible(text: str) -> str:
     """Return text on one line in which nothing can steer a terminal: control characters escaped."""
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
 
 
 def count(number: int, noun: str) -> str:
@@ -21,8 +18,8 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def shorten(text: str, width: int, where: Literal["middle", "end"] = "middle") -> str:
-    """Cut text to `width` terminal cells, dots where something is missing."""
+def shorten(text: str, width: int) -> str:
+    """Cut text to `width` terminal cells, dots in the middle where something is missing."""
     from rich.cells import cell_len
 
     if cell_len(text) <= width:
@@ -30,9 +27,8 @@ def shorten(text: str, width: int, where: Literal["middle", "end"] = "middle") -
     if width <= len(_DOTS):
         return _DOTS[: max(0, width)]
     room = width - len(_DOTS)
-    head = _fitting(text, room if where == "end" else room // 3)
-    tail = "" if where == "end" else _fitting(text[::-1], room - cell_len(head))[::-1]
-    return head + _DOTS + tail
+    head = _fitting(text, room // 3)
+    return head + _DOTS + _fitting(text[::-1], room - cell_len(head))[::-1]
 
 
 def shorten_path(path: str, width: int) -> str:
@@ -40,8 +36,10 @@ def shorten_path(path: str, width: int) -> str:
     from rich.cells import cell_len
 
     name = path.rsplit("/", 1)[-1]
-    if cell_len(path) <= width or cell_len(name) + len(_DOTS) > width:
-        return shorten(path if cell_len(path) <= width else name, width)
+    if cell_len(path) <= width:
+        return path
+    if cell_len(name) + len(_DOTS) > width:
+        return shorten(name, width)
     return _DOTS + _fitting(path[::-1], width - len(_DOTS))[::-1]
 
 

@@ -1,10 +1,11 @@
-"""Shows what trainings found: guardian.train/1, or a calm table."""
+"""Shows what trainings found: guardian.train/1, or a table for each."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.lifecycle_documents import to_text
+from guardian_cli.reports.lifecycle import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,17 +48,7 @@ def show_trainings(
 
 def training_part(report: TrainReport, target: str) -> Json:
     """The part of guardian.train/1 that one model takes."""
-    return {
-        "target": target,
-        "model": report.model,
-        "version": report.version,
-        "run_id": report.run_id,
-        "metrics": dict(report.metrics),
-        "data": dict(report.data),
-        "training": dict(report.training),
-        "notes": list(report.notes),
-        "conclusion": report.conclusion,
-    }
+    return {"target": target, **asdict(report), "conclusion": report.conclusion}
 
 
 def training_table(report: TrainReport) -> RenderableType:
@@ -66,47 +57,37 @@ def training_table(report: TrainReport) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    for name, value in _rows(report.metrics, report.data, report.training):
-        table.add_row(f"  {name}", Text(value))
-    title = Text.assemble((report.model, "bold"), f"  version {report.version}")
-    return Group(title, table)
-
-
-def _rows(
-    metrics: Mapping[str, Any], data: Mapping[str, Any], training: Mapping[str, Any]
-) -> list[tuple[str, str]]:
-    rate = metrics["threshold_false_positive_rate"]
-    found = metrics["true_positive_rate"]
-    positives = f"{data['positives']} positive ({data['positive']}), {data['groups']} groups"
+    metrics, data, training = report.metrics, report.data, report.training
     left_out = f", {data['left_out_count']} left out" if data["left_out_count"] else ""
     if data["contradictions"]:
         left_out += f" ({data['contradictions']} labelled in contradiction)"
-    return [
-        ("AUC", _with_interval(metrics["auc"], metrics["auc_interval"])),
-        (
-            "metadata alone",
-            _with_interval(metrics["metadata_auc"], metrics["metadata_auc_interval"]),
+    rows = {
+        "AUC": _with_interval(metrics, "auc"),
+        "metadata alone": _with_interval(metrics, "metadata_auc"),
+        "ECE": _number(metrics["ece"]),
+        f"threshold for {metrics['threshold_false_positive_rate']:.0%}": (
+            f"{_number(metrics['threshold'])} (served as 0.5) finds"
+            f" {metrics['true_positive_rate']:.0%} of the positives"
         ),
-        ("ECE", _number(metrics["ece"])),
-        (
-            f"threshold for {rate:.0%}",
-            f"{_number(metrics['threshold'])} (served as 0.5) finds {found:.0%} of the positives",
+        "data": (
+            f"{data['source']}: {data['n']} {data['kind']}, {data['positives']} positive"
+            f" ({data['positive']}), {data['groups']} groups{left_out}"
         ),
-        (
-            "data",
-            f"{data['source']}: {data['n']} {data['kind']}, {positives}{left_out}",
-        ),
-        ("judged by", f"{training['method']}, {metrics['n']} files"),
-        ("backbone", f"{training['backbone']}, seed {training['seed']}"),
-    ]
+        "judged by": f"{training['method']}, {metrics['n']} files",
+        "backbone": f"{training['backbone']}, seed {training['seed']}",
+    }
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, value in rows.items():
+        # Text, so that what stands in a path or a label is no markup.
+        table.add_row(f"  {name}", Text(value))
+    return Group(Text.assemble((report.model, "bold"), f"  version {report.version}"), table)
 
 
-def _with_interval(value: float | None, interval: Sequence[float | None]) -> str:
-    low, high = (_number(bound) for bound in interval)
-    return f"{_number(value)}  (95%: {low} to {high})"
+def _with_interval(metrics: Mapping[str, Any], name: str) -> str:
+    low, high = map(_number, metrics[f"{name}_interval"])
+    return f"{_number(metrics[name])}  (95%: {low} to {high})"
 
 
 def _number(value: float | None) -> str:

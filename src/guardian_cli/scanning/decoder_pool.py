@@ -1,11 +1,11 @@
 """Whose turn it is to decode: as many sources at a time as there are workers.
 
-What has to be fetched is fetched before that: a slow server must not hold a turn. How many are
-fetched at a time, or lie fetched and wait, is bounded as well, and with it the disk they take.
+What has to be downloaded is downloaded before that: a slow server must not hold a turn. How many
+are downloaded at a time, or lie there and wait, is bounded as well, and with it the disk they take.
 
-A source gives its turn on when its last frame is handed in, so the next one is decoded while the
+A source gives its turn on when its last frame is submitted, so the next one is decoded while the
 scores are awaited. A video keeps its decoder until it is judged: the file is still open there, for
-a second look. That is why there are some more decoders than turns.
+a refinement. That is why there are some more decoders than turns.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from guardian_cli.scanning.scorer import ScoringStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from guardian_cli.media.frames import Opener
 
 # Two batches of the model are about six clips of three frames, or sixteen pictures.
-DECODERS_MORE = 6
-SOURCES_MORE = 16
-DOWNLOADS_MORE = 4
+EXTRA_DECODERS = 6
+EXTRA_SOURCES = 16
+EXTRA_DOWNLOADS = 4
 
 
-class Crew:
+class DecoderPool:
     """Decoders and the turns to use them; a decoder is made when it is needed. Thread-safe.
 
     `close` ends them all, from any thread; whoever waits for a turn gets ScoringStopped.
@@ -38,25 +37,26 @@ class Crew:
     def __init__(self, workers: int, new_decoder: Callable[[], Opener] = Decoder) -> None:
         self._new_decoder = new_decoder
         self._turns = workers
-        self._downloads = workers + DOWNLOADS_MORE
-        self._most_decoders = workers + DECODERS_MORE
+        self._downloads = workers + EXTRA_DOWNLOADS
+        self._max_decoders = workers + EXTRA_DECODERS
         self._decoders: list[Opener] = []
+        # Those of the decoders above that no source holds.
         self._idle: list[Opener] = []
         self._closed = False
         self._changed = threading.Condition()
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """A place for one source; at its end the turn and the decoder are given back."""
-        place = Place(self)
+    def lease(self) -> Iterator[DecoderLease]:
+        """A lease for one source; at its end the turn and the decoder are given back."""
+        lease = DecoderLease(self)
         try:
-            yield place
+            yield lease
         finally:
-            place.leave()
+            lease.finish()
 
     @contextmanager
-    def downloading(self) -> Iterator[None]:
-        """Wait until fewer sources are fetched, or lie there for a turn, than may be."""
+    def download_slot(self) -> Iterator[None]:
+        """Wait until fewer sources are downloaded, or lie there for a turn, than may be."""
         with self._changed:
             self._wait_for(lambda: self._downloads > 0)
             self._downloads -= 1
@@ -67,22 +67,23 @@ class Crew:
                 self._downloads += 1
                 self._changed.notify_all()
 
-    def take_decoder(self) -> Opener:
-        """Wait for a turn and a decoder to use it with."""
+    def take(self, held: Opener | None) -> Opener:
+        """Wait for a turn, and for a decoder to use it with where none is held."""
+
+        def is_free() -> bool:
+            has_decoder = held or self._idle or len(self._decoders) < self._max_decoders
+            return self._turns > 0 and bool(has_decoder)
+
         with self._changed:
             # Both at once: who held a turn and waited for a decoder could wait for ever.
-            self._wait_for(lambda: self._turns > 0 and self._decoder_to_be_had())
+            self._wait_for(is_free)
             self._turns -= 1
+            if held is not None:
+                return held
             if not self._idle:
                 self._decoders.append(self._new_decoder())
                 return self._decoders[-1]
             return self._idle.pop()
-
-    def take_turn(self) -> None:
-        """Wait until fewer sources are decoded than there are workers."""
-        with self._changed:
-            self._wait_for(lambda: self._turns > 0)
-            self._turns -= 1
 
     def give_back(self, decoder: Opener | None, *, turn: bool) -> None:
         """Let others have a decoder, or a turn, or both."""
@@ -101,50 +102,33 @@ class Crew:
         for decoder in self._decoders:
             decoder.close()
 
-    def _decoder_to_be_had(self) -> bool:
-        return bool(self._idle) or len(self._decoders) < self._most_decoders
-
     def _wait_for(self, condition: Callable[[], bool]) -> None:
         self._changed.wait_for(lambda: self._closed or condition())
         if self._closed:
             raise ScoringStopped
 
 
-class Place:
+class DecoderLease:
     """One source's turn and decoder. For the thread that scans it."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self, pool: DecoderPool) -> None:
+        self.pool = pool
         self._decoder: Opener | None = None
         self._has_turn = False
 
-    def begin(self) -> Opener:
-        """Wait for a turn and a decoder, which is kept until nothing more is to be decoded."""
-        if self._decoder is None:
-            self._decoder = self._crew.take_decoder()
+    def start(self) -> Opener:
+        """Wait for a turn; return the source's decoder, the same one each time until `finish`."""
+        if self._decoder is None or not self._has_turn:
+            self._decoder = self.pool.take(self._decoder)
             self._has_turn = True
         return self._decoder
 
-    def fetched(self, fetch: Callable[[], Path]) -> Path:
-        """Fetch a file as soon as that is allowed, and wait for a turn with it."""
-        with self._crew.downloading():
-            path = fetch()
-            self.begin()
-            return path
-
-    def pause(self, *, for_good: bool) -> None:
-        """Give the turn on; `for_good` the decoder as well, for nothing more is to be decoded."""
-        decoder = self._decoder if for_good else None
-        if for_good:
-            self._decoder = None
-        self._crew.give_back(decoder, turn=self._has_turn)
+    def pause(self) -> None:
+        """Give the turn on and keep the decoder, in which the file is open."""
+        self.pool.give_back(None, turn=self._has_turn)
         self._has_turn = False
 
-    def resume(self) -> None:
-        """Wait for another turn with the same decoder."""
-        self._crew.take_turn()
-        self._has_turn = True
-
-    def leave(self) -> None:
-        """Give back what is still held."""
-        self.pause(for_good=True)
+    def finish(self) -> None:
+        """Give back what is held: nothing more is to be decoded."""
+        self.pool.give_back(self._decoder, turn=self._has_turn)
+        self._decoder, self._has_turn = None, False

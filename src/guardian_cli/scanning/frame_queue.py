@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from guardian_cli.detectors.base import Answer, Detector
 
-# A live stream's frames come slowly, and its viewer looks at the progress.
-LONGEST_WAIT_S = 0.5
+# A live stream's frames come slowly, and its viewer watches the progress.
+MAX_WAIT_S = 0.5
 # Sources may share their first request, as pictures do that have no other, once so many first
 # requests were answered by the same deployment: where traffic is split, each source is dealt alone.
 FIRST_REQUESTS_ALONE = 8
@@ -34,7 +34,7 @@ FIRST_REQUESTS_ALONE = 8
 class Origin:
     """The source that frames are from. `more` says that frames are still to come.
 
-    `deployments` tells by a detector's index who answers this source's requests: None where the
+    `deployments` holds, by a detector's index, who answers this source's requests: None where the
     answers name nobody, missing until the first one.
     """
 
@@ -42,18 +42,18 @@ class Origin:
     deployments: dict[int, str | None] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Ticket:
+@dataclass(slots=True, eq=False)
+class PendingFrame:
     """A frame under way: filled in by every detector, then `wait` returns.
 
-    `errors` are how far scores may be off; with `exactly` it is asked for scores without. Of the
+    `errors` are how far scores may be off; with `in_fp32` it is asked for scores without. Of the
     `failures` those of `misconfigured` are the user's to mend. All are by a detector's index.
     """
 
     image: NDArray[np.uint8] | None
-    origin: Origin = field(default_factory=Origin)
-    waiting: int = 0
-    exactly: bool = False
+    origin: Origin
+    unanswered: int = 0
+    in_fp32: bool = False
     scores: dict[int, Mapping[str, float]] = field(default_factory=dict)
     errors: dict[int, Mapping[str, float]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Ticket:
     crash: BaseException | None = None
 
     def wait(self) -> None:
-        """Block until every detector has answered; raise what a detector died of."""
+        """Block until every detector has answered; raise what a detector crashed with."""
         self.done.wait()
         if self.crash is not None:
             raise self.crash
@@ -75,22 +75,17 @@ class Route(NamedTuple):
     `first` marks a request whose answer decides who scores its sources.
     """
 
-    exactly: bool
+    in_fp32: bool
     deployment: str | None = None
     first: bool = False
     alone: Origin | None = None
 
 
 class Batch(NamedTuple):
-    """Frames for one call. A ticket and its image are one thing: others may give the ticket up."""
+    """Frames for one call, each with its image: the frame itself lets go of it when given up."""
 
     route: Route
-    frames: Sequence[tuple[Ticket, NDArray[np.uint8]]]
-
-
-class _Waiting(NamedTuple):
-    ticket: Ticket
-    since_s: float
+    frames: Sequence[tuple[PendingFrame, NDArray[np.uint8]]]
 
 
 class FrameQueue:
@@ -103,17 +98,19 @@ class FrameQueue:
         self._batch_size = max(1, detector.batch_size)
         self._routed = detector if isinstance(detector, RoutedDetector) else None
         self._clock = clock
-        self._waiting: list[_Waiting] = []
+        # Each frame with the time at which it came.
+        self._waiting: dict[PendingFrame, float] = {}
+        # Sources whose first request is under way.
         self._asking_first: set[Origin] = set()
         self._first_answers = 0
         self._deployments: set[str | None] = set()
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, ticket: Ticket) -> None:
+    def put(self, frame: PendingFrame) -> None:
         """Add a frame."""
         with self._changed:
-            self._waiting.append(_Waiting(ticket, self._clock()))
+            self._waiting[frame] = self._clock()
             self._changed.notify_all()
 
     def take(self) -> Batch | None:
@@ -127,29 +124,44 @@ class FrameQueue:
         return None
 
     def choose(self) -> tuple[Batch | None, float | None]:
-        """Take the batch whose turn it is, or say in how many seconds to look again, if ever."""
-        self._waiting = [one for one in self._waiting if not one.ticket.done.is_set()]
-        groups: dict[Route, list[_Waiting]] = {}
-        for one in self._waiting:
-            route = self._route(one.ticket)
-            if route.first and one.ticket.origin in self._asking_first:
+        """Take the batch whose turn it is, or say in how many seconds to try again, if ever."""
+        groups: dict[Route, list[PendingFrame]] = {}
+        for frame in list(self._waiting):
+            if frame.done.is_set():
+                # Another detector has crashed on it.
+                del self._waiting[frame]
+                continue
+            route = self._route(frame)
+            # Two requests that name no deployment could meet two of them: one at a time.
+            if route.first and frame.origin in self._asking_first:
                 continue
             group = groups.setdefault(route, [])
             if len(group) < self._batch_size:
-                group.append(one)
-        wait_s = None
+                group.append(frame)
+        next_s = None
         for route, group in groups.items():
-            left_s = self._left_s(route, group)
-            if left_s <= 0:
-                return self._hand_out(route, group), None
-            wait_s = left_s if wait_s is None else min(wait_s, left_s)
-        return None, wait_s
+            # Only requests to an endpoint are worth filling; nobody waits to learn who answers.
+            is_full = len(group) == self._batch_size
+            if self._routed and not route.first and not is_full:
+                left_s = self._waiting[group[0]] + MAX_WAIT_S - self._clock()
+                if left_s > 0 and all(frame.origin.more for frame in group):
+                    next_s = left_s if next_s is None else min(next_s, left_s)
+                    continue
+            for frame in group:
+                del self._waiting[frame]
+            # Read once: a frame that is given up from now on lets go of its image.
+            images = [(frame, frame.image) for frame in group]
+            frames = [(frame, image) for frame, image in images if image is not None]
+            if route.first:
+                self._asking_first |= {frame.origin for frame, _ in frames}
+            return Batch(route, frames), None
+        return None, next_s
 
     def answered(self, batch: Batch, answer: Answer | None) -> None:
         """Take note of what came of a batch (None: nothing): its sources' next frames may go."""
         if not batch.route.first:
             return
-        origins = {ticket.origin for ticket, _ in batch.frames}
+        origins = {frame.origin for frame, _ in batch.frames}
         with self._changed:
             self._asking_first -= origins
             if answer is not None and any(answer.scores):
@@ -160,42 +172,23 @@ class FrameQueue:
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Look again: a source has no more frames to come, so what waits for them may go."""
+        """Choose again: a source has no more frames to come, so what waits for them may go."""
         with self._changed:
             self._changed.notify_all()
 
-    def close(self) -> list[Ticket]:
+    def close(self) -> list[PendingFrame]:
         """Give out nothing more; returns what still waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            return [one.ticket for one in self._waiting]
+            return list(self._waiting)
 
-    def _route(self, ticket: Ticket) -> Route:
+    def _route(self, frame: PendingFrame) -> Route:
         if self._routed is None:
-            return Route(ticket.exactly)
+            return Route(frame.in_fp32)
         if self._routed.deployment is not None:
-            return Route(ticket.exactly, self._routed.deployment)
-        if self._index in ticket.origin.deployments:
-            return Route(ticket.exactly, ticket.origin.deployments[self._index])
+            return Route(frame.in_fp32, self._routed.deployment)
+        if self._index in frame.origin.deployments:
+            return Route(frame.in_fp32, frame.origin.deployments[self._index])
         shared = self._first_answers >= FIRST_REQUESTS_ALONE and len(self._deployments) == 1
-        return Route(ticket.exactly, first=True, alone=None if shared else ticket.origin)
-
-    def _left_s(self, route: Route, group: Sequence[_Waiting]) -> float:
-        """How many seconds a group may still wait for more frames to share its request."""
-        full = len(group) == self._batch_size
-        if self._routed is None or route.first or full:
-            return 0.0
-        if not all(one.ticket.origin.more for one in group):
-            return 0.0
-        return group[0].since_s + LONGEST_WAIT_S - self._clock()
-
-    def _hand_out(self, route: Route, group: Sequence[_Waiting]) -> Batch:
-        taken = {id(one.ticket) for one in group}
-        self._waiting = [one for one in self._waiting if id(one.ticket) not in taken]
-        # Read once: a ticket that is given up from now on lets go of its image.
-        images = [(one.ticket, one.ticket.image) for one in group]
-        frames = [(ticket, image) for ticket, image in images if image is not None]
-        if route.first:
-            self._asking_first |= {ticket.origin for ticket, _ in frames}
-        return Batch(route, frames)
+        return Route(frame.in_fp32, first=True, alone=None if shared else frame.origin)

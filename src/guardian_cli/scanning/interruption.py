@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, for a run that neither of them may miss.
 
 Both raise KeyboardInterrupt in the main thread. While PyTorch is imported and a model is loaded,
-some of those are lost: code in there drops whatever error it meets. So it is noted as well, and
+some of those are lost: code in there drops whatever error it meets. So each is noted as well, and
 raised again.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Interruption:
-    """Whether somebody wants this to end."""
+    """Whether somebody wants this run to end; `came` says that a signal came."""
 
     def __init__(self) -> None:
         self.came = False
@@ -44,6 +44,7 @@ class Interruption:
 
         An interrupt that is ignored, as in a shell's background, stays ignored.
         """
+        # Python lets the main thread alone set handlers: a library's caller may be in another.
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,15 +1,18 @@
-"""`guardian scan` from a request to an exit code: builds the tools, runs the batch."""
+"""`guardian scan` from a request to an exit code: sources in, results out."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import queue
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
@@ -17,42 +20,44 @@ from guardian_cli.errors import UsageError
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.media.sources import expand_sources
-from guardian_cli.scanning.batch import Batch
-from guardian_cli.scanning.decoder_pool import SOURCES_MORE, Crew
-from guardian_cli.scanning.fusing import Fusing
+from guardian_cli.progress import ScanProgress
+from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES, DecoderPool
 from guardian_cli.scanning.interruption import Interruption
-from guardian_cli.scanning.progress import Progress
 from guardian_cli.scanning.provenance import Provenance
-from guardian_cli.scanning.results import Outlet
+from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.scanning.source import ScanTools, scan_source
-from guardian_cli.settings import calm_threads, count_cores, load_settings
+from guardian_cli.scanning.source import ScanContext, scan_source
+from guardian_cli.settings import calm_threads, count_cores
 from guardian_cli.verdict.policy import exit_code
+from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
-    from guardian_cli.scanning.results import OutputFormat
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
     from guardian_cli.verdict.result import ScanResult
 
-MOST_DOWNLOAD_BYTES = 16 << 30
-LONGEST_GOODBYE_S = 5.0
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_DOWNLOAD_BYTES = 16 << 30
+# A thread that hangs in the network must not hold up the exit for longer.
+MAX_SHUTDOWN_S = 5.0
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """Everything the command line says."""
+    """Everything the command line says; `output` is what stdout gets, `reports` go to files."""
 
     sources: tuple[str, ...]
     flags: Mapping[str, Any] = field(default_factory=dict)
-    config_file: Path | None = None
-    output: OutputFormat = "table"
+    output: Literal["table", "json", "jsonl"] = "table"
+    reports: tuple[tuple[str, Path], ...] = ()
     frames: bool = False
     decode: Literal["fast", "full"] = "fast"
     model_config: Path | None = None
@@ -67,12 +72,11 @@ class ScanRequest:
     for_s: float | None = None
 
 
-def run_scan(request: ScanRequest, console: Console) -> int:
+def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
     """Scan everything that was named and return the exit code.
 
     Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
     """
-    settings = load_settings(request.config_file, flags=request.flags)
     if not settings.config.categories:
         raise UsageError(
             "no category is left to score: guardian.yaml switches them all off",
@@ -86,30 +90,37 @@ def run_scan(request: ScanRequest, console: Console) -> int:
     interruption = Interruption()
     with (
         interruption.watched(),
-        Outlet(
-            request.output, console, request.resume, skipped=skipped, frames=request.frames
-        ) as outlet,
+        ResultWriter(
+            console,
+            sources,
+            request.output,
+            request.reports,
+            resume=request.resume,
+            skipped=skipped,
+            frames=request.frames,
+        ) as writer,
     ):
         try:
-            _scan_all(request, settings, sources, outlet, console, interruption)
+            _scan_all(request, settings, sources, writer, console, interruption)
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
             if interruption.came:
-                outlet.finish(sources, interrupted=True)
+                writer.finish(interrupted=True)
             raise
-        return exit_code(outlet.finish(sources), request.fail_on)
+        return exit_code(writer.finish(), request.fail_on)
 
 
 def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
     if request.for_s is not None and not 0 < request.for_s < math.inf:
         raise UsageError("--for must be over 0 seconds", hint="guardian scan rtsp://… --for 60")
-    if request.frames and request.output == "table" and request.resume is None:
+    if request.frames and not (request.output != "table" or request.resume or request.reports):
         raise UsageError(
             "--frames has no effect on a table", hint="add --json, --jsonl or --resume FILE.jsonl"
         )
     if request.model_config is not None and not request.model_config.is_file():
         raise UsageError(f"--model-config {request.model_config}: no such file")
     pretrained = str(request.flags.get("clip", {}).get("pretrained", ""))
+    # A tag of open_clip has no such ending and no folder in it.
     is_path = pretrained.endswith(CHECKPOINT_ENDINGS) or os.sep in pretrained
     if is_path and not os.path.exists(pretrained):  # noqa: PTH110 - the loader says the rest
         raise UsageError(f"--pretrained {pretrained}: no such file")
@@ -140,7 +151,7 @@ def _scan_all(
     request: ScanRequest,
     settings: Settings,
     sources: Sequence[Source],
-    outlet: Outlet,
+    writer: ResultWriter,
     console: Console,
     interruption: Interruption,
 ) -> None:
@@ -154,21 +165,19 @@ def _scan_all(
         model_config=request.model_config,
         on_download=console.note,
     )
-    panel = DetectorSet(offline=request.offline)
-    is_scored = any(source.kind in {"file", "url", "stream"} for source in sources)
-    if is_scored:
-        panel = choose_detectors(settings, options)
-    with _Shift(request, settings, sources, outlet, console, panel) as shift:
-        if is_scored:
-            # The first frames are decoded while the model loads.
-            panel.load(settings, options)
-        for gone in panel.absent:
-            if gone.status == "unavailable":
-                console.warn(f"{gone.info.name} is not available: {gone.reason}", gone.hint)
-        shift.run(interruption)
+    detector_set = DetectorSet(offline=request.offline)
+    if any(source.kind in {"file", "url", "stream"} for source in sources):
+        detector_set = choose_detectors(settings, options)
+    with ScanSession(request, settings, sources, writer, console, detector_set) as session:
+        # The first frames are decoded while the model loads.
+        detector_set.load(settings, options)
+        for absent in detector_set.absent:
+            if absent.status == "unavailable":
+                console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+        session.run(interruption)
 
 
-class _Shift:
+class ScanSession:
     """Threads that open sources at once and wait for detectors with their first frames.
 
     Use it as a context manager: at its end all threads and decoders are gone.
@@ -179,106 +188,175 @@ class _Shift:
         request: ScanRequest,
         settings: Settings,
         sources: Sequence[Source],
-        outlet: Outlet,
+        writer: ResultWriter,
         console: Console,
-        panel: DetectorSet,
+        detector_set: DetectorSet,
     ) -> None:
-        """`panel` need not be loaded before `run`."""
+        """`detector_set` need not be loaded before `run`."""
         workers = min(request.workers or count_cores(), len(sources))
-        stop = threading.Event()
-        self._outlet = outlet
+        self._writer = writer
         self._console = console
-        self._panel = panel
-        self._provenance = Provenance(request, settings, self._panel)
-        config = settings.config
-        self._scorer = Scorer(fusing=Fusing(config.categories, config.fusion))
+        self._detector_set = detector_set
+        self._provenance = Provenance(request, settings, detector_set)
+        config, stop = settings.config, threading.Event()
+        thresholds = {
+            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
+        }
+        self._scorer = Scorer(thresholds, config.fusion)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
-        tools = ScanTools(
-            config=config,
-            panel=self._panel,
+        context = ScanContext(
+            thresholds=thresholds,
+            policy=config.policy,
+            detector_set=detector_set,
             scorer=self._scorer,
-            decoding=_decode_settings(request, settings, workers, panel.short_side_px),
-            progress=Progress(len(sources), console),
+            decoding=DecodeSettings(
+                every_s=config.scan.every,
+                mode=request.decode,
+                max_gap_s=config.scan.max_gap_s,
+                short_side_px=detector_set.short_side_px,
+                timeout_s=config.scan.timeout_s,
+                memory_mb=config.scan.memory_mb,
+                for_s=request.for_s,
+                # Two threads for one video take more processor time than one for each of two.
+                threads=max(1, count_cores() // workers),
+            ),
+            progress=ScanProgress(len(sources), console),
             fetch=lambda url, folder: fetch_url(
-                url, folder, timeout_s=timeout_s, max_bytes=MOST_DOWNLOAD_BYTES, stop=stop
+                url, folder, timeout_s=timeout_s, max_bytes=MAX_DOWNLOAD_BYTES, stop=stop
             ),
             made=self._provenance.made,
             is_done=self._is_done,
             keep_frames=request.frames,
             offline=request.offline,
         )
-        crew = Crew(workers)
-        threads = min(workers + SOURCES_MORE, len(sources))
-        self._batch = Batch(sources, lambda: _work(tools, crew), threads)
+        pool = DecoderPool(workers)
+
+        def work(source: Source) -> ScanResult | None:
+            with pool.lease() as lease:
+                return scan_source(source, context, lease)
+
+        # More sources than turns to decode: some of them download, or wait for their scores.
+        self._threads = WorkerThreads(sources, work, min(workers + EXTRA_SOURCES, len(sources)))
         self._stack = ExitStack()
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
-        self._stack.callback(self._batch.join, LONGEST_GOODBYE_S)
+        self._stack.callback(self._threads.join, MAX_SHUTDOWN_S)
         self._stack.callback(self._scorer.stop)
-        self._stack.callback(crew.close)
+        self._stack.callback(pool.close)
         self._stack.callback(stop.set)
-        self._stack.callback(self._batch.stop)
+        self._stack.callback(self._threads.stop)
 
     def __enter__(self) -> Self:
-        self._batch.start()
+        self._threads.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
         self._console.end_progress()
 
+    def run(self, interruption: Interruption) -> None:
+        """Let the detectors score what waits and what comes, and write every result."""
+        # One that came while a model was loaded may have been swallowed there.
+        interruption.check()
+        self._scorer.start(self._detector_set.detectors)
+        degraded: set[tuple[str, str | None]] = set()
+        try:
+            for result in self._threads.results():
+                with interruption.held():
+                    self._writer.put(result)
+                    degraded |= {
+                        (d.name, d.category) for d in result.detectors if d.status == "degraded"
+                    }
+        except KeyboardInterrupt:
+            # What has ended already is not thrown away.
+            for result in self._threads.finished():
+                self._writer.put(result)
+            raise
+        for detector in self._detector_set.detectors:
+            summary = detector.summary()
+            if summary is not None:
+                is_degraded = (detector.info.name, detector.info.category) in degraded
+                (self._console.warn if is_degraded else self._console.note)(summary)
+
     def _is_done(self, source: Source, sha256: str | None) -> bool:
         def fingerprint() -> str:
             self._scorer.wait_until_started()
             return self._provenance.fingerprint(source)
 
-        return self._outlet.is_done(source, sha256, fingerprint)
+        return self._writer.is_done(source, sha256, fingerprint)
 
-    def run(self, interruption: Interruption) -> None:
-        """Let the detectors score what waits and what comes, and put out every result."""
-        interruption.check()
-        self._scorer.start(self._panel.detectors)
-        failing: set[tuple[str, str | None]] = set()
+
+class WorkerThreads(Generic[Item, Result]):
+    """Runs `work(item)` over items in `count` threads and gives the results as they end.
+
+    What `work` raises is raised out of `results`, and ends them all; None is no result.
+    """
+
+    def __init__(
+        self, items: Iterable[Item], work: Callable[[Item], Result | None], count: int
+    ) -> None:
+        self._items = iter(items)
+        self._work = work
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._ended: queue.SimpleQueue[Result | BaseException | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"source-{number}", daemon=True)
+            for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Begin the work."""
+        for thread in self._threads:
+            thread.start()
+
+    def results(self) -> Iterator[Result]:
+        """Yield results in the order in which they end."""
+        running = len(self._threads)
+        while running:
+            # With a time-out, so that Ctrl-C is seen on every platform.
+            try:
+                ended = self._ended.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if ended is None:
+                running -= 1
+            elif isinstance(ended, BaseException):
+                self.stop()
+                raise ended
+            else:
+                yield ended
+
+    def finished(self) -> Iterator[Result]:
+        """Yield the results that are there already; never waits."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                ended = self._ended.get_nowait()
+                if ended is not None and not isinstance(ended, BaseException):
+                    yield ended
+
+    def stop(self) -> None:
+        """Start nothing more; what runs is for `work` itself to end."""
+        self._stopped.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until all threads have ended, `timeout_s` at the most."""
+        end_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, end_s - time.monotonic()))
+
+    def _run(self) -> None:
         try:
-            for result in self._batch.results():
-                with interruption.held():
-                    self._outlet.put(result)
-                    failing |= {
-                        (d.name, d.category) for d in result.detectors if d.status == "degraded"
-                    }
-        except KeyboardInterrupt:
-            for result in self._batch.ended():
-                self._outlet.put(result)
-            raise
-        _summarise(self._panel, failing, self._console)
-
-
-def _decode_settings(
-    request: ScanRequest, settings: Settings, workers: int, side_px: int
-) -> DecodeSettings:
-    scan = settings.config.scan
-    return DecodeSettings(
-        every_s=scan.every,
-        mode=request.decode,
-        max_gap_s=scan.max_gap_s,
-        short_side_px=side_px,
-        timeout_s=scan.timeout_s,
-        memory_mb=scan.memory_mb,
-        for_s=request.for_s,
-        threads=max(1, count_cores() // workers),
-    )
-
-
-def _work(tools: ScanTools, crew: Crew) -> Callable[[Source], ScanResult | None]:
-    def work(source: Source) -> ScanResult | None:
-        with crew.place() as place:
-            return scan_source(source, tools, place)
-
-    return work
-
-
-def _summarise(panel: DetectorSet, failing: set[tuple[str, str | None]], console: Console) -> None:
-    for detector in panel.detectors:
-        summary = detector.summary()
-        if summary is not None:
-            is_failing = (detector.info.name, detector.info.category) in failing
-            (console.warn if is_failing else console.note)(summary)
+            while not self._stopped.is_set():
+                with self._lock:
+                    item = next(self._items, None)
+                if item is None:
+                    break
+                result = self._work(item)
+                if result is not None:
+                    self._ended.put(result)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever reads the results
+            self._ended.put(error)
+        finally:
+            # One for each thread: how `results` knows that all have ended.
+            self._ended.put(None)

@@ -1,7 +1,7 @@
 """What made a result: `made` of guardian.scan/1, and the fingerprint that `--resume` compares.
 
 The fingerprint covers everything by default. What is left out is listed here, with its reason, so
-that a new setting or option makes a stored result stand once too seldom, never once too often.
+that after a new setting or option a result is made again once too often, never once too seldom.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNSEEN_SECTIONS: Any = {
 # Device and precision change no verdict: a score that rounding could decide is computed in fp32.
 _UNSEEN_OPTIONS = frozenset(
     {
-        *("sources", "flags", "config_file", "output", "frames", "fail_on", "workers", "resume"),
+        *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
         *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
@@ -44,11 +44,11 @@ _UNSEEN_OPTIONS = frozenset(
 
 @dataclass
 class Provenance:
-    """What the results of one run are made by; ask it once the panel is complete."""
+    """What the results of one run are made by; ask it once the detectors are known."""
 
     request: ScanRequest
     settings: Settings
-    panel: DetectorSet
+    detector_set: DetectorSet
     _fingerprints: dict[bool, str] = field(default_factory=dict)
 
     def made(self, source: Source) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Provenance:
             },
             "weights": {
                 detector.info.name: f"sha256:{detector.info.weights}"
-                for detector in self.panel.detectors
+                for detector in self.detector_set.detectors
                 if detector.info.weights is not None
             },
             "endpoints": {
@@ -86,11 +86,21 @@ class Provenance:
         """Return one digest over all that could give this source another result."""
         is_stream = source.kind == "stream"
         if is_stream not in self._fingerprints:
-            self._fingerprints[is_stream] = digest_of_json(self._parts(is_stream=is_stream))
+            self._fingerprints[is_stream] = digest_of_json(self.inputs(is_stream=is_stream))
         return self._fingerprints[is_stream]
 
-    def _parts(self, *, is_stream: bool) -> dict[str, Any]:
-        request, config = self.request, self.settings.config
+    def inputs(self, *, is_stream: bool) -> dict[str, Any]:
+        """Return everything that a fingerprint is a digest of; there is no secret in it."""
+        request, config, chosen = self.request, self.settings.config, self.detector_set
+        infos = [detector.info for detector in chosen.detectors]
+        detectors = [[one.name, one.category, one.model, one.weights] for one in infos]
+        # With --offline a detector that can't be had is what the user chose, and degrades nothing.
+        if not chosen.offline:
+            detectors += [
+                [one.info.name, one.info.category, one.status]
+                for one in chosen.absent
+                if one.status == "unavailable"
+            ]
         model_config = request.model_config
         return {
             "decisions": DECISIONS,
@@ -103,7 +113,7 @@ class Provenance:
             },
             "for_s": request.for_s if is_stream else None,
             "model_config": model_config.read_text("utf-8") if model_config else None,
-            "detectors": self._detectors(),
+            "detectors": sorted(detectors, key=str),
             # Masked addresses may look alike; what tells them apart gives no secret away.
             "endpoints": {
                 category: (shown := mask_url(uri), Source("url", uri, shown).identity)
@@ -111,20 +121,11 @@ class Provenance:
             },
         }
 
-    def _detectors(self) -> list[list[str | None]]:
-        infos = [detector.info for detector in self.panel.detectors]
-        parts = [[one.name, one.category, one.model, one.weights] for one in infos]
-        # With --offline a detector that can't be had is what the user chose, and degrades nothing.
-        if not self.panel.offline:
-            parts += [
-                [one.info.name, one.info.category, one.status]
-                for one in self.panel.absent
-                if one.status == "unavailable"
-            ]
-        return sorted(parts, key=str)
-
     def _endpoints(self) -> dict[str, str]:
-        asked = [one.info.category for one in self.panel.detectors if one.info.name == "endpoint"]
+        """The addresses of the endpoints that score, by category."""
+        asked = {
+            one.info.category for one in self.detector_set.detectors if one.info.name == "endpoint"
+        }
         return {
             category: setting.uri
             for category, setting in self.settings.endpoints.items()

@@ -6,7 +6,7 @@ are from. A bounded number of frames is under way, so memory does not grow with 
 A detector that crashes takes the sources of that batch with it, and no other.
 
 A detector may answer fast and say how far it may be off. A frame that such an error could decide is
-scored once more, exactly; so the verdict does not depend on the numbers a machine computes in.
+scored once more, in fp32; so the verdict does not depend on the numbers a machine computes in.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from guardian_cli.detectors.base import RoutedDetector
-from guardian_cli.scanning.frame_queue import Batch, FrameQueue, Origin, Ticket
+from guardian_cli.detectors.fusion import CategoryScore, score_category
+from guardian_cli.scanning.frame_queue import Batch, FrameQueue, Origin, PendingFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from guardian_cli.detectors.base import Answer, Detector
-    from guardian_cli.scanning.fusing import Fusing
+    from guardian_cli.detectors.fusion import FusionWeights
+    from guardian_cli.verdict.thresholds import Thresholds
 
-FRAMES_UNDER_WAY = 128
+MAX_FRAMES_UNDER_WAY = 128
 
 
 class ScoringStopped(Exception):  # noqa: N818 - a signal, not an error of the user's
@@ -34,44 +36,37 @@ class ScoringStopped(Exception):  # noqa: N818 - a signal, not an error of the u
 
 
 class Scorer:
-    """Runs detectors over submitted frames. Use as a context manager; `stop` ends it at once."""
+    """Runs detectors over submitted frames and fuses what they answer.
 
-    def __init__(
-        self, detectors: Sequence[Detector] | None = None, fusing: Fusing | None = None
-    ) -> None:
-        """Run `detectors`; with None, frames wait until `start` brings them.
+    Frames that are submitted before `start` wait for it. A context manager that ends with `stop`.
+    """
 
-        `fusing` says which errors matter; without it each does.
-        """
-        self._fusing = fusing
+    def __init__(self, thresholds: Mapping[str, Thresholds], weights: FusionWeights) -> None:
+        """`thresholds` name the categories to fuse and say which errors in a score matter."""
+        self._thresholds = thresholds
+        self._weights = weights
         self.detectors: tuple[Detector, ...] = ()
         self._queues: list[FrameQueue] = []
-        self._room = threading.Semaphore(FRAMES_UNDER_WAY)
+        self._room = threading.Semaphore(MAX_FRAMES_UNDER_WAY)
         self._lock = threading.Lock()
         self._started = threading.Event()
         self._stopped = threading.Event()
-        self._early: list[Ticket] = []
-        if detectors is not None:
-            self.start(detectors)
+        self._early: list[PendingFrame] = []
 
     def start(self, detectors: Sequence[Detector]) -> None:
-        """Begin to score, with frames that were handed in already first; call it once."""
-        threads = []
+        """Begin to score, with frames that were submitted already first; call it once."""
         with self._lock:
             self.detectors = tuple(detectors)
             self._queues = [FrameQueue(*numbered) for numbered in enumerate(self.detectors)]
-            for index, detector in enumerate(self.detectors):
-                for _ in range(max(1, detector.concurrency)):
-                    arguments = (index, detector)
-                    threads.append(
-                        threading.Thread(target=self._serve, args=arguments, daemon=True)
-                    )
             self._started.set()
-            for ticket in self._early:
-                self._hand_out(ticket)
+            for frame in self._early:
+                self._hand_out(frame)
             self._early.clear()
-        for thread in threads:
-            thread.start()
+        for index, detector in enumerate(self.detectors):
+            for _ in range(max(1, detector.concurrency)):
+                arguments = (index, detector)
+                # A daemon: a call that hangs must not keep the process alive.
+                threading.Thread(target=self._serve, args=arguments, daemon=True).start()
 
     def wait_until_started(self) -> None:
         """Block until `detectors` are known; raise ScoringStopped if they never will be."""
@@ -79,41 +74,50 @@ class Scorer:
         if self._stopped.is_set():
             raise ScoringStopped
 
-    def submit(self, image: NDArray[np.uint8], origin: Origin | None = None) -> Ticket:
-        """Hand in one upright BGR image (H x W x 3, uint8) of a source, or of one of its own.
+    def submit(self, image: NDArray[np.uint8], origin: Origin) -> PendingFrame:
+        """Hand in one upright BGR image (H x W x 3, uint8) of a source.
 
-        Blocks while too many are under way.
+        Blocks while too many are under way; raises ScoringStopped after `stop`.
         """
+        # With a time-out, for room may never come: detectors that are stopped make none.
         while not self._room.acquire(timeout=0.5):
             if self._stopped.is_set():
                 raise ScoringStopped
-        ticket = Ticket(image, origin or Origin())
+        frame = PendingFrame(image, origin)
         with self._lock:
             if self._stopped.is_set():
                 raise ScoringStopped
             if self._started.is_set():
-                self._hand_out(ticket)
+                self._hand_out(frame)
             else:
-                self._early.append(ticket)
-        return ticket
+                self._early.append(frame)
+        return frame
 
     def end(self, origin: Origin) -> None:
-        """Say that no more frames of a source are to come for now."""
+        """Note that no more frames of a source are to come for now, so batches need not wait."""
         origin.more = False
         for waiting in self._queues:
             waiting.wake()
 
-    def _hand_out(self, ticket: Ticket) -> None:
-        ticket.waiting = len(self.detectors)
-        if not self.detectors:
-            self._finish(ticket)
-        for waiting in self._queues:
-            waiting.put(ticket)
+    def fuse(self, answers: Mapping[int, Mapping[str, float]]) -> dict[str, CategoryScore]:
+        """Return each category's score from what each detector, by its index, answered."""
+        fused = {}
+        for category in self._thresholds:
+            scores: dict[str, float] = {}
+            for index, detector in enumerate(self.detectors):
+                score = answers.get(index, {}).get(category)
+                if score is not None:
+                    # Detectors of one name speak with one voice: their highest score is its.
+                    name = detector.info.name
+                    scores[name] = max(score, scores.get(name, score))
+            fused[category] = score_category(scores, self._weights)
+        return fused
 
     def stop(self) -> None:
-        """End the threads; frames that wait get ScoringStopped."""
+        """End the threads; whoever waits for a frame gets ScoringStopped."""
         with self._lock:
             self._stopped.set()
+            # Wakes whoever waits for the detectors, to find that there will be none.
             self._started.set()
             early, self._early = self._early, []
         self._give_up(early, ScoringStopped())
@@ -127,84 +131,103 @@ class Scorer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _hand_out(self, frame: PendingFrame) -> None:
+        # Before any queue has it: a detector may answer at once.
+        frame.unanswered = len(self.detectors)
+        if not self.detectors:
+            self._finish(frame)
+        for waiting in self._queues:
+            waiting.put(frame)
+
     def _serve(self, index: int, detector: Detector) -> None:
+        """Score batch after batch in a thread, until the queue is closed."""
         waiting = self._queues[index]
         while (batch := waiting.take()) is not None:
             answer = None
-            tickets = [ticket for ticket, _ in batch.frames]
-            if self._stopped.is_set():
-                self._give_up(tickets, ScoringStopped())
-                continue
+            frames = [frame for frame, _ in batch.frames]
+            images = [image for _, image in batch.frames]
             try:
-                answer = _ask(detector, batch)
-                self._answer(index, batch, answer)
+                if self._stopped.is_set():
+                    raise ScoringStopped  # noqa: TRY301 - as any other end of a batch
+                if batch.route.in_fp32:
+                    answer = detector.score_fp32(images)
+                elif isinstance(detector, RoutedDetector):
+                    answer = detector.score_by(batch.route.deployment, images)
+                else:
+                    answer = detector.score(images)
+                self._note_answer(index, batch, answer)
             except BaseException as error:  # noqa: BLE001 - handed to every source that waits
-                self._give_up(tickets, error)
+                answer = None
+                self._give_up(frames, error)
             finally:
                 waiting.answered(batch, answer)
 
-    def _answer(self, index: int, batch: Batch, answer: Answer) -> None:
+    def _note_answer(self, index: int, batch: Batch, answer: Answer) -> None:
+        errors = answer.errors or [{}] * len(batch.frames)
+        if {len(answer.scores), len(errors)} != {len(batch.frames)}:
+            name = self.detectors[index].info.name
+            raise RuntimeError(f"{name} does not answer each of {len(batch.frames)} frames")
         with self._lock:
-            errors = answer.errors or [{}] * len(batch.frames)
             rows = zip(batch.frames, answer.scores, errors, strict=True)
-            for (ticket, _), scores, off_by in rows:
-                if ticket.done.is_set():
+            for (frame, _), scores, off_by in rows:
+                # Another detector may have crashed on it while this one was busy.
+                if frame.done.is_set():
                     continue
-                ticket.scores[index] = scores
-                ticket.errors[index] = off_by
+                frame.scores[index] = scores
+                frame.errors[index] = off_by
                 if scores and answer.deployment is not None:
-                    ticket.deployments[index] = answer.deployment
+                    frame.deployments[index] = answer.deployment
                 if answer.failure is not None and not scores:
-                    ticket.failures[index] = answer.failure
-                    ticket.misconfigured |= {index} if answer.misconfigured else set()
-                ticket.waiting -= 1
-                if ticket.waiting == 0:
-                    self._settle(ticket)
+                    frame.failures[index] = answer.failure
+                    frame.misconfigured |= {index} if answer.misconfigured else set()
+                frame.unanswered -= 1
+                # The last detector to answer settles the frame, in its own thread.
+                if frame.unanswered == 0:
+                    self._settle(frame)
 
-    def _settle(self, ticket: Ticket) -> None:
-        """Finish a frame; or, where an error could decide, have it scored exactly first."""
-        rough = [index for index, errors in ticket.errors.items() if any(errors.values())]
-        if not rough or self._is_decided(ticket):
-            self._finish(ticket)
-            return
-        if self._stopped.is_set():
+    def _settle(self, frame: PendingFrame) -> None:
+        """Finish a frame; or, where an error could decide, have it scored in fp32 first."""
+        rough = [index for index, errors in frame.errors.items() if any(errors.values())]
+        if not rough or self._is_decided(frame):
+            self._finish(frame)
+        elif self._stopped.is_set():
             # The threads are told to end already: nobody would take it from a queue.
-            ticket.crash = ScoringStopped()
-            self._finish(ticket)
-            return
-        ticket.exactly, ticket.waiting = True, len(rough)
-        for index in rough:
-            self._queues[index].put(ticket)
+            frame.crash = ScoringStopped()
+            self._finish(frame)
+        else:
+            frame.in_fp32, frame.unanswered = True, len(rough)
+            for index in rough:
+                self._queues[index].put(frame)
 
-    def _is_decided(self, ticket: Ticket) -> bool:
-        if self._fusing is None:
-            return False
-        return self._fusing.is_decided(self.detectors, ticket.scores, ticket.errors)
+    def _is_decided(self, frame: PendingFrame) -> bool:
+        """Whether scores that are off by up to `errors` decide the same, whatever they are."""
 
-    def _give_up(self, batch: Iterable[Ticket], error: BaseException) -> None:
+        def moved(direction: int) -> dict[str, CategoryScore]:
+            answers = {}
+            for index, scores in frame.scores.items():
+                errors = frame.errors.get(index, {})
+                answers[index] = {
+                    category: min(1.0, max(0.0, score + direction * errors.get(category, 0.0)))
+                    for category, score in scores.items()
+                }
+            return self.fuse(answers)
+
+        lowest, highest = moved(-1), moved(1)
+        for category, thresholds in self._thresholds.items():
+            low, high = lowest[category].fused, highest[category].fused
+            if low is not None and high is not None and not thresholds.same_side(low, high):
+                return False
+        return True
+
+    def _give_up(self, frames: Iterable[PendingFrame], error: BaseException) -> None:
         with self._lock:
-            for ticket in batch:
-                if not ticket.done.is_set():
-                    ticket.crash = error
-                    self._finish(ticket)
+            for frame in frames:
+                if not frame.done.is_set():
+                    frame.crash = error
+                    self._finish(frame)
 
-    def _finish(self, ticket: Ticket) -> None:
-        if ticket.done.is_set():
-            return
-        ticket.image = None
-        ticket.done.set()
-        self._room.release()
-
-
-def _ask(detector: Detector, batch: Batch) -> Answer:
-    """Call a detector; its answer has as many scores as the batch has frames, or this raises."""
-    images = [image for _, image in batch.frames]
-    if batch.route.exactly:
-        answer = detector.score_fp32(images)
-    elif isinstance(detector, RoutedDetector):
-        answer = detector.score_by(batch.route.deployment, images)
-    else:
-        answer = detector.score(images)
-    if {len(answer.scores), len(answer.errors or answer.scores)} != {len(images)}:
-        raise RuntimeError(f"{detector.info.name} does not answer each of {len(images)} frames")
-    return answer
+    def _finish(self, frame: PendingFrame) -> None:
+        if not frame.done.is_set():
+            frame.image = None
+            frame.done.set()
+            self._room.release()

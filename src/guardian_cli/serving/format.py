@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -85,17 +84,10 @@ class ModelCard:
         threshold = 0.5 if self.threshold is None else self.threshold
         if probability < threshold:
             return 0.5 * (probability / threshold)
+        # Also where the threshold is one of them, and dividing would not do.
         if probability in (0.0, 1.0):
             return probability
         return 0.5 + 0.5 * ((probability - threshold) / (1.0 - threshold))
-
-
-def write_card(folder: Path, card: ModelCard) -> None:
-    """Write model.json, whole or not at all."""
-    text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
-    partial = folder / (CARD_NAME + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / CARD_NAME)  # noqa: PTH105 - as atomic as it gets
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -108,15 +100,23 @@ def read_card(folder: Path) -> ModelCard:
     if not isinstance(data, dict):
         raise FormatError(f"{path}: is no JSON object")
     known = {one.name for one in dataclasses.fields(ModelCard)}
+    # What an unknown key asks for would be left out in silence.
     if unknown := sorted(set(data) - known):
         raise FormatError(f"{path}: unknown key {unknown[0]!r}")
-    for name in ("mean", "std"):
-        if name in data:
-            data[name] = tuple(data[name])
+    # JSON knows no tuples.
+    data |= {name: tuple(data[name]) for name in ("mean", "std") if name in data}
     try:
         return ModelCard(**data)
     except (TypeError, FormatError) as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write model.json, whole or not at all."""
+    text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
+    partial = folder / (CARD_NAME + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(folder / CARD_NAME)
 
 
 def save_model(folder: Path, card: ModelCard, network: torch.nn.Module) -> None:
@@ -124,12 +124,10 @@ def save_model(folder: Path, card: ModelCard, network: torch.nn.Module) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
+    tensors = {name: one.detach().cpu().contiguous() for name, one in network.state_dict().items()}
     partial = folder / (WEIGHTS_NAME + ".part")
     save_file(tensors, partial)
-    os.replace(partial, folder / WEIGHTS_NAME)  # noqa: PTH105 - as atomic as it gets
+    partial.replace(folder / WEIGHTS_NAME)
     write_card(folder, card)
 
 
@@ -137,6 +135,7 @@ def find_artifact(folder: Path) -> Path:
     """Find the folder with model.json at or under a folder. Raises FormatError for none or two."""
     if (folder / CARD_NAME).is_file():
         return folder
+    # A platform mounts a model some folders deep: under its name, its version, MLflow's `data`.
     found = sorted(path.parent for path in folder.rglob(CARD_NAME))
     if len(found) != 1:
         raise FormatError(f"{folder}: {len(found)} files named {CARD_NAME} in it, not one")

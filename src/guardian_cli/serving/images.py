@@ -25,6 +25,7 @@ def decode_jpeg(data: bytes) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
+        # Opening reads the header only, so a size that is too large is refused before decoding.
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         if image.width * image.height > MAX_PIXELS:
             raise BadFrameError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
@@ -48,6 +49,7 @@ def square_boxes(width_px: int, height_px: int) -> list[tuple[float, float, floa
     side = max(float(short), long / count)
     step = (long - side) / (count - 1) if count > 1 else 0.0
     starts = [step * number for number in range(count)]
+    # Along the longer side; the shorter one is in each of them in full.
     if width_px >= height_px:
         return [(start, 0.0, start + side, float(height_px)) for start in starts]
     return [(0.0, start, float(width_px), start + side) for start in starts]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from guardian_cli.serving.format import (
     CARD_NAME,
@@ -13,12 +14,13 @@ from guardian_cli.serving.format import (
     read_card,
 )
 from guardian_cli.serving.images import BadFrameError, decode_jpeg, prepare
+from guardian_cli.serving.protocol import decode_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import numpy as np
+    import pandas as pd
     import torch
     from numpy.typing import NDArray
 
@@ -41,46 +43,55 @@ class FrameScorer:
 
         Raises BadFrameError, which names the frame, and ModelFaultError.
         """
-        views, counts = [], []
+        views = []
         for number, data in enumerate(jpegs):
             try:
-                prepared = prepare(decode_jpeg(data), self.card)
+                views.append(prepare(decode_jpeg(data), self.card))
             except BadFrameError as error:
                 raise BadFrameError(f"frame {number}: {error}") from error
-            views.append(prepared)
-            counts.append(len(prepared))
-        return self.score_prepared(views, counts)
+        return self.score_views(views)
 
-    def score_prepared(
-        self, views: Sequence[NDArray[np.float32]], counts: Sequence[int]
-    ) -> list[float]:
-        """Score what `images.prepare` made: `counts[i]` views belong to frame i."""
+    def score_views(self, views: Sequence[NDArray[np.float32]]) -> list[float]:
+        """Score what `images.prepare` made of each frame; the largest of a frame's views counts.
+
+        Raises ModelFaultError.
+        """
         if not views:
             return []
         import numpy as np
-
-        logits = self._logits(np.concatenate(views))
-        if not np.isfinite(logits).all():
-            raise ModelFaultError("the network gave NaN or infinity")
-        scaled = np.clip(logits / self.card.temperature + self.card.bias, -60.0, 60.0)
-        probabilities = 1.0 / (1.0 + np.exp(-scaled))
-        ends = np.cumsum(counts)
-        starts = ends - np.asarray(counts)
-        return [
-            self.card.to_score(float(probabilities[start:end].max()))
-            for start, end in zip(starts, ends, strict=True)
-        ]
-
-    def _logits(self, views: NDArray[np.float32]) -> NDArray[np.float64]:
-        import numpy as np
         import torch
 
+        flat = np.concatenate(views)
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(views), BATCH_VIEWS):
-                batch = torch.from_numpy(views[start : start + BATCH_VIEWS])
+            for start in range(0, len(flat), BATCH_VIEWS):
+                batch = torch.from_numpy(flat[start : start + BATCH_VIEWS])
                 parts.append(self._network(batch).double().numpy())
-        return np.concatenate(parts)
+        logits = np.concatenate(parts)
+        if not np.isfinite(logits).all():
+            raise ModelFaultError("the network gave NaN or infinity")
+        # Limited so that nothing overflows; the calibration in training does the same.
+        scaled = np.clip(logits / self.card.temperature + self.card.bias, -60.0, 60.0)
+        probabilities = 1.0 / (1.0 + np.exp(-scaled))
+        frames = np.split(probabilities, np.cumsum([len(one) for one in views])[:-1])
+        return [self.card.to_score(float(frame.max())) for frame in frames]
+
+
+class FrameModel:
+    """The same as an MLflow model."""
+
+    def __init__(self, scorer: FrameScorer) -> None:
+        self._scorer = scorer
+
+    def predict(self, frames: pd.DataFrame, params: dict[str, Any] | None = None) -> list[float]:  # noqa: ARG002 - MLflow's signature
+        """Score a DataFrame with the column `image`: base64 JPEGs. Raises ValueError for others."""
+        cells = list(frames["image"])
+        return self._scorer.score([decode_cell(cell, n) for n, cell in enumerate(cells)])
+
+
+def _load_pyfunc(path: str) -> FrameModel:
+    """Load the model for MLflow, which knows this function by its name."""
+    return FrameModel(load_model(Path(path)))
 
 
 def load_model(folder: Path) -> FrameScorer:

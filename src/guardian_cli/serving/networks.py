@@ -28,7 +28,7 @@ _NO_TEXT = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layer
 
 
 class TinyNetwork(nn.Module):
-    """Four halvings, then mean and maximum over the picture: what is small still counts."""
+    """Four halvings, then mean and maximum over the picture."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -47,6 +47,7 @@ class TinyNetwork(nn.Module):
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 3, px, px) to (N, 8 * width)."""
         maps = self.body(pictures)
+        # The maximum beside the mean: what is small still counts.
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:

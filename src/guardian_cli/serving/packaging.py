@@ -30,6 +30,7 @@ def copy_code(folder: Path) -> Path:
     """Copy the package `guardian_cli`, serving only, into a folder; return where it is."""
     package = folder / PACKAGE.name
     (package / "serving").mkdir(parents=True, exist_ok=True)
+    # The package's own face as well, or the folder would be another kind of package.
     shutil.copyfile(PACKAGE / "__init__.py", package / "__init__.py")
     for source in sorted((PACKAGE / "serving").glob("*.py")):
         shutil.copyfile(source, package / "serving" / source.name)
@@ -63,7 +64,7 @@ def write_mlflow_model(artifact: Path, folder: Path) -> None:
         package = copy_code(Path(scratch))
         mlflow.pyfunc.save_model(
             path=str(folder),
-            loader_module="guardian_cli.serving.pyfunc",
+            loader_module="guardian_cli.serving.model",
             data_path=str(artifact),
             code_paths=[str(package)],
             pip_requirements=[f"mlflow=={version('mlflow')}", *list_requirements(card)],

@@ -27,10 +27,13 @@ def parse_request(body: bytes | str) -> list[bytes]:
     if not isinstance(document, dict):
         raise BadRequestError("the body is no JSON object")
     table = document.get("input_data", document.get("dataframe_split"))
-    cells = table if isinstance(table, list) else _image_column(table)
-    if len(cells) > MAX_FRAMES:
-        raise BadRequestError(f"{len(cells)} frames are more than {MAX_FRAMES} in one request")
-    return [decode_cell(cell, number) for number, cell in enumerate(cells)]
+    if isinstance(table, dict):
+        table = _image_column(table)
+    if not isinstance(table, list):
+        raise BadRequestError('the body has no "input_data"')
+    if len(table) > MAX_FRAMES:
+        raise BadRequestError(f"{len(table)} frames are more than {MAX_FRAMES} in one request")
+    return [decode_cell(cell, number) for number, cell in enumerate(table)]
 
 
 def decode_cell(cell: Any, number: int) -> bytes:
@@ -43,9 +46,7 @@ def decode_cell(cell: Any, number: int) -> bytes:
         raise BadRequestError(f"frame {number} is no base64 text") from None
 
 
-def _image_column(table: Any) -> list[Any]:
-    if not isinstance(table, dict):
-        raise BadRequestError('the body has no "input_data"')
+def _image_column(table: dict[str, Any]) -> list[Any]:
     columns, rows = table.get("columns", ["image"]), table.get("data")
     if not isinstance(columns, list) or "image" not in columns:
         raise BadRequestError('"input_data" has no column "image"')

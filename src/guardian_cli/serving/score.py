@@ -31,17 +31,15 @@ def init() -> None:
 
 def run(raw_data: str) -> Any:
     """Answer a batch of frames: a list of scores, or a message with 400 or 500."""
-    try:
-        return _answer(_loaded["scorer"].score(parse_request(raw_data)), 200)
-    except (BadRequestError, BadFrameError) as error:
-        return _answer({"message": str(error)}, 400)
-    except Exception as error:  # the edge of the container: a model may raise anything
-        logger.exception("the model failed")
-        return _answer({"message": f"the model failed: {type(error).__name__}"}, 500)
-
-
-def _answer(body: Any, status: int) -> Any:
     from azureml_inference_server_http.api.aml_response import AMLResponse
 
+    body: Any
+    try:
+        body, status = _loaded["scorer"].score(parse_request(raw_data)), 200
+    except (BadRequestError, BadFrameError) as error:
+        body, status = {"message": str(error)}, 400
+    except Exception as error:  # the edge of the container: a model may raise anything
+        logger.exception("the model failed")
+        body, status = {"message": f"the model failed: {type(error).__name__}"}, 500
     # Without json_str a list or dict is taken for the bytes of the body.
     return AMLResponse(body, status, json_str=True)

@@ -2,76 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from guardian_cli.errors import SourceError
-from guardian_cli.verdict.category import CategoryVerdict, Verdict, judge_category
-from guardian_cli.verdict.closeness import show_score
+from guardian_cli.verdict.category import judge_category
+from guardian_cli.verdict.thresholds import format_score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from guardian_cli.detectors.base import Status
-    from guardian_cli.media.frames import DecodeTally
-    from guardian_cli.verdict.category import CategoryLimits
+    from guardian_cli.config import PolicySection
+    from guardian_cli.media.frames import Coverage
+    from guardian_cli.verdict.result import CategoryVerdict, DetectorReport, Outcome, Verdict
+    from guardian_cli.verdict.thresholds import Thresholds
     from guardian_cli.verdict.timeline import Sample
 
-Outcome = Literal["allow", "review", "block", "error"]
 FailOn = Literal["review", "block", "never"]
-_SEVERITY: dict[Outcome, int] = {"allow": 0, "review": 1, "error": 2, "block": 3}
+WORST_FIRST: tuple[Outcome, ...] = ("block", "error", "review", "allow")
+_SEVERITY = {outcome: -rank for rank, outcome in enumerate(WORST_FIRST)}
 # Raise it with every change after which the same file and settings can give another result, be it
-# in finding frames, in scoring or in judging: results that were stored before are made again then.
+# in finding frames, in scoring or in judging: stored results are then made again.
 DECISIONS = 2
 EXIT_BLOCK, EXIT_ERROR, EXIT_REVIEW, EXIT_ALLOW = 11, 3, 10, 0
-
-
-class PolicyRules(Protocol):
-    """The section `policy` of the configuration: the least verdict when something is missing."""
-
-    @property
-    def incomplete(self) -> Verdict:
-        """When not all of the source could be seen."""
-
-    @property
-    def unscored(self) -> Verdict:
-        """When a category could not be scored, or not on every frame."""
-
-    @property
-    def degraded(self) -> Verdict:
-        """When a detector failed or is missing."""
-
-    @property
-    def misconfigured(self) -> Verdict:
-        """When it failed for a wrong key, address or request, which no waiting mends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The default rules."""
-
-    incomplete: Verdict = "review"
-    unscored: Verdict = "review"
-    degraded: Verdict = "allow"
-    misconfigured: Verdict = "review"
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorReport:
-    """What became of a detector on one source; `frames` counts those it scored there.
-
-    `deployments` counts them by who answered. `misconfigured` says why it is degraded: a wrong key,
-    address or request.
-    """
-
-    name: str
-    category: str | None
-    model: str | None
-    status: Status
-    reason: str | None = None
-    frames: int = 0
-    deployments: Mapping[str, int] = field(default_factory=dict)
-    misconfigured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,53 +37,55 @@ class ScanVerdict:
     categories: Mapping[str, CategoryVerdict]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reason:
+class _Reason(NamedTuple):
     level: Verdict
     text: str
 
 
 def judge(
     first: Sequence[Sample],
-    second: Sequence[Sample] = (),
+    refined: Sequence[Sample] = (),
     *,
-    limits: Mapping[str, CategoryLimits],
-    policy: PolicyRules,
-    tally: DecodeTally,
+    thresholds: Mapping[str, Thresholds],
+    policy: PolicySection,
+    coverage: Coverage,
     every_s: float,
     detectors: Sequence[DetectorReport] = (),
     kind: Literal["video", "image"] = "video",
     offline: bool = False,
 ) -> ScanVerdict:
-    """Judge one source by the samples of the first look and of the second, as far as there was one.
+    """Judge one source by the samples of the first pass and of its refinement, if there was one.
 
     The verdict is the worst category's, raised by the policy. With `offline` a detector that is
     unavailable is what the user chose and does not degrade the scan. Raises SourceError when there
     is no sample or no category: nothing seen is no verdict.
     """
-    if not first or not limits:
+    if not first or not thresholds:
         raise SourceError("no frame could be judged", kind="no-frames")
-    end_s = max(first[-1].time_s, tally.duration_s or 0.0)
     categories = {
         name: judge_category(
             name,
             first,
-            second,
-            limits=thresholds,
+            refined,
+            thresholds=limits,
             unscored=policy.unscored,
             every_s=every_s,
-            end_s=end_s,
+            end_s=max(first[-1].time_s, coverage.duration_s or 0.0),
         )
-        for name, thresholds in limits.items()
+        for name, limits in thresholds.items()
     }
-    lost = [one for one in detectors if _is_lost(one, offline=offline)]
+    # What was switched off by the user is `off`, and takes nothing from the scan.
+    is_lost = {"degraded"} if offline else {"degraded", "unavailable"}
+    lost = [detector for detector in detectors if detector.status in is_lost]
     reasons = [
         *_found(categories, kind),
-        *(_Reason(policy.incomplete, f"incomplete: {why}") for why in _missed(tally)),
-        *_not_scored(categories, detectors, policy.unscored),
-        *(_lost(one, policy) for one in lost),
-        *_flashes(categories),
+        *_incomplete(coverage, policy),
+        *_unscored(categories, detectors, policy),
+        *_degraded(lost, policy),
+        *_unconfirmed(categories),
+        *(_Reason("allow", remark) for remark in coverage.remarks),
     ]
+    # Stable: within a level, what was found comes before what is missing.
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
     verdicts: list[Verdict] = [outcome.verdict for outcome in categories.values()]
     verdicts += [reason.level for reason in reasons]
@@ -153,83 +108,68 @@ def exit_code(verdicts: Iterable[Outcome], fail_on: FailOn = "review") -> int:
     return EXIT_REVIEW if "review" in seen and fail_on == "review" else EXIT_ALLOW
 
 
-def _is_lost(one: DetectorReport, *, offline: bool) -> bool:
-    return one.status == "degraded" or (one.status == "unavailable" and not offline)
-
-
-def _found(categories: Mapping[str, CategoryVerdict], kind: str) -> list[_Reason]:
+def _found(categories: Mapping[str, CategoryVerdict], kind: str) -> Iterator[_Reason]:
     """A reason for each category that was found, the highest score first."""
-    hot = [(name, one) for name, one in categories.items() if one.score is not None]
-    hot.sort(key=lambda pair: -(pair[1].score or 0.0))
-    return [
-        _Reason(one.verdict, _found_text(name, one, kind))
-        for name, one in hot
-        if one.verdict != "allow"
-    ]
+    found = [(name, one) for name, one in categories.items() if one.score is not None]
+    for name, one in sorted(found, key=lambda pair: -(pair[1].score or 0.0)):
+        if one.verdict == "allow":
+            continue
+        at_s, score, suffix = one.at_s or 0.0, one.score or 0.0, ""
+        segment = next((s for s in one.segments if s.start_s <= at_s <= s.end_s), None)
+        if one.is_capped:
+            # The score that counts is the threshold itself: what was seen says more.
+            score, suffix = segment.peak if segment else 0.0, " (counts for review only)"
+        at = f" at {segment.peak_s if segment else at_s:.1f} s" if kind == "video" else ""
+        yield _Reason(one.verdict, f"{name} {format_score(score, one.thresholds)}{at}{suffix}")
 
 
-def _found_text(name: str, one: CategoryVerdict, kind: str) -> str:
-    found = next((s for s in one.segments if s.start_s <= (one.at_s or 0.0) <= s.end_s), None)
-    at_s = found.peak_s if found else one.at_s
-    at = f" at {at_s:.1f} s" if kind == "video" and at_s is not None else ""
-    if one.is_capped:
-        peak = show_score(found.peak if found else 0.0, one.limits)
-        return f"{name} {peak}{at} (counts for review only)"
-    return f"{name} {show_score(one.score or 0.0, one.limits)}{at}"
+def _incomplete(coverage: Coverage, policy: PolicySection) -> Iterator[_Reason]:
+    """A reason for each cause why a scan is incomplete; none when it is complete."""
+    if coverage.complete:
+        return
+    causes = list(coverage.notes)
+    if not causes:
+        errors = coverage.decode_errors
+        if errors:
+            causes.append(f"{errors} decode error{'s' * (errors > 1)}")
+        if not coverage.reached_end:
+            causes.append("did not reach the end")
+        if not causes and coverage.largest_gap_s is not None:
+            causes.append(f"nothing scored for {coverage.largest_gap_s:.1f} s")
+    for cause in causes or ["not all of it was seen"]:
+        yield _Reason(policy.incomplete, f"incomplete: {cause}")
 
 
-def _flashes(categories: Mapping[str, CategoryVerdict]) -> list[_Reason]:
-    reasons = []
-    for name, one in categories.items():
-        if one.flashes:
-            at_s, score = one.flashes[0]
-            more = f", nor {len(one.flashes) - 1} more" if len(one.flashes) > 1 else ""
-            shown = show_score(score, one.limits)
-            text = f"{name} {shown} at {at_s:.1f} s was not confirmed{more}"
-            reasons.append(_Reason("allow", text))
-    return reasons
-
-
-def _missed(tally: DecodeTally) -> list[str]:
-    """Return why a scan is incomplete, one line for each cause; nothing when it is complete."""
-    if tally.complete:
-        return []
-    if tally.notes:
-        return list(tally.notes)
-    causes = []
-    if tally.decode_errors:
-        causes.append(f"{tally.decode_errors} decode error{'s' * (tally.decode_errors > 1)}")
-    if not tally.reached_end:
-        causes.append("did not reach the end")
-    if not causes and tally.largest_gap_s is not None:
-        causes.append(f"nothing scored for {tally.largest_gap_s:.1f} s")
-    return causes or ["not all of it was seen"]
-
-
-def _not_scored(
+def _unscored(
     categories: Mapping[str, CategoryVerdict],
     detectors: Sequence[DetectorReport],
-    level: Verdict,
-) -> list[_Reason]:
-    reasons = []
+    policy: PolicySection,
+) -> Iterator[_Reason]:
     for name, one in categories.items():
         if one.score is None:
             why = [d for d in detectors if d.category in (None, name) and d.status != "ok"]
-            causes = ", ".join(f"{_who(d)} {d.status}" for d in why) or "no detector scored it"
-            reasons.append(_Reason(level, f"{name} unscored: {causes}"))
+            causes = ", ".join(f"{d.label} {d.status}" for d in why) or "no detector scored it"
+            yield _Reason(policy.unscored, f"{name} unscored: {causes}")
         elif one.scored < one.samples:
             missing = one.samples - one.scored
-            reasons.append(_Reason(level, f"{name}: {missing} of {one.samples} frames unscored"))
-    return reasons
+            text = f"{name}: {missing} of {one.samples} frames unscored"
+            yield _Reason(policy.unscored, text)
 
 
-def _lost(one: DetectorReport, policy: PolicyRules) -> _Reason:
-    text = f"{_who(one)}: {one.reason or one.status}"
-    if not one.misconfigured:
-        return _Reason(policy.degraded, f"degraded: {text}")
-    level = max(policy.degraded, policy.misconfigured, key=_SEVERITY.__getitem__)
-    return _Reason(level, f"misconfigured: {text}")
+def _degraded(lost: Iterable[DetectorReport], policy: PolicySection) -> Iterator[_Reason]:
+    for one in lost:
+        text = f"{one.label}: {one.reason or one.status}"
+        if one.misconfigured:
+            level = max(policy.degraded, policy.misconfigured, key=_SEVERITY.__getitem__)
+            yield _Reason(level, f"misconfigured: {text}")
+        else:
+            yield _Reason(policy.degraded, f"degraded: {text}")
 
 
-def _who(one: DetectorReport) -> str:
-    return f"{one.category} {one.name}" if one.name == "endpoint" else one.name
+def _unconfirmed(categories: Mapping[str, CategoryVerdict]) -> Iterator[_Reason]:
+    for name, one in categories.items():
+        if one.unconfirmed:
+            at_s, score = one.unconfirmed[0]
+            more = f", nor {len(one.unconfirmed) - 1} more" if len(one.unconfirmed) > 1 else ""
+            shown = format_score(score, one.thresholds)
+            yield _Reason("allow", f"{name} {shown} at {at_s:.1f} s was not confirmed{more}")

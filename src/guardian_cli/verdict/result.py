@@ -2,16 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardian_cli.media.frames import DecodeTally, MediaFacts
-    from guardian_cli.verdict.category import CategoryVerdict
-    from guardian_cli.verdict.policy import DetectorReport, Outcome
+    from guardian_cli.detectors.base import Status
+    from guardian_cli.media.frames import Coverage, MediaFacts
+    from guardian_cli.verdict.thresholds import Thresholds
     from guardian_cli.verdict.timeline import Sample
+
+Verdict = Literal["allow", "review", "block"]
+Outcome = Literal["allow", "review", "block", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of time, in seconds, in which a category was found.
+
+    `peak` is the highest fused score in it, reached at `peak_s`; `end_s` is when something else is
+    seen, or when sampling ended.
+    """
+
+    start_s: float
+    end_s: float
+    peak: float
+    peak_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryVerdict:
+    """A category's outcome; `score` is None where no detector could score it.
+
+    `at_s` is when the score was reached. `unconfirmed` are samples at or above `review` that no
+    other sample confirmed, as (time_s, score), highest first. `is_capped` means that a higher score
+    counts for `review` only, because nothing confirms it. `scored` of `samples` frames had a score.
+    For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores over the length of
+    the source, each the highest of its stretch, None where nothing was scored; and `thresholds`.
+    """
+
+    score: float | None
+    verdict: Verdict
+    segments: tuple[Segment, ...] = ()
+    at_s: float | None = None
+    unconfirmed: tuple[tuple[float, float], ...] = ()
+    is_capped: bool = False
+    scored: int = 0
+    samples: int = 0
+    timeline: tuple[float | None, ...] = ()
+    thresholds: Thresholds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorReport:
+    """What became of a detector on one source; `frames` counts those it scored there.
+
+    `deployments` counts them by the endpoint's deployment that answered. `misconfigured` means that
+    it is degraded because of a wrong key, address or request.
+    """
+
+    name: str
+    category: str | None
+    model: str | None
+    status: Status
+    reason: str | None = None
+    frames: int = 0
+    deployments: Mapping[str, int] = field(default_factory=dict)
+    misconfigured: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name for people: `clip`, or `nsfw endpoint`."""
+        return f"{self.category} {self.name}" if self.name == "endpoint" else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +99,10 @@ class ScanResult:
     """One source's result.
 
     `source` is as shown, secrets masked, and `source_id` tells masked ones apart; `sha256` is the
-    file's, in hex. `samples` are all scored
-    frames in any order, kept only where they are wanted. `every_s` is the sampling interval, for
-    the reader's eye. `error` is set where the verdict is `error`, and `categories` is empty then.
-    `made` says what made the result, as in guardian.scan/1.
+    file's, in hex. `reasons` are short lines, the worst first. `samples` are all scored frames in
+    any order, kept only where they are wanted. `every_s` is the sampling interval. `error` is set
+    where the verdict is `error`, and `categories` is empty then. `made` says what made the result,
+    as in guardian.scan/1.
     """
 
     source: str
@@ -48,7 +111,7 @@ class ScanResult:
     reasons: tuple[str, ...]
     degraded: bool
     media: MediaFacts | None
-    coverage: DecodeTally | None
+    coverage: Coverage
     detectors: tuple[DetectorReport, ...]
     categories: Mapping[str, CategoryVerdict]
     timing: Timing

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 
 from guardian_cli.detectors.endpoint.client import MAX_ANSWER_BYTES, HttpTransport, Reply
-from guardian_cli.detectors.endpoint.failures import TIME_OUT_STRIKES, Failure
 from guardian_cli.detectors.endpoint.protocol import build_body
+from guardian_cli.detectors.endpoint.retry import TIME_OUT_WEIGHT, Failure
 from guardian_cli.errors import UsageError
 from tests.scoring_server import ScoringServer, Step
 
@@ -128,7 +128,7 @@ def test_no_answer_in_time() -> None:
     with silent_socket() as port, transport(f"http://127.0.0.1:{port}/", timeout_s=0.1) as client:
         outcome = failure(client.post(BODY))
         assert outcome.reason == "no answer within 0.1 s"
-        assert outcome.attempt_strikes == TIME_OUT_STRIKES
+        assert outcome.attempt_weight == TIME_OUT_WEIGHT
 
 
 def test_headers_that_drip_in_are_given_up() -> None:
@@ -149,7 +149,7 @@ def test_headers_that_drip_in_are_given_up() -> None:
         stop.set()
         thread.join()
     assert outcome.reason == "no whole answer within 0.2 s"
-    assert outcome.attempt_strikes == TIME_OUT_STRIKES
+    assert outcome.attempt_weight == TIME_OUT_WEIGHT
 
 
 def read_request(requests: BinaryIO) -> None:
@@ -204,7 +204,7 @@ def test_an_answer_that_drips_in_is_given_up(chunked: bool) -> None:
         stop.set()
         thread.join()
     assert outcome.reason == "no whole answer within 0.2 s"
-    assert outcome.attempt_strikes == TIME_OUT_STRIKES
+    assert outcome.attempt_weight == TIME_OUT_WEIGHT
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])

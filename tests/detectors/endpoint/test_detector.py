@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from guardian_cli.detectors.endpoint import EndpointDetector
-from guardian_cli.detectors.endpoint.failures import RetryPolicy
 from guardian_cli.errors import UsageError
 from tests.scoring_server import HEADER, ScoringServer, Step, redness
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from guardian_cli.detectors.base import Answer, Detector
 
 KEY = "s3cret-key"
-HASTY = RetryPolicy(first_pause_s=0.001)
 
 
 def red_of(share: float, height: int = 60, width: int = 80) -> NDArray[np.uint8]:
@@ -36,7 +34,7 @@ def red_of(share: float, height: int = 60, width: int = 80) -> NDArray[np.uint8]
 
 @contextmanager
 def detector(uri: str, **options: Any) -> Iterator[EndpointDetector]:
-    options = {"policy": HASTY, **options}
+    options = {"first_pause_s": 0.001, **options}
     with closing(EndpointDetector("nsfw", uri, KEY, **options)) as opened:
         yield opened
 

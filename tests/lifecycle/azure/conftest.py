@@ -1,4 +1,4 @@
-"""A loopback Azure for each test, and guardian in front of it."""
+"""guardian in front of a loopback Azure."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ from guardian_cli.lifecycle.release.roles import (
     write_roles,
 )
 from guardian_cli.reports.schemas import load_schema
-from tests.azure_loopback.azure import LoopbackAzure
 from tests.guardian_process import COMMAND, Run, environment, guardian
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.azure_loopback.azure import LoopbackAzure
     from tests.azure_loopback.state import Endpoint
     from tests.lifecycle.conftest import Templates
 
@@ -44,17 +43,8 @@ MODEL = "nsfw-detector"
 ENDPOINT = "nsfw-detector-endpoint"
 
 
-@pytest.fixture
-def azure(tmp_path: Path) -> Iterator[LoopbackAzure]:
-    """A subscription with a resource group, and nothing in it."""
-    folder = tmp_path / "azure"
-    folder.mkdir()
-    with LoopbackAzure(folder) as found:
-        yield found
-
-
 @dataclass
-class Desk:
+class Harness:
     """Somebody who types commands in a folder, with `target: azure` set."""
 
     folder: Path
@@ -135,25 +125,25 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, azure: LoopbackAzure) -> Desk:
-    """A desk before a workspace that is there."""
+def harness(tmp_path: Path, azure: LoopbackAzure) -> Harness:
+    """A harness for a workspace that is there."""
     azure.add_workspace()
     folder = tmp_path / "project"
     folder.mkdir()
-    return Desk(folder, azure)
+    return Harness(folder, azure)
 
 
 @pytest.fixture
-def registered(desk: Desk, templates: Templates) -> Desk:
-    """A desk with two good versions and, as number 3, a broken one."""
+def registered(harness: Harness, templates: Templates) -> Harness:
+    """A harness with two good versions and, as number 3, a broken one."""
     folders = (templates.good_model, templates.good_model, templates.broken_model)
     for number, folder in enumerate(folders, 1):
-        desk.azure.add_model(MODEL, folder, version=str(number), tags={"auc": "0.9"})
-    return desk
+        harness.azure.add_model(MODEL, folder, version=str(number), tags={"auc": "0.9"})
+    return harness
 
 
 @pytest.fixture
-def deployed(registered: Desk) -> Desk:
+def deployed(registered: Harness) -> Harness:
     """Version 1 is champion with everything; nobody had to wait for its container."""
     azure = registered.azure
     deploy = Change("2026-11-23T09:00:00Z", "ann", "deploy", None, "1")

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.capacity import HOURS_A_MONTH, Capacity, read_sizes
-from guardian_cli.lifecycle.azure.failures import QuotaError
-from guardian_cli.lifecycle.azure.place import Place
+from guardian_cli.lifecycle.azure.capacity import HOURS_PER_MONTH, Capacity
+from guardian_cli.lifecycle.azure.client import WorkspaceAddress
+from guardian_cli.lifecycle.azure.errors import QuotaError
+from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from guardian_cli.lifecycle.azure.client import AzureClient
 
 SIZE = {
@@ -31,32 +34,32 @@ SIZE = {
 class Answers:
     """A client that answers two look-ups, and counts."""
 
-    place = Place("sub", "group", "ws")
+    address = WorkspaceAddress("sub", "group", "ws")
 
     def __init__(self, sizes: Any, usages: Any) -> None:
         self.answers = {"vmSizes": sizes, "usages": usages}
         self.asked: list[str] = []
+        self.reporter = FakeReporter()
 
-    def get(self, path: str, api_version: str, doing: str) -> Any:
+    def list(self, path: str, api_version: str, doing: str) -> Iterator[Any]:
         name = path.rpartition("/")[2]
         self.asked.append(name)
         answer = self.answers[name]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        yield from answer
 
 
-def usage(used: int, limit: int | None, name: Any = "StandardDSv2family") -> dict[str, Any]:
-    return {"value": [{"name": {"value": name}, "currentValue": used, "limit": limit}]}
+def usage(used: int, limit: int | None, name: Any = "StandardDSv2family") -> list[Any]:
+    return [{"name": {"value": name}, "currentValue": used, "limit": limit}]
 
 
 def capacity(sizes: Any, usages: Any) -> tuple[Capacity, Answers, list[str]]:
-    warnings: list[str] = []
     answers = Answers(sizes, usages)
-    return Capacity(cast("AzureClient", answers), warnings.append), answers, warnings
+    return Capacity(cast("AzureClient", answers)), answers, answers.reporter.warnings
 
 
-SIZES = {"value": [SIZE]}
+SIZES = [SIZE]
 
 
 @pytest.mark.parametrize(("used", "limit", "warned"), [(0, 8, 0), (92, 100, 0), (96, 100, 1)])
@@ -81,12 +84,12 @@ def test_what_does_not_fit_is_refused_with_figures() -> None:
 
 @pytest.mark.parametrize(
     "usages",
-    [None, {}, {"value": None}, {"value": [{}]}, {"value": [{"name": None, "limit": 1}]},
-     usage(0, None), usage(0, 0, name="other")],
+    [[], [{}], [{"name": None, "limit": 1}], usage(0, None), usage(0, 0, name="other")],
 )  # fmt: skip
 def test_a_thin_answer_refuses_nothing(usages: Any) -> None:
-    found, _, _ = capacity(SIZES, usages)
+    found, _, warnings = capacity(SIZES, usages)
     found.check("westeurope", "Standard_DS3_v2", 50)
+    assert not warnings
 
 
 def test_what_cannot_be_looked_up_is_said() -> None:
@@ -105,14 +108,15 @@ def test_what_cannot_be_looked_up_is_said() -> None:
 def test_the_price_is_that_of_linux_at_full_price() -> None:
     found, _, _ = capacity(SIZES, None)
     cost = found.monthly_cost_usd("westeurope", "Standard_DS3_v2", 2)
-    assert cost == pytest.approx(0.3 * 2 * HOURS_A_MONTH)
+    assert cost == pytest.approx(0.3 * 2 * HOURS_PER_MONTH)
 
 
-def test_sizes_without_optional_fields() -> None:
-    thin = {"value": [{}, {"name": "A"}, {"name": "B", "family": None, "vCPUs": None,
-                                          "estimatedVMPrices": None}]}  # fmt: skip
-    assert set(read_sizes(thin)) == {"a", "b"}
-    priced = {"estimatedVMPrices": {"values": [{"osType": "Linux", "vmTier": "Standard"}]}}
-    assert read_sizes({"value": [{"name": "c", **priced}]})["c"].price_usd is None
-    assert read_sizes(None) == {}
-    assert read_sizes({"value": None}) == {}
+def test_types_without_optional_fields() -> None:
+    unpriced = {"estimatedVMPrices": {"values": [{"osType": "Linux", "vmTier": "Standard"}]}}
+    empty = {"family": None, "vCPUs": None, "estimatedVMPrices": None}
+    sizes = [{}, {"name": "A"}, {"name": "B", **empty}, {"name": "C", **unpriced}]
+    found, _, warnings = capacity(sizes, usage(0, 0, name=""))
+    for name in ("a", "b", "c", "d"):
+        found.check("westeurope", name, 50)
+        assert found.monthly_cost_usd("westeurope", name, 1) is None
+    assert not warnings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guardian_cli.lifecycle.azure.place import Place
+from guardian_cli.lifecycle.azure.client import WorkspaceAddress
 from guardian_cli.lifecycle.azure.platform import AzurePlatform
 from tests.contracts.platform_contract import PlatformContract, World, make_ready
 from tests.lifecycle.fake_platform import FakeReporter
@@ -25,10 +25,10 @@ class TestAzurePlatform(PlatformContract):
     ) -> World:
         for name, value in azure.environment().items():
             monkeypatch.setenv(name, value)
-        place = Place(azure.subscription_id, azure.resource_group, azure.workspace)
+        address = WorkspaceAddress(azure.subscription_id, azure.resource_group, azure.workspace)
 
         def connect() -> AzurePlatform:
-            return AzurePlatform(place, FakeReporter())
+            return AzurePlatform(address, FakeReporter())
 
         return World(connect(), templates.good_model, templates.broken_model, connect)
 

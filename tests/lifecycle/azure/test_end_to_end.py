@@ -1,4 +1,4 @@
-"""From a registered model to a verdict: the real inference server behind the front door."""
+"""From a registered model to a verdict: the real inference server behind the scoring gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.azure_loopback.azure import LoopbackAzure
 from tests.azure_loopback.inference_server import InferenceServerHosting
 from tests.guardian_process import guardian, tiny_options, write_settings
-from tests.lifecycle.azure.conftest import ENDPOINT, MODEL, Desk
+from tests.lifecycle.azure.conftest import ENDPOINT, MODEL, Harness
 from tests.serving.models import write_constant_model
 from tests.tiny_clip import draw_frame
 
@@ -33,13 +33,13 @@ def test_a_scan_fuses_the_score_of_a_deployed_version(
     with LoopbackAzure(tmp_path, hosting=InferenceServerHosting(inference_python)) as azure:
         azure.add_workspace()
         azure.add_model(MODEL, write_constant_model(tmp_path / "model", LOGIT))
-        desk = Desk(project, azure)
-        released = desk.document("deploy", MODEL, schema="release")
+        harness = Harness(project, azure)
+        released = harness.document("deploy", MODEL, schema="release")
         assert [row["traffic"] for row in released["after"]] == [100]
         log = azure.endpoints[ENDPOINT].deployments["version-1"].read_log()
         assert f"loaded {MODEL}" in log
         assert "AzureML Inference Server" in log or "azureml_inference_server_http" in log
-        desk.type("endpoints", "--check", "--write-env")
+        harness.type("endpoints", "--check", "--write-env")
         write_settings(project, tiny_clip)
         cv2.imwrite(str(project / "picture.png"), draw_frame(("red", "star")))
         way = {k: v for k, v in azure.environment().items() if not k.startswith("AZURE_")}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lifecycle.azure.conftest import MODEL, Desk
+from tests.lifecycle.azure.conftest import MODEL, Harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,25 +36,25 @@ VERBS = {
 TO_STAND = {"challenger": VERBS["deploy"][0], "champion": VERBS["promote"][0]}
 
 
-def refused(desk: Desk, number: int) -> Fault:
-    return desk.azure.faults.add("*", ARM, status=403, skip=number)
+def refused(harness: Harness, number: int) -> Fault:
+    return harness.azure.faults.add("*", ARM, status=403, skip=number)
 
 
-def nonsense(desk: Desk, number: int) -> Fault:
+def nonsense(harness: Harness, number: int) -> Fault:
     """An answer that went well, with nothing in it."""
-    return desk.azure.faults.twist(
+    return harness.azure.faults.twist(
         "*", ARM, lambda one: dataclasses.replace(one, body=b"{}"), skip=number, times=1
     )
 
 
-def no_json(desk: Desk, number: int) -> Fault:
-    return desk.azure.faults.twist(
+def no_json(harness: Harness, number: int) -> Fault:
+    return harness.azure.faults.twist(
         "*", ARM, lambda one: dataclasses.replace(one, body=b"<html>"), skip=number, times=1
     )
 
 
-def live(desk: Desk) -> dict[str, tuple[str | None, int]]:
-    return {name: seen for name, seen in desk.seen().items() if seen != (None, 0)}
+def live(harness: Harness) -> dict[str, tuple[str | None, int]]:
+    return {name: seen for name, seen in harness.seen().items() if seen != (None, 0)}
 
 
 # What is no JSON goes the way of nonsense: the longest verb is enough for it.
@@ -63,7 +63,7 @@ CASES = [*((verb, kind) for verb in VERBS for kind in (refused, nonsense)), ("de
 
 @pytest.mark.parametrize(("verb", "kind"), CASES)
 def test_nothing_half_done_at_any_request(
-    deployed: Desk, verb: str, kind: Callable[[Desk, int], Fault]
+    deployed: Harness, verb: str, kind: Callable[[Harness, int], Fault]
 ) -> None:
     command, before, after = VERBS[verb]
     wanted = before.get("version-2")

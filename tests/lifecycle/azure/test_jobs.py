@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guardian_cli.lifecycle.azure.client import quiet_sdk
-from guardian_cli.lifecycle.azure.environments import training_environment
-from guardian_cli.lifecycle.azure.jobs import Lines, describe, fingerprint
+from guardian_cli.lifecycle.azure.jobs import LineWriter, fingerprint, job_entity
 from guardian_cli.lifecycle.platform import TrainingJob
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ def test_the_same_training_has_the_same_name_and_another_another(table: Path) ->
 
 def test_a_job_is_guardian_s_own_command(table: Path, tmp_path: Path) -> None:
     with quiet_sdk():
-        sent = describe(job(table), "name-1", tmp_path)
-        without = describe(job(), "name-1", tmp_path)
+        sent = job_entity(job(table), "name-1", tmp_path)
+        without = job_entity(job(), "name-1", tmp_path)
     assert sent.command == (
         "python -m guardian_cli.training.run.job request.json --data ${{inputs.data}}/data.csv "
         "--model ${{outputs.model}} --report ${{outputs.report}}"
@@ -57,9 +56,9 @@ def test_a_job_is_guardian_s_own_command(table: Path, tmp_path: Path) -> None:
     assert "--data" not in without.command
 
 
-def test_the_environment_s_version_is_a_digest_of_what_is_in_it() -> None:
+def test_the_environment_s_version_is_a_digest_of_what_is_in_it(tmp_path: Path) -> None:
     with quiet_sdk():
-        one, other = training_environment(), training_environment()
+        one, other = (job_entity(job(), name, tmp_path).environment for name in ("a-1", "a-2"))
     assert one.version == other.version
     assert len(one.version) == 12
     libraries = one.conda_file["dependencies"][-1]["pip"]
@@ -69,7 +68,7 @@ def test_the_environment_s_version_is_a_digest_of_what_is_in_it() -> None:
 
 def test_lines_are_handed_on_whole() -> None:
     told: list[str] = []
-    lines = Lines(told.append)
+    lines = LineWriter(told.append)
     for piece in ("on", "e\ntwo\r\n", "\n   \n", "thr", "ee"):
         assert lines.write(piece) == len(piece)
     assert told == ["one", "two"]

@@ -14,7 +14,7 @@ from tests.guardian_process import environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lifecycle.azure.conftest import Desk
+    from tests.lifecycle.azure.conftest import Harness
 
 LOADED = """
 import sys
@@ -44,7 +44,7 @@ def test_nothing_of_azure_is_loaded_before_it_is_needed(
 
 
 @pytest.mark.slow
-def test_a_look_at_endpoints_loads_no_more_than_it_needs_and_is_quick(deployed: Desk) -> None:
+def test_a_look_at_endpoints_loads_no_more_than_it_needs_and_is_quick(deployed: Harness) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ("endpoints", "--target", "azure")
     code, names = loaded(deployed.folder, *command, **deployed.azure.environment())

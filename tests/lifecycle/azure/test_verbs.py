@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.kubernetes import read_manifests
-from tests.lifecycle.azure.conftest import ENDPOINT, MODEL, Desk
+from tests.lifecycle.azure.conftest import ENDPOINT, MODEL, Harness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def test_from_the_first_deploy_to_the_second_rollback(registered: Desk) -> None:
+def test_from_the_first_deploy_to_the_second_rollback(registered: Harness) -> None:
     first = registered.document("deploy", MODEL, "--version", "1", schema="release")
     assert [row["role"] for row in first["after"]] == ["champion"]
     uploads = len(registered.azure.uploads)
@@ -48,7 +48,7 @@ def test_from_the_first_deploy_to_the_second_rollback(registered: Desk) -> None:
     registered.type("deploy", MODEL, "--version", "9", code=2)
 
 
-def test_what_guardian_did_not_make_survives(deployed: Desk) -> None:
+def test_what_guardian_did_not_make_survives(deployed: Harness) -> None:
     endpoint = deployed.endpoint
     endpoint.identity = {
         "type": "SystemAssigned,UserAssigned",
@@ -78,7 +78,7 @@ def test_what_guardian_did_not_make_survives(deployed: Desk) -> None:
     assert endpoint.deployments["blue"].tags == {"owner": "ann"}
 
 
-def test_a_deployment_has_what_was_asked_for(deployed: Desk) -> None:
+def test_a_deployment_has_what_was_asked_for(deployed: Harness) -> None:
     deployed.type(
         "deploy", MODEL, "--version", "2", "--instance-type", "Standard_F4s_v2",
         "--instance-count", "2", "--request-timeout", "90",
@@ -90,7 +90,7 @@ def test_a_deployment_has_what_was_asked_for(deployed: Desk) -> None:
     deployed.type("deploy", MODEL, "--request-timeout", "500", code=2)
 
 
-def test_a_dry_run_changes_nothing(deployed: Desk) -> None:
+def test_a_dry_run_changes_nothing(deployed: Harness) -> None:
     before = deployed.seen()
     for command in (
         ("deploy", MODEL, "--version", "2"),
@@ -106,7 +106,7 @@ def test_a_dry_run_changes_nothing(deployed: Desk) -> None:
     assert not (deployed.folder / ".env").exists()
 
 
-def test_addresses_and_keys_are_handed_out_and_a_scan_takes_them(deployed: Desk) -> None:
+def test_addresses_and_keys_are_handed_out_and_a_scan_takes_them(deployed: Harness) -> None:
     (deployed.folder / ".env").write_text("OTHER=1\n")
     deployed.type("endpoints", "--write-env", "--write-configmap", "guardian.k8s.yaml")
     endpoint = deployed.endpoint
@@ -141,7 +141,7 @@ def draw_picture(path: Path, level: int = 90) -> None:
     Image.merge("RGB", (chance, Image.new("L", (64, 48), level), chance)).save(path)
 
 
-def test_a_name_that_is_taken_and_one_that_is_too_long(registered: Desk) -> None:
+def test_a_name_that_is_taken_and_one_that_is_too_long(registered: Harness) -> None:
     registered.azure.taken_names.add(ENDPOINT)
     run = registered.type("deploy", MODEL, "--version", "1", code=4)
     assert f"models.{MODEL}.endpoint_name" in run.err
@@ -153,7 +153,7 @@ def test_a_name_that_is_taken_and_one_that_is_too_long(registered: Desk) -> None
     assert registered.azure.endpoints["ours"].traffic == {"version-1": 100}
 
 
-def test_no_sign_in_and_no_network_are_told_in_a_line(deployed: Desk) -> None:
+def test_no_sign_in_and_no_network_are_told_in_a_line(deployed: Harness) -> None:
     run = deployed.type(
         "endpoints", code=4, IDENTITY_HEADER="wrong", AZURE_TOKEN_CREDENTIALS="prod"
     )
@@ -171,23 +171,23 @@ def test_no_sign_in_and_no_network_are_told_in_a_line(deployed: Desk) -> None:
 
 
 def test_setup_makes_a_workspace_once(azure: LoopbackAzure, tmp_path: Path) -> None:
-    desk = Desk(tmp_path, azure)
+    harness = Harness(tmp_path, azure)
     azure.cloud.providers["microsoft.insights"] = "NotRegistered"
-    desk.type("setup", "--check", code=4)
+    harness.type("setup", "--check", code=4)
     assert not azure.arm_deployments
-    told = desk.document("setup", schema="setup")
+    told = harness.document("setup", schema="setup")
     assert told["created"] == [
         "workspace guardian-workspace (eastus2)",
         "provider Microsoft.Insights (not registered)",
     ]
     assert told["monthly_cost_usd"] > 0
     assert azure.cloud.providers["microsoft.insights"] == "Registered"
-    again = desk.document("setup", "--write-config", schema="setup")
+    again = harness.document("setup", "--write-config", schema="setup")
     assert (again["created"], len(azure.arm_deployments)) == ([], 1)
     written = yaml.safe_load((tmp_path / "guardian.yaml").read_text())
     assert written["target"] == "azure"
     assert written["azure"]["workspace"] == azure.workspace
-    desk.type("setup", "--check")
+    harness.type("setup", "--check")
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
@@ -195,50 +195,50 @@ def test_an_error_on_the_workspace_creates_nothing(
     azure: LoopbackAzure, tmp_path: Path, status: int
 ) -> None:
     azure.faults.add("GET", r"/workspaces/guardian-workspace$", status=status, times=None)
-    run = Desk(tmp_path, azure).type("setup", code=4)
+    run = Harness(tmp_path, azure).type("setup", code=4)
     assert str(status) in run.err
     assert not [one for one in azure.requests if one.method in {"PUT", "PATCH", "POST"}]
 
 
 def test_setup_without_application_insights(azure: LoopbackAzure, tmp_path: Path) -> None:
-    desk = Desk(tmp_path, azure)
-    desk.type("setup", "--app-insights", "some", code=2)
-    desk.type("setup", "--app-insights", "none")
+    harness = Harness(tmp_path, azure)
+    harness.type("setup", "--app-insights", "some", code=2)
+    harness.type("setup", "--app-insights", "none")
     [made] = azure.arm_deployments
     kinds = [one["type"] for one in made.template["resources"]]
     assert "Microsoft.MachineLearningServices/workspaces" in kinds
     assert "Microsoft.Insights/components" not in kinds
-    desk.type("setup", "--check")
+    harness.type("setup", "--check")
 
 
 def test_setup_warns_of_permissions_and_needs_the_resource_group(
     azure: LoopbackAzure, tmp_path: Path
 ) -> None:
-    desk = Desk(tmp_path, azure)
+    harness = Harness(tmp_path, azure)
     azure.permissions[:] = [{"actions": ["*/read"], "notActions": []}]
-    run = desk.type("setup", "--dry-run")
+    run = harness.type("setup", "--dry-run")
     assert "permissions are missing: " in run.err
     azure.cloud.groups.clear()
-    run = desk.type("setup", code=4)
+    run = harness.type("setup", code=4)
     assert "resource group guardian-group is not there" in run.err
     assert not azure.arm_deployments
 
 
-def test_a_training_on_a_cluster_is_registered_once(desk: Desk) -> None:
-    desk.azure.add_compute("cpu")
-    draw_classes(desk.folder / "data")
-    (desk.folder / "data" / ".env").write_text("SECRET=1")
+def test_a_training_on_a_cluster_is_registered_once(harness: Harness) -> None:
+    harness.azure.add_compute("cpu")
+    draw_classes(harness.folder / "data")
+    (harness.folder / "data" / ".env").write_text("SECRET=1")
     options = ("--compute", "cpu", "--data", "data", "--backbone", "tiny", "--epochs", "1")
     other = ("--compute", "other", *options[2:])
-    assert "no cluster other" in desk.type("train", MODEL, *other, code=4).err
-    document = desk.document("train", MODEL, *options, schema="train")
+    assert "no cluster other" in harness.type("train", MODEL, *other, code=4).err
+    document = harness.document("train", MODEL, *options, schema="train")
     assert document["version"] == "1"
     assert document["data"]["n"] == 16
-    tags = desk.azure.models[MODEL]["1"]["properties"]["tags"]
+    tags = harness.azure.models[MODEL]["1"]["properties"]["tags"]
     assert float(tags["auc"]) == pytest.approx(document["metrics"]["auc"], rel=1e-3)
-    [job] = desk.azure.jobs
+    [job] = harness.azure.jobs
     assert tags["guardian.training"] == job
-    assert not [one for one in desk.azure.uploads if ".env" in one.blob]
+    assert not [one for one in harness.azure.uploads if ".env" in one.blob]
 
 
 def draw_classes(folder: Path) -> None:
@@ -255,11 +255,11 @@ def test_what_cannot_be_looked_up_is_said_and_stops_nothing(
     """Neither prices nor quotas, neither providers nor permissions, nor the resource group."""
     path = r"/(vmSizes|usages|permissions)$|/providers/Microsoft\.\w+$|guardian-group$"
     azure.faults.add("GET", rf"management\.azure\.com/.*({path})", status=403, times=None)
-    desk = Desk(tmp_path, azure)
+    harness = Harness(tmp_path, azure)
     (tmp_path / "guardian.yaml").write_text(f"azure: {{location: {azure.location}}}\n")
-    document = desk.document("setup", schema="setup")
+    document = harness.document("setup", schema="setup")
     assert document["created"] == ["workspace guardian-workspace (eastus2)"]
     assert document["monthly_cost_usd"] > 0
-    assert desk.last is not None
-    assert "your permissions could not be looked up" in desk.last.err
-    assert "instance types could not be looked up" in desk.last.err
+    assert harness.last is not None
+    assert "your permissions could not be looked up" in harness.last.err
+    assert "instance types could not be looked up" in harness.last.err

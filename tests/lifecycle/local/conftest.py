@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guardian_cli.lifecycle.local.layout import FOLDER_NAME
 from guardian_cli.lifecycle.local.platform import LocalPlatform
+from guardian_cli.lifecycle.local.workspace import FOLDER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.lifecycle.local.layout import Layout
+    from guardian_cli.lifecycle.local.workspace import Layout
     from tests.lifecycle.conftest import Templates
 
 
@@ -38,6 +38,6 @@ def workspace(project: Path, templates: Templates) -> Path:
 
 @pytest.fixture
 def layout(workspace: Path) -> Layout:
-    from guardian_cli.lifecycle.local.layout import Layout
+    from guardian_cli.lifecycle.local.workspace import Layout
 
     return Layout(workspace)

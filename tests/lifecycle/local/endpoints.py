@@ -7,8 +7,8 @@ import http.client
 import json
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.local.endpoints import EndpointFolder
-from guardian_cli.lifecycle.local.state import (
+from guardian_cli.lifecycle.local.endpoints import create
+from guardian_cli.lifecycle.local.workspace import (
     EndpointState,
     LocalDeployment,
     read_key,
@@ -25,19 +25,18 @@ if TYPE_CHECKING:
 HEADER = "azureml-model-deployment"
 
 
-def make_endpoint(folder: Path, traffic: Mapping[str, int], logit: float = 0.0) -> EndpointFolder:
+def make_endpoint(folder: Path, traffic: Mapping[str, int], logit: float = 0.0) -> Path:
     """An endpoint that is not running, with a ready deployment for each name in the traffic."""
-    endpoint = EndpointFolder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    endpoint.create({})
+    create(folder, {})
     deployments = {}
     for number, name in enumerate(traffic):
         save_constant_model(folder / "models" / name, logit + number)
         deployments[name] = LocalDeployment(
             name, "m", str(number + 1), f"build-{name}", f"models/{name}", "ready"
         )
-    write_state(folder, EndpointState(folder.name, traffic=traffic, deployments=deployments))
-    return endpoint
+    write_state(folder, EndpointState(folder.name, traffic=dict(traffic), deployments=deployments))
+    return folder
 
 
 def spec(name: str, version: str = "1") -> DeploymentSpec:

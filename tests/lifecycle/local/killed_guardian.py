@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.clock import SystemClock
 from guardian_cli.lifecycle.local.platform import LocalPlatform
+from guardian_cli.lifecycle.models import Model
 from guardian_cli.lifecycle.release.execute import Releases
-from guardian_cli.lifecycle.release.planner import DeployGoal, RollbackGoal
+from guardian_cli.lifecycle.release.plan import DeployGoal, DeployRequest, RollbackGoal
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class MortalPlatform:
 
 def act(releases: Releases, action: str, version: str) -> Release:
     """Do what the command of this name does."""
+    model = Model(MODEL, "nsfw", ENDPOINT, "Standard_DS3_v2", 1)
     if action == "rollback":
-        return releases.rollback(RollbackGoal(MODEL, ENDPOINT))
-    promote = action == "promote"
-    goal = DeployGoal(MODEL, ENDPOINT, version, "Standard_DS3_v2", 1, promote=promote, prune=True)
-    return releases.deploy(goal)
+        return releases.rollback(RollbackGoal(model))
+    request = DeployRequest(promote=action == "promote", prune=True)
+    return releases.deploy(DeployGoal(model, version, request))
 
 
 if __name__ == "__main__":
     mortal: Any = MortalPlatform(LocalPlatform(Path()), int(sys.argv[1]))
-    act(Releases(mortal, SystemClock(), FakeReporter()), sys.argv[2], sys.argv[3])
+    act(Releases(mortal, FakeReporter()), sys.argv[2], sys.argv[3])

@@ -9,9 +9,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.local.app import Door, route
-from guardian_cli.lifecycle.local.fleet import Routing, Served
-from guardian_cli.lifecycle.local.routing import TrafficDeck
+from guardian_cli.lifecycle.local.app import AppState, score_body
+from guardian_cli.lifecycle.local.loaded_models import LoadedModel, LoadedModels, WeightedRouter
 from guardian_cli.serving.model import FrameScorer
 from tests.lifecycle.local.endpoints import body_of
 
@@ -38,21 +37,21 @@ async def nothing() -> dict[str, Any]:
 
 def test_work_that_timed_out_is_taken_from_the_queue_and_counted_until_it_ends() -> None:
     scorer = SlowScorer()
-    served = {"a": Served("a", "b", logging.getLogger("test"), scorer)}
-    routing = Routing(served, TrafficDeck({"a": 100}, random.Random(1)))
+    models = {"a": LoadedModel("b", logging.getLogger("test"), scorer)}
+    loaded = LoadedModels(models, WeightedRouter({"a": 100}, random.Random(1)))
     with ThreadPoolExecutor(1) as pool:
-        door = Door("i", "c", "k", routing, pool, nothing, lambda: None, timeout_s=0.05)
+        state = AppState("i", "c", "k", loaded, pool, nothing, lambda: None, timeout_s=0.05)
 
         async def ask() -> None:
             body = body_of()
-            answers = await asyncio.gather(*(route(door, None, body) for _ in range(3)))
+            answers = await asyncio.gather(*(score_body(state, None, body) for _ in range(3)))
             assert [answer.status_code for answer in answers] == [408] * 3
-            assert door.waiting == 1, "one is being scored still, and holds the only thread"
+            assert state.waiting == 1, "one is being scored still, and holds the only thread"
             scorer.may_end.set()
             await asyncio.to_thread(pool.shutdown)
             # The loop hears of the end in its next rounds.
             for _ in range(3):
                 await asyncio.sleep(0)
-            assert (door.waiting, scorer.calls) == (0, 1)
+            assert (state.waiting, scorer.calls) == (0, 1)
 
         asyncio.run(ask())

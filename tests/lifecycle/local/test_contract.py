@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guardian_cli.lifecycle.local.layout import FOLDER_NAME
 from guardian_cli.lifecycle.local.platform import LocalPlatform
+from guardian_cli.lifecycle.local.workspace import FOLDER_NAME
 from tests.contracts.platform_contract import (
     ENDPOINT,
     MODEL,

@@ -8,9 +8,11 @@ import os
 import shutil
 import signal
 import stat
+import tempfile
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +20,9 @@ import pytest
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.local.endpoints import checked_traffic
 from guardian_cli.lifecycle.local.platform import LocalPlatform
-from guardian_cli.lifecycle.local.state import (
+from guardian_cli.lifecycle.local.workspace import (
     EndpointState,
+    Layout,
     LocalDeployment,
     read_state,
     write_state,
@@ -31,15 +34,13 @@ from guardian_cli.lifecycle.platform import (
     Stoppable,
     WorkspaceOptions,
 )
-from guardian_cli.lifecycle.release.probe import judge
+from guardian_cli.lifecycle.probe import read_answer
 from tests.lifecycle.local.endpoints import Caller, make_endpoint, spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from multiprocessing.connection import Connection
-    from pathlib import Path
 
-    from guardian_cli.lifecycle.local.layout import Layout
     from tests.lifecycle.conftest import Templates
 
 pytestmark = pytest.mark.slow
@@ -189,6 +190,40 @@ def test_a_copied_project_gets_ports_of_its_own(layout: Layout, tmp_path: Path) 
         copy.stop(NAME)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for somebody else")
+def test_what_root_makes_in_a_workspace_of_somebody_else_is_theirs(
+    layout: Layout, templates: Templates
+) -> None:
+    for path in (layout.root, *layout.root.rglob("*")):
+        os.chown(path, 1000, 1001)
+    platform = LocalPlatform(layout.project)
+    platform.registry.register("nsfw-detector", templates.good_model, {})
+    platform.create_endpoint(NAME, {})
+    platform.create_deployment(NAME, spec("version-1"), timeout_s=60)
+    platform.stop(NAME)
+    made = [path for path in layout.root.rglob("*") if path.exists()]
+    assert layout.endpoint(NAME) / "log" / "version-1.log" in made
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(1000, 1001)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_workspace_of_somebody_else_is_no_bug_of_guardians() -> None:
+    # Not under tmp_path, which nobody else may enter.
+    with tempfile.TemporaryDirectory() as name:
+        project = Path(name).resolve()
+        project.chmod(0o755)
+        Layout(project).make_folders()
+        os.seteuid(1000)
+        try:
+            with pytest.raises(
+                PlatformError, match=r"cannot be opened: .* user number 0"
+            ) as caught:
+                LocalPlatform(project)
+        finally:
+            os.seteuid(0)
+    assert "sudo chown -R 1000" in str(caught.value.hint)
+
+
 def test_keys_and_states_are_their_owners_alone(layout: Layout) -> None:
     folder = layout.endpoint(NAME)
     make_endpoint(folder, {"version-1": 100})
@@ -239,7 +274,7 @@ def test_traffic_of_a_failed_deployment_may_be_zero() -> None:
     ],
 )
 def test_only_one_score_in_0_to_1_is_a_good_answer(status: int, answer: Any, good: bool) -> None:
-    probe = judge(status, answer, 1.0)
+    probe = read_answer(status, answer, 1.0)
     assert probe.good is good
     assert good or probe.problem
 

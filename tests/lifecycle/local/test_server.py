@@ -11,26 +11,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guardian_cli.config import FusionSection
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.lifecycle.local.app import MAX_BODY_BYTES
-from guardian_cli.lifecycle.local.fleet import Routing, plan_routing
-from guardian_cli.lifecycle.local.process import call, ensure_server, find_server
-from guardian_cli.lifecycle.local.state import SERVER_NAME, read_key
+from guardian_cli.lifecycle.local.deployments import read_log
+from guardian_cli.lifecycle.local.endpoints import (
+    call,
+    change,
+    ensure_server,
+    find_server,
+    rotate_key,
+    start,
+    stop_server,
+)
+from guardian_cli.lifecycle.local.loaded_models import LoadedModels, follow_state
+from guardian_cli.lifecycle.local.workspace import SERVER_NAME, read_key, require_state
 from guardian_cli.media.frames import Frame
-from guardian_cli.scanning.fusing import Fusing
 from guardian_cli.scanning.samples import SampleCollector
-from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.verdict.category import Limits
 from tests.fakes import picture_of
 from tests.lifecycle.local.endpoints import HEADER, Caller, body_of, make_endpoint
+from tests.scanning.harness import running_scorer
 from tests.serving.models import save_constant_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.lifecycle.local.endpoints import EndpointFolder
     from guardian_cli.verdict.timeline import Sample
 
 pytestmark = pytest.mark.slow
@@ -40,18 +45,18 @@ SPLIT = {"version-1": 90, "version-2": 10}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointFolder]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     endpoint = make_endpoint(tmp_path_factory.mktemp("project") / "e", {**SPLIT, "broken": 0})
-    save_constant_model(endpoint.folder / "models" / "broken", float("nan"))
-    endpoint.start()
+    save_constant_model(endpoint / "models" / "broken", float("nan"))
+    start(endpoint)
     yield endpoint
-    endpoint.stop()
+    stop_server(endpoint)
 
 
 @pytest.fixture
-def caller(served: EndpointFolder) -> Iterator[Caller]:
-    served.change(SPLIT, None)
-    caller = Caller(served.folder)
+def caller(served: Path) -> Iterator[Caller]:
+    change(served, SPLIT)
+    caller = Caller(served)
     yield caller
     caller.close()
 
@@ -69,18 +74,15 @@ def test_ninety_ten_is_ninety_ten_over_2000_requests(caller: Caller) -> None:
     assert counts == {"version-1": 1800, "version-2": 200}
 
 
-def test_a_split_of_traffic_is_a_split_of_scanned_sources(
-    served: EndpointFolder, caller: Caller
-) -> None:
-    served.change({"version-1": 50, "version-2": 50}, None)
+def test_a_split_of_traffic_is_a_split_of_scanned_sources(served: Path, caller: Caller) -> None:
+    change(served, {"version-1": 50, "version-2": 50})
     uri = f"http://127.0.0.1:{caller.connection.port}/score"
-    fusing = Fusing({"nsfw": Limits()}, FusionSection())
     frames = [Frame(float(number), picture_of(number)) for number in range(20)]
     counts: Counter[str] = Counter()
     scored: dict[str, list[list[Sample]]] = {"version-1": [], "version-2": []}
-    with Scorer([EndpointDetector("nsfw", uri, caller.key)]) as scorer:
+    with running_scorer([EndpointDetector("nsfw", uri, caller.key)]) as scorer:
         for _ in range(10):
-            collector = SampleCollector(scorer, fusing, lambda _: None)
+            collector = SampleCollector(scorer, lambda _: None)
             samples = collector.collect(frames)
             ((name, count),) = collector.deployments[0].items()
             assert count == len(frames)
@@ -120,9 +122,9 @@ def test_a_deployment_that_is_not_there_is_404(caller: Caller) -> None:
 
 
 def test_without_traffic_it_is_404_but_the_header_still_routes(
-    served: EndpointFolder, caller: Caller
+    served: Path, caller: Caller
 ) -> None:
-    served.change({}, None)
+    change(served, {})
     assert caller.post()[0] == 404
     assert caller.post(headers={HEADER: "version-1"})[0] == 200
 
@@ -139,28 +141,28 @@ def test_a_body_that_is_too_large_is_413(caller: Caller) -> None:
 
 
 def test_a_model_that_fails_is_424_is_logged_and_takes_nobody_with_it(
-    served: EndpointFolder, caller: Caller
+    served: Path, caller: Caller
 ) -> None:
     status, answer, headers = caller.post(headers={HEADER: "broken"})
     assert (status, headers[HEADER]) == (424, "broken")
     assert "ModelFault" in answer["message"]
-    assert "NaN" in served.log("broken", 100)
+    assert "NaN" in read_log(served, "broken", 100)
     assert caller.post(headers={HEADER: "version-1"})[0] == 200
 
 
 def test_health_needs_no_key_and_other_paths_and_methods_are_refused(caller: Caller) -> None:
     port = caller.connection.port
-    status, document = call(port, "GET", "/health", timeout_s=10)
+    status, document = call(port, "/health", timeout_s=10)
     assert (status, document["status"]) == (200, "ok")
     assert caller.post(path="/control/stop")[0] == 401
     assert caller.post(path="/control/reload")[0] == 401
 
 
-def test_no_request_is_dropped_while_traffic_changes(served: EndpointFolder) -> None:
+def test_no_request_is_dropped_while_traffic_changes(served: Path) -> None:
     done = threading.Event()
 
     def ask() -> Counter[int]:
-        caller = Caller(served.folder)
+        caller = Caller(served)
         counts: Counter[int] = Counter()
         while not done.is_set():
             counts[caller.post()[0]] += 1
@@ -171,7 +173,7 @@ def test_no_request_is_dropped_while_traffic_changes(served: EndpointFolder) -> 
         asking = [pool.submit(ask) for _ in range(4)]
         for number in range(40):
             share = 100 if number % 2 else 10
-            served.change({"version-1": share, "version-2": 100 - share}, None)
+            change(served, {"version-1": share, "version-2": 100 - share})
         done.set()
         total = sum((one.result() for one in asking), Counter())
     assert set(total) == {200}
@@ -179,20 +181,20 @@ def test_no_request_is_dropped_while_traffic_changes(served: EndpointFolder) -> 
 
 
 def test_a_new_key_opens_and_the_old_one_does_not_and_nothing_restarts(
-    served: EndpointFolder, caller: Caller
+    served: Path, caller: Caller
 ) -> None:
-    before = find_server(served.folder)
-    served.rotate_key()
+    before = find_server(served)
+    rotate_key(served)
     assert caller.post()[0] == 401
-    assert caller.post(key=read_key(served.folder))[0] == 200
-    assert find_server(served.folder) == before
+    assert caller.post(key=read_key(served))[0] == 200
+    assert find_server(served) == before
 
 
-def test_no_key_stands_in_a_log_or_in_the_state(served: EndpointFolder, caller: Caller) -> None:
+def test_no_key_stands_in_a_log_or_in_the_state(served: Path, caller: Caller) -> None:
     caller.post(key="wrong-" + caller.key)
-    running = find_server(served.folder)
+    running = find_server(served)
     assert running is not None
-    for path in served.folder.rglob("*"):
+    for path in served.rglob("*"):
         if path.is_file() and path.name not in {"key", "server.json"}:
             assert caller.key.encode() not in path.read_bytes(), path.name
             assert running.control.encode() not in path.read_bytes(), path.name
@@ -204,38 +206,38 @@ def test_many_frames_go_in_one_request(caller: Caller) -> None:
     assert len(scores) == 200
 
 
-def test_a_server_whose_whereabouts_were_lost_says_them_again(served: EndpointFolder) -> None:
+def test_a_server_whose_whereabouts_were_lost_says_them_again(served: Path) -> None:
     """Else nobody could stop it, and its port and its lock would stand in every other's way."""
-    before = find_server(served.folder)
+    before = find_server(served)
     assert before is not None
     for content in (None, b"half a fi"):
-        path = served.folder / SERVER_NAME
+        path = served / SERVER_NAME
         path.unlink() if content is None else path.write_bytes(content)
-        assert find_server(served.folder) is None
-        assert ensure_server(served.folder) == before
+        assert find_server(served) is None
+        assert ensure_server(served) == before
 
 
 def test_a_deployment_that_is_made_anew_writes_to_its_new_log(tmp_path: Path) -> None:
     endpoint = make_endpoint(tmp_path / "e", {"version-1": 100})
-    state = endpoint.state()
-    first = plan_routing(endpoint.folder, state, Routing())
+    state = require_state(endpoint)
+    first = follow_state(endpoint, state, LoadedModels())
     for gone_meanwhile in (True, False):
-        (endpoint.folder / "log" / "version-1.log").unlink()
+        (endpoint / "log" / "version-1.log").unlink()
         none_left = dataclasses.replace(state, deployments={}, traffic={})
-        now = plan_routing(endpoint.folder, none_left, first) if gone_meanwhile else first
+        now = follow_state(endpoint, none_left, first) if gone_meanwhile else first
         again = dataclasses.replace(state.deployments["version-1"], build=str(gone_meanwhile))
         state = dataclasses.replace(state, deployments={"version-1": again})
-        first = plan_routing(endpoint.folder, state, now)
-        first.served["version-1"].log.warning("it is said here")
-        assert "it is said here" in endpoint.log("version-1", 10)
+        first = follow_state(endpoint, state, now)
+        first.models["version-1"].log.warning("it is said here")
+        assert "it is said here" in read_log(endpoint, "version-1", 10)
 
 
-def test_the_server_notices_a_change_that_nobody_told_it(served: EndpointFolder) -> None:
+def test_the_server_notices_a_change_that_nobody_told_it(served: Path) -> None:
     """Whoever wrote the file may have been killed before it could tell."""
-    path = served.folder / "endpoint.json"
+    path = served / "endpoint.json"
     document = json.loads(path.read_text())
     document["traffic"] = {"version-2": 100}
-    caller = Caller(served.folder)
+    caller = Caller(served)
     partial = path.with_name("new")
     partial.write_text(json.dumps(document))
     partial.replace(path)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from guardian_cli.errors import UsageError
-from guardian_cli.files import write_whole
+from guardian_cli.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -114,4 +114,4 @@ def state_of(file: Path) -> tuple[int, ...]:
 def _put(path: Path, content: bytes) -> None:
     with suppress(OSError, UsageError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_atomic(path, content, mode=0o666)

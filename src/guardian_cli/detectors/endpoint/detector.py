@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
+from collections import deque
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.base import Answer, DetectorInfo
-from guardian_cli.detectors.endpoint.breaker import CircuitBreaker
-from guardian_cli.detectors.endpoint.calling import Caller, Clock, Scored
-from guardian_cli.detectors.endpoint.client import HttpTransport, Transport
-from guardian_cli.detectors.endpoint.failures import Failure, RetryPolicy
+from guardian_cli.detectors.endpoint.client import HttpTransport
 from guardian_cli.detectors.endpoint.protocol import build_body, pack, read_scores
-from guardian_cli.detectors.endpoint.tally import Tally
+from guardian_cli.detectors.endpoint.retry import FIRST_PAUSE_S, Caller, Failure, Scored
 from guardian_cli.media.jpeg import encode_jpeg
 from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
 SHORT_SIDE_PX = 336
+# What a small model on a CPU scores well within a managed endpoint's default time-out of 5 s.
+BATCH_SIZE = 8
+# What a managed endpoint with one instance takes without a 429.
+CONCURRENCY = 2
+# Of base64; managed endpoints refuse 1.5 MB.
 MAX_REQUEST_BYTES = 1_000_000
+MAX_LATENCIES = 4096
 
 
 class EndpointDetector:
     """Scores frames of one category by POSTing JPEGs to `uri` with `key`.
 
-    Two calls at once is what a managed endpoint with one instance takes without a 429, and eight
-    frames is what a small CPU model scores well within a managed endpoint's default of 5 s.
     With `deployment` no other of the endpoint's deployments is asked. `named_by` and `key_named_by`
-    are the settings that a hint names. `transport`, `policy` and `clock` are for tests. Raises
-    UsageError where `uri` is no http(s) address or `key` fits in no header.
+    are the settings that a hint names. Raises UsageError where `uri` is no http(s) address or `key`
+    fits in no header.
     """
 
     def __init__(
@@ -46,62 +49,26 @@ class EndpointDetector:
         deployment: str | None = None,
         named_by: str = "the address",
         key_named_by: str = "the key",
-        batch_size: int = 8,
-        concurrency: int = 2,
+        batch_size: int = BATCH_SIZE,
+        concurrency: int = CONCURRENCY,
         timeout_s: float = 10.0,
-        transport: Transport | None = None,
-        policy: RetryPolicy | None = None,
-        clock: Clock | None = None,
+        first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        clock = clock or Clock()
+        self.info = DetectorInfo("endpoint", category, mask_url(uri))
+        self.categories: Sequence[str] = (category,)
+        self.short_side_px = SHORT_SIDE_PX
+        self.batch_size = batch_size
+        self.concurrency = concurrency
+        self.deployment = deployment
         self._category = category
-        self._shown_uri = mask_url(uri)
-        self._deployment = deployment
         self._named_by = named_by
         self._key_named_by = key_named_by
-        self._cure: str | None = None
-        self._batch_size = batch_size
+        self._hint: str | None = None
         self._frames_per_request = batch_size
-        self._concurrency = concurrency
         self._slots = threading.BoundedSemaphore(concurrency)
-        self._tally = Tally()
-        self._caller = Caller(
-            transport or HttpTransport(uri, key, timeout_s=timeout_s, pool_size=concurrency),
-            CircuitBreaker(clock.monotonic_s),
-            policy=policy or RetryPolicy(),
-            clock=clock,
-            has_key=bool(key),
-        )
-
-    @property
-    def info(self) -> DetectorInfo:
-        """Name, category and the URI, masked."""
-        return DetectorInfo("endpoint", self._category, self._shown_uri)
-
-    @property
-    def categories(self) -> Sequence[str]:
-        """The one category this endpoint scores."""
-        return (self._category,)
-
-    @property
-    def short_side_px(self) -> int:
-        """The shorter side, in pixels, of the frames that are sent."""
-        return SHORT_SIDE_PX
-
-    @property
-    def batch_size(self) -> int:
-        """The most frames that travel in one request."""
-        return self._batch_size
-
-    @property
-    def concurrency(self) -> int:
-        """How many requests may be under way at once; further threads wait for their turn."""
-        return self._concurrency
-
-    @property
-    def deployment(self) -> str | None:
-        """The deployment that was chosen for all sources."""
-        return self._deployment
+        self._statistics = _Statistics()
+        self._transport = HttpTransport(uri, key, timeout_s=timeout_s, pool_size=concurrency)
+        self._caller = Caller(self._transport.post, has_key=bool(key), first_pause_s=first_pause_s)
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR images (H x W x 3, uint8). Never raises for what a network can do.
@@ -114,7 +81,7 @@ class EndpointDetector:
     def score_by(self, deployment: str | None, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, by one deployment; with None by whichever answers first."""
         jpegs = [encode_jpeg(image, SHORT_SIDE_PX) for image in images]
-        deployment = deployment or self._deployment
+        deployment = deployment or self.deployment
         answer = Answer(())
         for group in pack(jpegs, self._frames_per_request, MAX_REQUEST_BYTES):
             with self._slots:
@@ -130,19 +97,20 @@ class EndpointDetector:
 
         Where the user can mend it, a second one with a hint.
         """
-        outcome = self._tally.outcome()
-        hint = f"\nhint: {self._cure}" if self._cure else ""
-        return outcome and f"Model endpoint {self._category}: {self._shown_uri} {outcome}{hint}"
+        outcome = self._statistics.outcome()
+        hint = f"\nhint: {self._hint}" if self._hint else ""
+        return outcome and f"Model endpoint {self._category}: {self.info.model} {outcome}{hint}"
 
     def close(self) -> None:
         """End pauses and requests under way at once, free the connections; idempotent."""
         self._caller.close()
+        self._transport.close()
 
     def _ask(self, jpegs: Sequence[bytes], deployment: str | None) -> Answer:
         read = partial(read_scores, count=len(jpegs), category=self._category)
         outcome = self._caller.call(build_body(jpegs), read, deployment)
         if isinstance(outcome, Scored):
-            self._tally.answered(len(jpegs), outcome.elapsed_s)
+            self._statistics.answered(len(jpegs), outcome.elapsed_s)
             scores = [{self._category: score} for score in outcome.scores]
             return Answer(scores, deployment=outcome.deployment)
         if outcome.too_large and len(jpegs) > 1:
@@ -151,26 +119,23 @@ class EndpointDetector:
             self._frames_per_request = max(1, min(self._frames_per_request, half))
             first = self._ask(jpegs[:half], deployment)
             return _joined(first, self._ask(jpegs[half:], deployment or first.deployment))
-        return self._give_up(jpegs, outcome, deployment)
-
-    def _give_up(self, jpegs: Sequence[bytes], failure: Failure, deployment: str | None) -> Answer:
-        self._tally.failed(len(jpegs), None if failure.not_asked else failure.reason)
-        nothing: list[Mapping[str, float]] = [{} for _ in jpegs]
-        if not failure.misconfigured or self._went_away(failure, deployment):
-            return Answer(nothing, failure.reason)
-        self._cure = self._what_to_mend(failure)
-        return Answer(nothing, f"{failure.reason}: {self._cure}", misconfigured=True)
-
-    def _went_away(self, failure: Failure, deployment: str | None) -> bool:
-        """Whether a deployment that had answered before is no longer there: nobody's mistake."""
-        chosen = deployment is None or deployment == self._deployment
-        return failure.status == HTTPStatus.NOT_FOUND and not chosen
+        self._statistics.failed(len(jpegs), None if outcome.not_asked else outcome.reason)
+        nothing: list[dict[str, float]] = [{} for _ in jpegs]
+        # A deployment that answered before and is gone now is nobody's mistake.
+        went_away = outcome.status == HTTPStatus.NOT_FOUND and deployment not in {
+            None,
+            self.deployment,
+        }
+        if went_away or not outcome.misconfigured:
+            return Answer(nothing, outcome.reason)
+        self._hint = self._what_to_mend(outcome)
+        return Answer(nothing, f"{outcome.reason}: {self._hint}", misconfigured=True)
 
     def _what_to_mend(self, failure: Failure) -> str:
         status = failure.status or 0
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return f"set {self._key_named_by} to the key of this endpoint"
-        if status == HTTPStatus.NOT_FOUND and self._deployment is not None:
+        if status == HTTPStatus.NOT_FOUND and self.deployment is not None:
             return "guardian endpoints lists the names that --deployment may have"
         if status < 400 or status == HTTPStatus.NOT_FOUND:
             return f"set {self._named_by} to the address that guardian endpoints shows"
@@ -185,3 +150,38 @@ def _joined(first: Answer, second: Answer) -> Answer:
         misconfigured=first.misconfigured or second.misconfigured,
         deployment=first.deployment or second.deployment,
     )
+
+
+class _Statistics:
+    """Counts frames and keeps the newest latencies. Thread safe, bounded memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answered = self._failed = 0
+        self._latencies_s: deque[float] = deque(maxlen=MAX_LATENCIES)
+        self._last_reason: str | None = None
+
+    def answered(self, frames: int, elapsed_s: float) -> None:
+        with self._lock:
+            self._answered += frames
+            self._latencies_s.append(elapsed_s)
+
+    def failed(self, frames: int, reason: str | None) -> None:
+        """Count frames without a score; None leaves the last reason as it is."""
+        with self._lock:
+            self._failed += frames
+            self._last_reason = reason or self._last_reason
+
+    def outcome(self) -> str | None:
+        """Return what follows the URI in the summary, or None when no frame was sent."""
+        with self._lock:
+            total = self._answered + self._failed
+            if not total:
+                return None
+            frames = f"{total} frame" if total == 1 else f"{total} frames"
+            if not self._answered:
+                return f"failed: {self._last_reason}, 0 of {frames}"
+            p50 = f"p50 {round(1000 * statistics.median(self._latencies_s))} ms"
+            if not self._failed:
+                return f"ok, {frames}, {p50}"
+            return f"degraded, {self._answered} of {frames}, {p50}, last error: {self._last_reason}"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_WRAPPERS = ("predictions", "scores")
 
 
 class BadAnswerError(ValueError):
@@ -29,22 +27,21 @@ def build_body(jpegs: Sequence[bytes]) -> bytes:
     return json.dumps({"input_data": table}).encode("ascii")
 
 
-def pack(jpegs: Sequence[bytes], max_frames: int, max_bytes: int) -> list[Sequence[bytes]]:
+def pack(jpegs: Sequence[bytes], max_frames: int, max_bytes: int) -> list[list[bytes]]:
     """Split frames, in order, into requests of at most `max_frames` and `max_bytes` of base64.
 
     A frame that is larger than `max_bytes` by itself travels alone.
     """
     groups: list[list[bytes]] = []
-    held_bytes = 0
+    group_bytes = 0
     for jpeg in jpegs:
         size_bytes = 4 * ((len(jpeg) + 2) // 3)
-        full = groups and (len(groups[-1]) >= max_frames or held_bytes + size_bytes > max_bytes)
-        if not groups or full:
+        if not groups or len(groups[-1]) >= max_frames or group_bytes + size_bytes > max_bytes:
             groups.append([])
-            held_bytes = 0
+            group_bytes = 0
         groups[-1].append(jpeg)
-        held_bytes += size_bytes
-    return [*groups]
+        group_bytes += size_bytes
+    return groups
 
 
 def read_scores(body: bytes, count: int, category: str) -> tuple[float, ...]:
@@ -53,40 +50,32 @@ def read_scores(body: bytes, count: int, category: str) -> tuple[float, ...]:
     Understood: a list, or `{"predictions": list}` or `{"scores": list}`; items are a number, a
     list of one number, or a mapping with the category's name. Raises BadAnswerError for all else.
     """
-    items = _items(_load(body))
-    if len(items) != count:
-        raise BadAnswerError(f"{len(items)} scores for {count} frames")
-    return tuple(_score(item, category) for item in items)
-
-
-def _load(body: bytes | str) -> Any:
     try:
-        text = body.decode("utf-8-sig") if isinstance(body, bytes) else body
-        return json.loads(text, parse_constant=_refuse_constant)
+        answer = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        if isinstance(answer, str):
+            # A scoring script that returns json.dumps(…) is encoded twice.
+            answer = json.loads(answer, parse_constant=_refuse_constant)
     except BadAnswerError:
         raise
     except (ValueError, RecursionError) as error:
         raise BadAnswerError("the answer is not JSON") from error
-
-
-def _refuse_constant(name: str) -> float:
-    raise BadAnswerError(f"a score is {name}")
-
-
-def _items(answer: Any) -> list[Any]:
-    if isinstance(answer, str):
-        answer = _load(answer)  # a scoring script that returns json.dumps(…) is encoded twice
     if isinstance(answer, dict):
-        found = [answer[name] for name in _WRAPPERS if name in answer]
+        found = [answer[name] for name in ("predictions", "scores") if name in answer]
         if len(found) != 1:
             raise BadAnswerError("the answer has neither 'predictions' nor 'scores', or both")
         answer = found[0]
     if not isinstance(answer, list):
         raise BadAnswerError("the answer is not a list of scores")
-    return answer
+    if len(answer) != count:
+        raise BadAnswerError(f"{len(answer)} scores for {count} frames")
+    return tuple(_read_score(item, category) for item in answer)
 
 
-def _score(item: Any, category: str) -> float:
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadAnswerError(f"a score is {name}")
+
+
+def _read_score(item: Any, category: str) -> float:
     if isinstance(item, dict):
         if category not in item:
             raise BadAnswerError(f"an item of the answer has no {category!r}")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.failures import QuotaError
+from guardian_cli.lifecycle.azure.client import ML_PROVIDER
+from guardian_cli.lifecycle.azure.errors import QuotaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Sequence
 
-    from guardian_cli.lifecycle.azure.client import AzureClient
+    from guardian_cli.lifecycle.azure.client import AzureClient, Json
 
-HOURS_A_MONTH = 730
+HOURS_PER_MONTH = 730
 # For updates Azure wants quota for more instances than are asked for, on most types.
-RESERVE = 1.2
+_RESERVE = 1.2
 _API = "2023-04-01"
 # Pay as you go, Linux, US dollars an hour, for where Azure gives no price: an order of magnitude.
 _KNOWN_PRICES_USD = {
@@ -32,101 +32,77 @@ _KNOWN_PRICES_USD = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """An instance type: its quota family, its cores, and its price in US dollars an hour."""
-
-    family: str
-    cores: int
-    price_usd: float | None
-
-
 class Capacity:
-    """Instance types and quotas in a region; each is asked for once."""
+    """Instance types, quotas and prices of a region; its types are asked for once."""
 
-    def __init__(self, client: AzureClient, warn: Callable[[str], None]) -> None:
+    def __init__(self, client: AzureClient) -> None:
         self._client = client
-        self._warn = warn
-        self._sizes: dict[str, Mapping[str, Size]] = {}
+        # Azure's documents by region and by lower-case name.
+        self._types: dict[str, dict[str, Json]] = {}
 
     def check(self, location: str | None, instance_type: str, count: int) -> None:
         """Raise QuotaError, with the figures, for what does not fit; warn where none are told."""
-        size = self._size(location, instance_type)
-        if size is None or location is None:
+        found = self._find_type(location, instance_type)
+        if found is None or location is None:
             return
         try:
-            used, limit = self._usage(location, size.family)
+            usages = self._list(location, "usages", "looking up the quota")
         except PlatformError as error:
-            self._warn(f"the quota could not be looked up: {error}")
+            self._client.reporter.warn(f"the quota could not be looked up: {error}")
             return
-        needed = size.cores * count
-        with_reserve = size.cores * math.ceil(RESERVE * count)
-        if limit is None or used + with_reserve <= limit:
-            return
-        if used + needed <= limit:
-            self._warn(
-                f"{count} × {instance_type} may not fit: for most types Azure keeps a fifth back "
-                f"for updates, {with_reserve} cores in all, and {limit - used} of {limit} are free"
-            )
+        family, cores = found.get("family") or "", int(found.get("vCPUs") or 0)
+        for usage in usages:
+            name, limit = (usage.get("name") or {}).get("value") or "", usage.get("limit")
+            if name.lower() == family.lower() and limit is not None:
+                used, limit = int(usage.get("currentValue") or 0), int(limit)
+                break
         else:
+            return
+
+        needed = cores * count
+        with_reserve = cores * math.ceil(_RESERVE * count)
+        if used + needed > limit:
             raise QuotaError(
                 f"not enough quota for {count} × {instance_type} in {location}: {needed} cores are "
-                f"needed, {max(0, limit - used)} of {limit} are free ({size.family})",
-                hint="ask for more under Quotas in the Azure portal, remove a deployment "
-                "(guardian deploy --prune), or choose another --instance-type",
+                f"needed, {max(0, limit - used)} of {limit} are free ({family})"
+            )
+        if used + with_reserve > limit:
+            self._client.reporter.warn(
+                f"{count} × {instance_type} may not fit: for most types Azure keeps a fifth back "
+                f"for updates, {with_reserve} cores in all, and {limit - used} of {limit} are free"
             )
 
     def monthly_cost_usd(
         self, location: str | None, instance_type: str, count: int
     ) -> float | None:
         """What instances cost in a month of 730 hours; None for a type without a known price."""
-        size = self._size(location, instance_type)
-        price = size.price_usd if size else None
-        if price is None:
-            price = _KNOWN_PRICES_USD.get(instance_type.lower())
-        return None if price is None else price * count * HOURS_A_MONTH
+        found = self._find_type(location, instance_type) or {}
+        # Windows costs more, and what may be taken away at any time less.
+        prices_usd = [
+            float(one["retailPrice"])
+            for one in (found.get("estimatedVMPrices") or {}).get("values") or ()
+            if (one.get("osType"), one.get("vmTier")) == ("Linux", "Standard")
+            and one.get("retailPrice") is not None
+        ]
+        known_usd = _KNOWN_PRICES_USD.get(instance_type.lower())
+        price_usd = min(prices_usd, default=known_usd)
+        return None if price_usd is None else price_usd * count * HOURS_PER_MONTH
 
-    def _size(self, location: str | None, instance_type: str) -> Size | None:
+    def _find_type(self, location: str | None, name: str) -> Json | None:
+        """An instance type of a region, None where Azure does not tell; that is said once."""
         if location is None:
             return None
-        if location not in self._sizes:
-            path = f"{self._home(location)}/vmSizes"
+        if location not in self._types:
+            self._types[location] = {}
             try:
-                answer = self._client.get(path, _API, "looking up instance types")
-                self._sizes[location] = read_sizes(answer)
+                sizes = self._list(location, "vmSizes", "looking up instance types")
+                self._types[location] = {
+                    one["name"].lower(): one for one in sizes if one.get("name")
+                }
             except PlatformError as error:
-                self._warn(f"the instance types could not be looked up: {error}")
-                self._sizes[location] = {}
-        return self._sizes[location].get(instance_type.lower())
+                self._client.reporter.warn(f"the instance types could not be looked up: {error}")
+        return self._types[location].get(name.lower())
 
-    def _usage(self, location: str, family: str) -> tuple[int, int | None]:
-        answer = self._client.get(f"{self._home(location)}/usages", _API, "looking up the quota")
-        for one in (answer or {}).get("value") or ():
-            name = (one.get("name") or {}).get("value") or ""
-            if name.lower() == family.lower() and one.get("limit") is not None:
-                return int(one.get("currentValue") or 0), int(one["limit"])
-        return 0, None
-
-    def _home(self, location: str) -> str:
-        provider = "providers/Microsoft.MachineLearningServices/locations"
-        return f"{self._client.place.subscription_path}/{provider}/{location}"
-
-
-def read_sizes(answer: Any) -> dict[str, Size]:
-    """Read the answer of `vmSizes`: sizes by their lower-case name."""
-    return {
-        one["name"].lower(): Size(one.get("family") or "", int(one.get("vCPUs") or 0), _price(one))
-        for one in (answer or {}).get("value") or ()
-        if one.get("name")
-    }
-
-
-def _price(size: Mapping[str, Any]) -> float | None:
-    prices = (size.get("estimatedVMPrices") or {}).get("values") or ()
-    fitting = [
-        float(one["retailPrice"])
-        for one in prices
-        if (one.get("osType"), one.get("vmTier")) == ("Linux", "Standard")
-        and one.get("retailPrice") is not None
-    ]
-    return min(fitting, default=None)
+    def _list(self, location: str, kind: str, doing: str) -> Sequence[Json]:
+        home = f"{self._client.address.subscription_path}/{ML_PROVIDER}/locations/{location}"
+        return list(self._client.list(f"{home}/{kind}", _API, doing))

@@ -1,201 +1,281 @@
-"""The SDK's clients of one workspace, made when they are first needed, quiet, with our errors."""
+"""Requests to one workspace: its address, the SDK's clients, operations that take minutes.
+
+Everything goes through `AzureClient`, which keeps the SDK quiet and makes its errors guardian's.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import logging
+import time
 import warnings
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.failures import sdk_errors, translate
+from guardian_cli.errors import ConfigError
+from guardian_cli.lifecycle.azure.errors import UnreadableAnswerError, sdk_errors, translate
+from guardian_cli.lifecycle.platform import OperationTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from guardian_cli.lifecycle.azure.place import Place
+    from guardian_cli.config import AzureSection
+    from guardian_cli.lifecycle.platform import Reporter
+
+T = TypeVar("T")
+Json = dict[str, Any]
 
 MANAGEMENT = "https://management.azure.com"
+SCOPE = f"{MANAGEMENT}/.default"
 # The version that azure-ai-ml uses itself.
 WORKSPACE_API = "2024-10-01-preview"
-# Where Azure does not say itself when to look again.
-POLL_S = 5.0
+ML_PROVIDER = "providers/Microsoft.MachineLearningServices"
+OPERATION_TIMEOUT_S = 1800.0
+# How often to ask where Azure does not say so itself.
+_POLL_S = 5.0
 _RETRIES = 3
-_LEFT = contextlib.ExitStack()
-SCOPE = f"{MANAGEMENT}/.default"
+# Lines of progress are few: an operation takes minutes, and a log keeps each of them.
+_FIRST_LINE_S = 10.0
+_LATER_LINES_S = 30.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.2, 5.0
+# Entered once and left when the process ends.
+_QUIET_UNTIL_EXIT = contextlib.ExitStack()
+_VARIABLES = {
+    "subscription_id": "AZURE_SUBSCRIPTION_ID",
+    "resource_group": "AZURE_RESOURCE_GROUP",
+    "workspace": "AZURE_ML_WORKSPACE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceAddress:
+    """Where a workspace is; `location` is the region that it would be made in."""
+
+    subscription_id: str
+    resource_group: str
+    workspace: str
+    location: str | None = None
+
+    @classmethod
+    def from_config(cls, section: AzureSection) -> WorkspaceAddress:
+        """Read the address from the configuration. Raises ConfigError for what is missing."""
+        named = {name: getattr(section, name) for name in _VARIABLES}
+        missing = [name for name, value in named.items() if not value]
+        if missing:
+            variables = " and ".join(_VARIABLES[name] for name in missing)
+            keys = ", ".join(f"azure.{name}" for name in missing)
+            raise ConfigError(
+                f"the target azure needs {keys}",
+                hint=f"set {variables} in the environment, or {keys} in guardian.yaml",
+            )
+        return cls(**named, location=section.location)
+
+    @property
+    def subscription_path(self) -> str:
+        """The ARM path of the subscription."""
+        return f"/subscriptions/{self.subscription_id}"
+
+    @property
+    def group_path(self) -> str:
+        """The ARM path of the resource group."""
+        return f"{self.subscription_path}/resourceGroups/{self.resource_group}"
+
+    @property
+    def workspace_path(self) -> str:
+        """The ARM path of the workspace."""
+        return f"{self.group_path}/{ML_PROVIDER}/workspaces/{self.workspace}"
+
+    def __str__(self) -> str:
+        return f"{self.workspace} in {self.resource_group}"
 
 
 class AzureClient:
-    """One workspace, as the SDK sees it. Not for several threads at once."""
+    """One workspace as the SDK sees it; `reporter` hears how long operations take.
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    The SDK's clients are made when they are first needed: to import azure-ai-ml alone takes
+    seconds. Not for several threads at once.
+    """
+
+    def __init__(self, address: WorkspaceAddress, reporter: Reporter) -> None:
+        self.address = address
+        self.reporter = reporter
 
     @cached_property
     def credential(self) -> Any:
-        """Whoever is signed in: environment, workload or managed identity, az login, …"""
+        """Whoever is signed in: environment, workload or managed identity, `az login`, …"""
         from azure.identity import DefaultAzureCredential
 
         return DefaultAzureCredential()
 
     @cached_property
     def ml(self) -> Any:
-        """The MLClient of azure-ai-ml."""
+        """The MLClient of azure-ai-ml, for what takes an upload or an entity."""
         from azure.ai.ml import MLClient
 
         return MLClient(
             self.credential,
-            self.place.subscription_id,
-            self.place.resource_group,
-            self.place.workspace,
+            self.address.subscription_id,
+            self.address.resource_group,
+            self.address.workspace,
             show_progress=False,
             enable_telemetry=False,
         )
 
     @cached_property
     def _arm(self) -> Any:
-        """Azure Resource Manager itself, for what azure-ai-ml does not ask."""
+        """A client of Azure Resource Manager itself, for what azure-ai-ml cannot ask."""
         from azure.core.pipeline.policies import RequestIdPolicy, RetryPolicy
         from azure.mgmt.core import ARMPipelineClient
         from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
-        signed = ARMChallengeAuthenticationPolicy(self.credential, SCOPE)
-        retry = RetryPolicy(retry_total=_RETRIES, retry_backoff_factor=0.3)
-        policies = [RequestIdPolicy(), retry, signed]
+        # In this order all attempts have one request id, and each is signed anew.
+        policies = [
+            RequestIdPolicy(),
+            RetryPolicy(retry_total=_RETRIES, retry_backoff_factor=0.3),
+            ARMChallengeAuthenticationPolicy(self.credential, SCOPE),
+        ]
         return ARMPipelineClient(base_url=MANAGEMENT, policies=policies)
 
     @contextlib.contextmanager
     def calls(self, doing: str, resource: str | None = None) -> Iterator[None]:
-        """Keep the SDK quiet, and make its errors ours."""
+        """Keep the SDK quiet, and raise its errors as PlatformError; `doing` starts the message."""
         with quiet_sdk():
             try:
                 yield
             except sdk_errors() as error:
-                raise translate(error, doing, resource or str(self.place)) from error
+                raise translate(error, doing, resource or str(self.address)) from error
 
     def keep_quiet(self) -> None:
-        """Nothing of the SDK is heard any more: an operation that was left may still print.
+        """Silence the SDK until the process ends: an operation that was left may still print."""
+        _QUIET_UNTIL_EXIT.enter_context(quiet_sdk())
 
-        Until the process ends, and not only for as long as somebody holds this client.
-        """
-        _LEFT.enter_context(quiet_sdk())
-
-    def get(self, path: str, api_version: str, doing: str) -> Any:
-        """GET an ARM path; the JSON object that it answers. Raises PlatformError."""
-        return self.send("GET", path, api_version, doing) or {}
+    def send(
+        self, method: str, path: str, api_version: str, doing: str, body: Json | None = None
+    ) -> Json:
+        """Send a request to an ARM path; return its JSON, {} for none. Raises PlatformError."""
+        with self.calls(doing, path):
+            return _read_json(self._exchange(method, path, {"api-version": api_version}, body))
 
     def list(
         self, path: str, api_version: str, doing: str, query: Mapping[str, str] | None = None
-    ) -> Iterator[Any]:
-        """GET all pages of a list. Raises PlatformError."""
-        answer = self.send("GET", path, api_version, doing, query=query)
-        while True:
-            yield from values_of(answer, doing)
-            address = answer.get("nextLink")
-            if not address:
-                return
-            answer = self._next_page(address, doing)
+    ) -> Iterator[Json]:
+        """GET all pages of a list. Raises PlatformError, also for an answer that is no list."""
+        address, params = path, {"api-version": api_version, **(query or {})}
+        while address:
+            with self.calls(doing, path):
+                page = _read_json(self._exchange("GET", address, params))
+            if "value" not in page:
+                raise UnreadableAnswerError(doing, "it is no list")
+            yield from (one for one in page["value"] or () if one)
+            address, params = page.get("nextLink") or "", {}
+            # The token is for Azure Resource Manager, whatever address an answer gives.
+            if address and not is_management(address):
+                raise UnreadableAnswerError(doing, "its next page is said to be somewhere else")
 
-    def _next_page(self, address: str, doing: str) -> Any:
+    def begin(self, method: str, path: str, api_version: str, body: Json | None = None) -> Any:
+        """Send a request that begins an operation; return its poller. For use inside `calls`."""
+        from azure.core.polling import LROPoller
+        from azure.mgmt.core.polling.arm_polling import ARMPolling
+
+        begun = self._exchange(method, path, {"api-version": api_version}, body)
+        return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling(_POLL_S))
+
+    def wait(
+        self,
+        poller: Any,
+        what: str,
+        *,
+        timeout_s: float = OPERATION_TIMEOUT_S,
+        on_progress: Callable[[], None] | None = None,
+    ) -> None:
+        """Wait until an operation has ended; report its state now and then. For use inside `calls`.
+
+        `what` starts each line of progress, and `on_progress` is called after each.
+        Raises OperationTimeoutError, and the SDK's error for an operation that ended badly.
+        """
+        begun = time.monotonic()
+        next_line_s = _FIRST_LINE_S
+        while not poller.done():
+            elapsed_s = time.monotonic() - begun
+            if elapsed_s >= timeout_s:
+                raise OperationTimeoutError(
+                    f"{what}: not done after {timeout_s:g} s; it goes on at Azure",
+                    hint="run the same command again: it waits for what is under way",
+                )
+            poller.wait(min(next_line_s, timeout_s) - elapsed_s)
+            elapsed_s = time.monotonic() - begun
+            if not poller.done() and elapsed_s >= next_line_s:
+                minutes, seconds = divmod(round(elapsed_s), 60)
+                taken = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+                self.reporter.note(f"{what}: {str(poller.status()).lower()}, {taken}")
+                next_line_s = elapsed_s + _LATER_LINES_S
+                if on_progress is not None:
+                    on_progress()
+        # Only this raises what the operation ended with.
+        poller.result()
+
+    def _exchange(
+        self, method: str, address: str, params: Mapping[str, str], body: Json | None = None
+    ) -> Any:
+        """Send a request to an ARM path, or to a whole address; return the pipeline's response."""
         from azure.core.rest import HttpRequest
 
-        # The token is for Azure Resource Manager, whatever address an answer gives.
-        if not is_management(address):
-            raise unreadable(doing, "its next page is said to be somewhere else")
-        with self.calls(doing):
-            return self._json_of(self._arm.send_request(HttpRequest("GET", address)))
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        api_version: str,
-        doing: str,
-        body: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Send a request to an ARM path; the JSON that it answers. Raises PlatformError."""
-        with self.calls(doing, path):
-            request = self._request(method, path, api_version, body, query)
-            return self._json_of(self._arm.send_request(request))
-
-    def begin(
-        self,
-        method: str,
-        path: str,
-        api_version: str,
-        doing: str,
-        body: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Send a request that begins an operation; its poller. Raises PlatformError."""
-        with self.calls(doing, path):
-            from azure.core.polling import LROPoller
-            from azure.mgmt.core.polling.arm_polling import ARMPolling
-
-            begun = self._arm.send_request(
-                self._request(method, path, api_version, body), _return_pipeline_response=True
-            )
-            begun.http_response.raise_for_status()
-            return LROPoller(self._arm, begun, lambda ended: ended, ARMPolling(POLL_S))
-
-    def _json_of(self, response: Any) -> Any:
-        """Raises HttpResponseError for what is no good answer, or no JSON object."""
-        from azure.core.exceptions import DecodeError
-
-        response.raise_for_status()
-        try:
-            found = response.json() if response.content else None
-        except ValueError:
-            found = "no JSON"
-        if found is not None and not isinstance(found, dict):
-            raise DecodeError("the answer is no JSON object")
+        url = f"{MANAGEMENT}{address}" if address.startswith("/") else address
+        request = HttpRequest(method, url, params=params, json=body)
+        found = self._arm.send_request(request, _return_pipeline_response=True)
+        found.http_response.raise_for_status()
         return found
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        api_version: str,
-        body: Mapping[str, Any] | None,
-        query: Mapping[str, str] | None = None,
-    ) -> Any:
-        from azure.core.rest import HttpRequest
 
-        params = {"api-version": api_version, **(query or {})}
-        return HttpRequest(method, f"{MANAGEMENT}{path}", params=params, json=body)
+def _read_json(pipeline_response: Any) -> Json:
+    """Return the object in a response, {} for none. Raises DecodeError for anything else."""
+    from azure.core.exceptions import DecodeError
 
-
-def is_management(address: str) -> bool:
-    """Whether an address is Azure Resource Manager's own; it writes its port out at times."""
+    response = pipeline_response.http_response
     try:
-        parts = urlsplit(address)
-        place = (parts.scheme, parts.hostname, parts.port or 443)
+        found = response.json() if response.content else None
+    except ValueError:
+        found = "no JSON"
+    if found is not None and not isinstance(found, dict):
+        raise DecodeError("the answer is no JSON object")
+    return found or {}
+
+
+def wait_until(read: Callable[[], T], good: Callable[[T], bool], *, timeout_s: float) -> T | None:
+    """Read again and again, in growing pauses, until it is good; None when the time is over.
+
+    For what shows only a while after its operation has ended, or whose operation Azure did not
+    name.
+    """
+    until = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        found = read()
+        if good(found):
+            return found
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            return None
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+
+
+def is_management(url: str) -> bool:
+    """Whether a URL is Azure Resource Manager's own; it writes its port out at times."""
+    try:
+        parts = urlsplit(url)
+        origin = (parts.scheme, parts.hostname, parts.port or 443)
     except ValueError:
         return False
-    return place == ("https", urlsplit(MANAGEMENT).hostname, 443)
-
-
-def values_of(answer: Any, doing: str) -> list[Any]:
-    """Return the elements of a list. Raises PlatformError for what is none: it is not empty."""
-    if not isinstance(answer, dict) or "value" not in answer:
-        raise unreadable(doing, "it is no list")
-    return [one for one in answer["value"] or () if one]
-
-
-def unreadable(doing: str, why: str) -> PlatformError:
-    """Return the error for an answer that makes no sense."""
-    return PlatformError(
-        f"{doing}: an answer of Azure could not be read: {why}",
-        hint="run the same command again: it goes on where it stopped",
-    )
+    return origin == ("https", urlsplit(MANAGEMENT).hostname, 443)
 
 
 @contextlib.contextmanager
 def quiet_sdk() -> Iterator[None]:
-    """No dots on stdout, no warnings of experimental classes, no log lines, no bars."""
+    """Let the SDK write nothing: dots on stdout, warnings, log lines, progress bars."""
     nowhere = io.StringIO()
     with (
         warnings.catch_warnings(),

@@ -8,12 +8,15 @@ import io
 import json
 import shutil
 import tempfile
+from importlib.metadata import requires
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import guardian_cli
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.environments import training_environment
-from guardian_cli.lifecycle.azure.failures import is_missing, sdk_errors
+from guardian_cli.lifecycle.azure.deployments import pinned_environment
+from guardian_cli.lifecycle.azure.errors import NotFoundError
 from guardian_cli.lifecycle.platform import JobOutcome, TrainingJob
 
 if TYPE_CHECKING:
@@ -21,72 +24,86 @@ if TYPE_CHECKING:
 
     from guardian_cli.lifecycle.azure.client import AzureClient
     from guardian_cli.lifecycle.azure.registry import AzureRegistry
-    from guardian_cli.lifecycle.release.execute import Reporter
 
-PACKAGE = Path(__file__).resolve().parent.parent.parent
+# On the registered version, so that the same training is not registered twice.
 JOB_TAG = "guardian.training"
 REQUEST_NAME, REPORT_NAME, TAGS_NAME = "request.json", "report.json", "tags.json"
 _LOG_LINES = 100
 _ENDED_BADLY = {"Failed", "Canceled", "NotResponding"}
 
 
-def run_training(
-    client: AzureClient, registry: AzureRegistry, job: TrainingJob, reporter: Reporter
-) -> JobOutcome:
+def run_training(client: AzureClient, registry: AzureRegistry, job: TrainingJob) -> JobOutcome:
     """Send a training, show its log, register what it made; a job that runs already is followed.
 
     Raises PlatformError for a cluster that is not there and for a job that failed.
     """
-    _check_cluster(client, job.compute)
-    name = _find_or_submit(client, registry, job, reporter)
     try:
-        _follow(client, name, reporter)
+        with client.calls("looking for the cluster", job.compute):
+            client.ml.compute.get(job.compute)
+    except NotFoundError as error:
+        raise PlatformError(
+            f"the workspace {client.address} has no cluster {job.compute}",
+            hint=f"az ml compute create --name {job.compute} --type AmlCompute --size SIZE",
+        ) from error
+    name = find_or_submit(client, registry, job)
+    try:
+        follow(client, name)
     except KeyboardInterrupt:
-        reporter.note(f"the job {name} goes on, and bills: the same command again follows it")
+        client.reporter.note(
+            f"the job {name} goes on, and bills: the same command again follows it"
+        )
         raise
     with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
-        report, tags = _fetch_report(client, name, Path(scratch))
-    made = registry.register_path(
-        job.model, f"azureml://jobs/{name}/outputs/model", {**tags, JOB_TAG: name}
-    )
-    return JobOutcome(made, report)
-
-
-def _check_cluster(client: AzureClient, compute: str) -> None:
-    with client.calls("looking for the cluster", compute):
-        try:
-            client.ml.compute.get(compute)
-        except sdk_errors() as error:
-            if is_missing(error):
+        with client.calls("fetching the report", name):
+            client.ml.jobs.download(name, download_path=scratch, output_name="report")
+        found: dict[str, Any] = {}
+        for wanted in (REPORT_NAME, TAGS_NAME):
+            # How deep the SDK puts an output is up to its version.
+            path = next(Path(scratch).rglob(wanted), None)
+            if path is None:
                 raise PlatformError(
-                    f"the workspace {client.place} has no cluster {compute}",
-                    hint=f"az ml compute create --name {compute} --type AmlCompute --size SIZE",
-                ) from error
-            raise
+                    f"the job {name} left no {wanted}", hint="look at it in Azure ML studio"
+                )
+            found[wanted] = json.loads(path.read_text(encoding="utf-8"))
+    # The model itself stays where the job has written it: only its address is registered.
+    model, tags = f"azureml://jobs/{name}/outputs/model", {**found[TAGS_NAME], JOB_TAG: name}
+    return JobOutcome(registry.register_path(job.model, model, tags), found[REPORT_NAME])
 
 
-def _find_or_submit(
-    client: AzureClient, registry: AzureRegistry, job: TrainingJob, reporter: Reporter
-) -> str:
-    """The job of this training that has not been registered yet, or a new one."""
-    known = {one.tags.get(JOB_TAG) for one in registry.versions(job.model)}
+def find_or_submit(client: AzureClient, registry: AzureRegistry, job: TrainingJob) -> str:
+    """Return the name of this training's job that is not registered yet, or submit a new one."""
+    registered = {one.tags.get(JOB_TAG) for one in registry.versions(job.model)}
     stem = f"guardian-{job.model}-{fingerprint(job)}"
-    number = 1
-    while True:
-        name = f"{stem}-{number}"
-        status = None if name in known else _status(client, name)
-        if name not in known and status is None:
-            _submit(client, job, name)
-            reporter.note(f"job {name} was sent to {job.compute}")
-            return name
-        if name not in known and status not in _ENDED_BADLY:
-            reporter.note(f"job {name} is there already ({status}): following it")
-            return name
-        number += 1
+    # A name is used up by a job that ended badly, and by one whose model is registered.
+    names = (f"{stem}-{number}" for number in count(1))
+    usable = (name for name in names if name not in registered)
+    name, status = next(
+        (name, status)
+        for name in usable
+        if (status := job_status(client, name)) not in _ENDED_BADLY
+    )
+    if status is not None:
+        client.reporter.note(f"job {name} is there already ({status}): following it")
+        return name
+    package = Path(guardian_cli.__file__).parent
+    with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
+        code = Path(scratch) / "code"
+        # Bytecode would make other uploads of the same code.
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(package, code / package.name, ignore=ignored)
+        (code / REQUEST_NAME).write_text(json.dumps(dict(job.arguments)), encoding="utf-8")
+        with client.calls("sending the job", name):
+            client.ml.jobs.create_or_update(job_entity(job, name, code))
+    client.reporter.note(f"job {name} was sent to {job.compute}")
+    return name
 
 
 def fingerprint(job: TrainingJob) -> str:
-    """Name what decides about the numbers: the arguments, the CSV, each file's size and time."""
+    """Return a digest of what decides about the numbers: arguments, CSV, each file's size and time.
+
+    Not of where the files lie, which is another folder each time, nor of their bytes, which would
+    take long to read.
+    """
     parts: list[object] = [dict(job.arguments), job.compute]
     if job.data is not None:
         parts.append(job.data.read_text(encoding="utf-8"))
@@ -99,28 +116,17 @@ def fingerprint(job: TrainingJob) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def _status(client: AzureClient, name: str) -> str | None:
-    with client.calls("looking at the job", name):
-        try:
+def job_status(client: AzureClient, name: str) -> str | None:
+    """The status of a job in Azure's words, None for one that is not there."""
+    try:
+        with client.calls("looking at the job", name):
             return str(client.ml.jobs.get(name).status)
-        except sdk_errors() as error:
-            if is_missing(error):
-                return None
-            raise
+    except NotFoundError:
+        return None
 
 
-def _submit(client: AzureClient, job: TrainingJob, name: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
-        code = Path(scratch) / "code"
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PACKAGE, code / PACKAGE.name, ignore=ignored)
-        (code / REQUEST_NAME).write_text(json.dumps(dict(job.arguments)), encoding="utf-8")
-        with client.calls("sending the job", name):
-            client.ml.jobs.create_or_update(describe(job, name, code))
-
-
-def describe(job: TrainingJob, name: str, code: Path) -> Any:
-    """Return the SDK's entity of a training job."""
+def job_entity(job: TrainingJob, name: str, code: Path) -> Any:
+    """Return the SDK's entity of a training job; `code` is the folder that is sent."""
     from azure.ai.ml import Input, Output, command
     from azure.ai.ml.constants import AssetTypes
 
@@ -130,6 +136,8 @@ def describe(job: TrainingJob, name: str, code: Path) -> Any:
         inputs["data"] = Input(type=AssetTypes.URI_FOLDER, path=str(job.data.parent))
         words.append(f"--data ${{{{inputs.data}}}}/{job.data.name}")
     words.append("--model ${{outputs.model}} --report ${{outputs.report}}")
+    # guardian's own requirements as its package names them, without those of extras.
+    libraries = sorted(one for one in requires("guardian-cli") or () if "extra ==" not in one)
     return command(
         name=name,
         display_name=f"guardian train {job.model}",
@@ -141,65 +149,53 @@ def describe(job: TrainingJob, name: str, code: Path) -> Any:
             "model": Output(type=AssetTypes.URI_FOLDER),
             "report": Output(type=AssetTypes.URI_FOLDER),
         },
-        environment=training_environment(),
+        environment=pinned_environment("guardian-training", (), libraries),
         compute=job.compute,
         tags={"guardian.model": job.model},
     )
 
 
-def _follow(client: AzureClient, name: str, reporter: Reporter) -> None:
+def follow(client: AzureClient, name: str) -> None:
     """Show a job's log until it has ended. Raises PlatformError when it ended badly."""
     problem = None
-    with client.calls("following the job", name):
-        try:
-            lines = Lines(lambda line: reporter.note(f"  | {line}"))
-            with contextlib.closing(lines), contextlib.redirect_stdout(lines):
-                client.ml.jobs.stream(name)
-        except sdk_errors() as error:
-            problem = error
-    status = _status(client, name)
+    try:
+        lines = LineWriter(lambda line: client.reporter.note(f"  | {line}"))
+        # `stream` prints: inside `calls`, which silences everything else.
+        with (
+            client.calls("following the job", name),
+            contextlib.closing(lines),
+            contextlib.redirect_stdout(lines),
+        ):
+            client.ml.jobs.stream(name)
+    except PlatformError as error:
+        # Either the job has failed or the connection: its status tells which.
+        problem = error
+    status = job_status(client, name)
     if status in _ENDED_BADLY:
-        _quote_log(client, name, reporter)
+        # Of a job that ended at once, the SDK has streamed nothing.
+        with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
+            try:
+                with client.calls("fetching the log", name):
+                    client.ml.jobs.download(name, download_path=scratch)
+            except PlatformError as error:
+                client.reporter.warn(str(error))
+            for path in sorted(Path(scratch).rglob("std_log*.txt")):
+                text = path.read_text(encoding="utf-8", errors="replace")
+                last = "\n".join(text.splitlines()[-_LOG_LINES:])
+                client.reporter.quote(f"log of {name}", last)
         raise PlatformError(
             f"the job {name} ended as {status}: no version was registered",
             hint="its log is above; the same command again sends it anew",
         )
     if problem is not None:
-        with client.calls("following the job", name):
-            raise problem
+        raise problem
 
 
-def _quote_log(client: AzureClient, name: str, reporter: Reporter) -> None:
-    """Show the end of a job's log: of one that ended at once, the SDK has streamed nothing."""
-    with tempfile.TemporaryDirectory(prefix="guardian-job-") as scratch:
-        try:
-            with client.calls("fetching the log", name):
-                client.ml.jobs.download(name, download_path=scratch)
-        except PlatformError as error:
-            reporter.warn(str(error))
-        for path in sorted(Path(scratch).rglob("std_log*.txt")):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            reporter.quote(f"log of {name}", "\n".join(lines[-_LOG_LINES:]))
+class LineWriter(io.TextIOBase):
+    """A text stream that hands on whole lines, without those that are empty."""
 
-
-def _fetch_report(client: AzureClient, name: str, scratch: Path) -> tuple[Any, dict[str, str]]:
-    with client.calls("fetching the report", name):
-        client.ml.jobs.download(name, download_path=scratch, output_name="report")
-    return _read(scratch, REPORT_NAME, name), _read(scratch, TAGS_NAME, name)
-
-
-def _read(folder: Path, name: str, job: str) -> Any:
-    found = next(folder.rglob(name), None)
-    if found is None:
-        raise PlatformError(f"the job {job} left no {name}", hint="look at it in Azure ML studio")
-    return json.loads(found.read_text(encoding="utf-8"))
-
-
-class Lines(io.TextIOBase):
-    """A stream that hands on whole lines: what the SDK prints, for stderr."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
         self._rest = ""
 
     def write(self, text: str) -> int:
@@ -207,12 +203,12 @@ class Lines(io.TextIOBase):
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             if line.strip():
-                self._tell(line.rstrip())
+                self._on_line(line.rstrip())
         return len(text)
 
     def close(self) -> None:
         """Hand on the line that is left."""
         if self._rest.strip():
-            self._tell(self._rest.rstrip())
+            self._on_line(self._rest.rstrip())
         self._rest = ""
         super().close()

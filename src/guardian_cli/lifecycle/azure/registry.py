@@ -5,12 +5,18 @@ Versions are read as Azure's own documents: the SDK stumbles over those that som
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.client import WORKSPACE_API, unreadable
-from guardian_cli.lifecycle.azure.failures import was_missing
+from guardian_cli.lifecycle.azure.client import WORKSPACE_API
+from guardian_cli.lifecycle.azure.endpoints import read_tags
+from guardian_cli.lifecycle.azure.errors import (
+    GroupNotFoundError,
+    NotFoundError,
+    UnreadableAnswerError,
+    shorten,
+)
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
 
 if TYPE_CHECKING:
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 # The version that azure-ai-ml uses itself.
 _API = "2023-08-01-preview"
 # Azure's limit for the value of a tag, in characters.
-_LONGEST_TAG = 256
+_MAX_TAG_LENGTH = 256
 
 
 class AzureRegistry:
@@ -33,18 +39,32 @@ class AzureRegistry:
 
     def versions(self, model: str) -> Sequence[ModelVersion]:
         """All versions, oldest first; archived ones are left out."""
-        path = f"{self._client.place.workspace_path}/models/{model}/versions"
-        active = {"listViewType": "ActiveOnly"}
+        path = f"{self._client.address.workspace_path}/models/{model}/versions"
+        doing = f"listing the versions of {model}"
+        found = []
         try:
-            documents = list(
-                self._client.list(path, _API, f"listing the versions of {model}", active)
-            )
-        except PlatformError as error:
-            if was_missing(error):
-                return []
-            raise
-        found = [_read(model, one) for one in documents if not _is_archived(one)]
-        return sorted(found, key=_age)
+            for document in self._client.list(path, _API, doing, {"listViewType": "ActiveOnly"}):
+                properties = document.get("properties") or {}
+                if properties.get("isArchived"):
+                    continue
+                if not document.get("name"):
+                    raise UnreadableAnswerError(doing, "a version has no name")
+                created = None
+                # Some documents have no time, and some a time in another format.
+                with contextlib.suppress(KeyError, TypeError, ValueError):
+                    created = datetime.fromisoformat(document["systemData"]["createdAt"])
+                found.append(
+                    ModelVersion(model, str(document["name"]), read_tags(properties), created)
+                )
+        except (NotFoundError, GroupNotFoundError):
+            # A model without versions is not there at all.
+            return []
+
+        def age(one: ModelVersion) -> tuple[int, str]:
+            # Numbers count as numbers; versions that people named come before them.
+            return (int(one.version), "") if one.version.isdecimal() else (-1, one.version)
+
+        return sorted(found, key=age)
 
     def get(self, model: str, version: str) -> ModelVersion | None:
         """One version, or None."""
@@ -60,46 +80,15 @@ class AzureRegistry:
             from azure.ai.ml.constants import AssetTypes
             from azure.ai.ml.entities import Model
 
-            wanted = Model(
-                name=model,
-                path=path,
-                type=AssetTypes.MLFLOW_MODEL,
-                tags={name: _cut(value) for name, value in tags.items()},
-            )
+            short_tags = {name: shorten(value, _MAX_TAG_LENGTH) for name, value in tags.items()}
+            wanted = Model(name=model, path=path, type=AssetTypes.MLFLOW_MODEL, tags=short_tags)
             made = self._client.ml.models.create_or_update(wanted)
             created = getattr(made.creation_context, "created_at", None)
             return ModelVersion(model, str(made.version), dict(made.tags or {}), created)
 
     def tracking(self) -> Tracking:
         """The workspace's MLflow: parameters and metrics; its files travel with the version."""
-        path, doing = self._client.place.workspace_path, "looking for the workspace's MLflow"
-        found = self._client.get(path, WORKSPACE_API, doing)
+        path, doing = self._client.address.workspace_path, "looking for the workspace's MLflow"
+        found = self._client.send("GET", path, WORKSPACE_API, doing)
         uri = (found.get("properties") or {}).get("mlFlowTrackingUri") or ""
         return Tracking(str(uri), takes_artifacts=False, needed=False)
-
-
-def _read(model: str, document: Mapping[str, Any]) -> ModelVersion:
-    properties = document.get("properties") or {}
-    told = (document.get("systemData") or {}).get("createdAt")
-    try:
-        created = datetime.fromisoformat(told) if told else None
-    except ValueError:
-        created = None
-    tags = {name: str(value) for name, value in (properties.get("tags") or {}).items()}
-    if not document.get("name"):
-        raise unreadable(f"listing the versions of {model}", "a version has no name")
-    return ModelVersion(model, str(document["name"]), tags, created)
-
-
-def _is_archived(document: Mapping[str, Any]) -> bool:
-    return bool((document.get("properties") or {}).get("isArchived"))
-
-
-def _age(version: ModelVersion) -> tuple[int, str]:
-    """Numbers count as numbers; versions that people named come before them."""
-    number = version.version
-    return (int(number), "") if number.isdecimal() else (-1, number)
-
-
-def _cut(value: str) -> str:
-    return value if len(value) <= _LONGEST_TAG else value[: _LONGEST_TAG - 1] + "…"

@@ -3,208 +3,178 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import json
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.azure.client import WORKSPACE_API
-from guardian_cli.lifecycle.azure.failures import lacked_group, was_missing
-from guardian_cli.lifecycle.azure.permissions import (
-    NEEDED,
-    NEEDED_TO_CREATE,
-    PROVIDERS,
-    lacking,
-)
-from guardian_cli.lifecycle.azure.template import workspace_template
-from guardian_cli.lifecycle.azure.waiting import wait_for
+from guardian_cli.lifecycle.azure.errors import GroupNotFoundError, NotFoundError
 from guardian_cli.lifecycle.platform import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from guardian_cli.lifecycle.azure.client import AzureClient
+    from guardian_cli.lifecycle.azure.client import AzureClient, Json
     from guardian_cli.lifecycle.platform import WorkspaceOptions
 
-CREATE_TIMEOUT_S = 1800.0
-_PROVIDER_API = "2021-04-01"
-_PERMISSION_API = "2022-04-01"
-_DEPLOYMENT_API = "2021-04-01"
-
-
-@dataclass
-class _Look:
-    """What was found so far."""
-
-    existing: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+_RESOURCES_API = "2021-04-01"
+_PERMISSIONS_API = "2022-04-01"
+PROVIDERS = (
+    "Microsoft.MachineLearningServices",
+    "Microsoft.Storage",
+    "Microsoft.KeyVault",
+    "Microsoft.Insights",
+    "Microsoft.ContainerRegistry",
+)
 
 
 class AzureWorkspace:
     """One workspace and what it stands in."""
 
-    def __init__(self, client: AzureClient, tell: Callable[[str], None]) -> None:
+    def __init__(self, client: AzureClient) -> None:
         self._client = client
-        self._tell = tell
+        self._address = client.address
 
-    def find(self) -> Any:
+    def find(self) -> Json | None:
         """The workspace's document, or None after a 404 on it; any other error is raised.
 
         Raises PlatformError where the resource group is not there: guardian makes none.
         """
-        place = self._client.place
+        address = self._address
+        doing = f"looking at the workspace {address}"
         try:
-            doing = f"looking at the workspace {place}"
-            return self._client.get(place.workspace_path, WORKSPACE_API, doing)
-        except PlatformError as error:
-            if not was_missing(error):
-                raise
-            if lacked_group(error):
-                raise PlatformError(
-                    f"the resource group {place.resource_group} is not there, or is not yours "
-                    f"to see, in the subscription {place.subscription_id}",
-                    hint=f"az group create --name {place.resource_group} --location LOCATION",
-                ) from error
+            return self._client.send("GET", address.workspace_path, WORKSPACE_API, doing)
+        except NotFoundError:
             return None
+        except GroupNotFoundError as error:
+            raise PlatformError(
+                f"the resource group {address.resource_group} is not there, or is not yours "
+                f"to see, in the subscription {address.subscription_id}",
+                hint=f"az group create --name {address.resource_group} --location LOCATION",
+            ) from error
 
     def location(self) -> str | None:
         """The region of the workspace, or the one that it would be made in; None if unknown."""
         found = self.find()
-        return self._future_location() if found is None else _location_of(found)
+        return self._future_location() if found is None else region_of(found)
 
-    def look(self, options: WorkspaceOptions) -> Workspace:
-        """Look at workspace, providers and permissions; change nothing."""
+    def inspect(self, options: WorkspaceOptions) -> Workspace:
+        """Return what there is of workspace, providers and permissions; change nothing."""
         check_app_insights(options.app_insights)
-        place, seen = self._client.place, _Look()
+        existing, missing, warnings = [], [], []
         found = self.find()
-        if found is not None:
-            seen.existing += [f"workspace {place.workspace} ({_location_of(found)})"]
-            self._check_state(found, seen)
-        else:
+        if found is None:
             location = self._future_location() or "the resource group's location"
-            seen.missing += [f"workspace {place.workspace} ({location})"]
+            missing.append(f"workspace {self._address.workspace} ({location})")
+        else:
+            existing.append(f"workspace {self._address.workspace} ({region_of(found)})")
+            state = (found.get("properties") or {}).get("provisioningState")
+            if isinstance(state, str) and state.lower() not in {"succeeded", "unknown"}:
+                warnings.append(f"the workspace is in the state {state}")
         if options.thorough:
-            self._check_providers(seen)
-            self._check_permissions(seen, create=found is None)
-        return Workspace(
-            str(place), tuple(seen.existing), tuple(seen.missing), tuple(seen.warnings)
-        )
+            registered = {provider: self._is_registered(provider) for provider in PROVIDERS}
+            missing += [
+                f"provider {one} (not registered)" for one in PROVIDERS if registered[one] is False
+            ]
+            unknown = ", ".join(one for one in PROVIDERS if registered[one] is None)
+            if unknown:
+                warnings.append(
+                    f"whether these providers are registered could not be looked up: {unknown}"
+                )
+            warnings += self._permission_warnings(create=found is None)
+        return Workspace(str(self._address), tuple(existing), tuple(missing), tuple(warnings))
 
     def create(self, options: WorkspaceOptions, *, wait: bool = True) -> None:
         """Make what is missing. Raises PlatformError; the same again goes on where it stopped."""
         check_app_insights(options.app_insights)
         for provider in PROVIDERS:
             if self._is_registered(provider) is False:
-                self._register(provider)
-        if self.find() is None:
-            poller = self._begin(options)
-            if not wait:
-                return
-            with self._client.calls("creating the workspace"):
-                what = f"workspace {self._client.place.workspace}"
-                wait_for(poller, what, self._tell, timeout_s=CREATE_TIMEOUT_S)
-
-    def _begin(self, options: WorkspaceOptions) -> Any:
-        if options.app_insights == "none":
-            return self._begin_without_insights()
+                self._client.reporter.note(f"registering the provider {provider}")
+                path = f"{self._address.subscription_path}/providers/{provider}/register"
+                self._client.send("POST", path, _RESOURCES_API, f"registering {provider}")
+        # Always asked here: the SDK would take any error of its own look for a 404, and make anew
+        # what is there.
+        if self.find() is not None:
+            return
         with self._client.calls("creating the workspace"):
-            from azure.ai.ml.entities import Workspace as Wanted
+            poller = self._begin(options.app_insights)
+            if wait:
+                self._client.wait(poller, f"workspace {self._address.workspace}")
 
-            existing = None if options.app_insights == "new" else options.app_insights
-            wanted = Wanted(
-                name=self._client.place.workspace,
-                location=self._client.place.location,
-                application_insights=existing,
+    def _begin(self, app_insights: str) -> Any:
+        address = self._address
+        if app_insights != "none":
+            from azure.ai.ml.entities import Workspace as WorkspaceEntity
+
+            wanted = WorkspaceEntity(
+                name=address.workspace,
+                location=address.location,
+                application_insights=None if app_insights == "new" else app_insights,
                 description="Made by guardian",
             )
             return self._client.ml.workspaces.begin_create(wanted)
-
-    def _begin_without_insights(self) -> Any:
-        """The SDK always adds Application Insights: a template of our own leaves it out."""
-        place, location = self._client.place, self._future_location()
+        # The SDK always adds Application Insights: a template of our own leaves it out.
+        location = self._future_location()
         if location is None:
             raise PlatformError(
-                f"the location of {place.resource_group} could not be looked up",
+                f"the location of {address.resource_group} could not be looked up",
                 hint="set azure.location in guardian.yaml",
             )
-        unique = hashlib.sha256(f"{place.group_path}/{place.workspace}".encode()).hexdigest()[:12]
-        body = {
-            "properties": {
-                "mode": "Incremental",
-                "template": workspace_template(),
-                "parameters": {
-                    "workspaceName": {"value": place.workspace},
-                    "location": {"value": location},
-                    "storageAccountName": {"value": f"guardian{unique}"},
-                    "keyVaultName": {"value": f"guardian-{unique}"},
-                },
-            }
+        # Names of storage accounts and vaults are taken world-wide. These are the same each time:
+        # the same command again finds what an earlier one began.
+        text = f"{address.group_path}/{address.workspace}"
+        unique = hashlib.sha256(text.encode()).hexdigest()[:12]
+        values = {
+            "workspaceName": address.workspace,
+            "location": location,
+            "storageAccountName": f"guardian{unique}",
+            "keyVaultName": f"guardian-{unique}",
         }
-        # One name for each workspace: the same command again finds what an earlier one began.
-        path = f"{place.group_path}/providers/Microsoft.Resources/deployments/guardian-{unique}"
-        return self._client.begin("PUT", path, _DEPLOYMENT_API, "creating the workspace", body)
+        properties = {
+            "mode": "Incremental",
+            "template": read_data("workspace_template"),
+            "parameters": {name: {"value": value} for name, value in values.items()},
+        }
+        path = f"{address.group_path}/providers/Microsoft.Resources/deployments/guardian-{unique}"
+        return self._client.begin("PUT", path, _RESOURCES_API, {"properties": properties})
 
     def _future_location(self) -> str | None:
-        place = self._client.place
-        if place.location:
-            return place.location
+        """The region that a workspace is made in: as configured, else that of its group."""
+        if self._address.location:
+            return self._address.location
+        path, doing = self._address.group_path, "looking at the resource group"
         try:
-            answer = self._client.get(
-                place.group_path, _PROVIDER_API, "looking at the resource group"
-            )
+            return region_of(self._client.send("GET", path, _RESOURCES_API, doing))
         except PlatformError:
-            # Whoever may not look at it can still be told so by what follows.
+            # Whoever may not look at the group is told so by what follows.
             return None
-        return _location_of(answer)
-
-    def _check_state(self, found: Any, seen: _Look) -> None:
-        state = (found.get("properties") or {}).get("provisioningState")
-        if isinstance(state, str) and state.lower() not in {"succeeded", "unknown"}:
-            seen.warnings.append(f"the workspace is in the state {state}")
-
-    def _check_providers(self, seen: _Look) -> None:
-        states = {provider: self._is_registered(provider) for provider in PROVIDERS}
-        seen.missing += [
-            f"provider {provider} (not registered)"
-            for provider, registered in states.items()
-            if registered is False
-        ]
-        unknown = [provider for provider, registered in states.items() if registered is None]
-        if unknown:
-            seen.warnings.append(
-                f"whether these providers are registered could not be looked up: {_join(unknown)}"
-            )
 
     def _is_registered(self, provider: str) -> bool | None:
         """Whether a resource provider is registered; None where that cannot be found out."""
-        path = f"{self._client.place.subscription_path}/providers/{provider}"
+        path = f"{self._address.subscription_path}/providers/{provider}"
         try:
-            answer = self._client.get(path, _PROVIDER_API, f"looking at {provider}")
+            answer = self._client.send("GET", path, _RESOURCES_API, f"looking at {provider}")
         except PlatformError:
             return None
-        state = (answer or {}).get("registrationState")
+        state = answer.get("registrationState")
         return None if state is None else state in {"Registered", "Registering"}
 
-    def _register(self, provider: str) -> None:
-        self._tell(f"registering the provider {provider}")
-        path = f"{self._client.place.subscription_path}/providers/{provider}/register"
-        self._client.send("POST", path, _PROVIDER_API, f"registering {provider}")
-
-    def _check_permissions(self, seen: _Look, *, create: bool) -> None:
-        path = f"{self._client.place.group_path}/providers/Microsoft.Authorization/permissions"
+    def _permission_warnings(self, *, create: bool) -> list[str]:
+        path = f"{self._address.group_path}/providers/Microsoft.Authorization/permissions"
         try:
-            answer = self._client.get(path, _PERMISSION_API, "looking at permissions")
+            granted = list(self._client.list(path, _PERMISSIONS_API, "looking at permissions"))
         except PlatformError:
-            seen.warnings.append("your permissions could not be looked up")
-            return
-        needed = (*NEEDED, *NEEDED_TO_CREATE) if create else NEEDED
-        missing = lacking(needed, (answer or {}).get("value") or ())
-        if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            seen.warnings.append(
-                f"permissions are missing: {_join(missing[:3])}{more}; docs/azure.md has a role "
-                "with all that guardian needs"
-            )
+            return ["your permissions could not be looked up"]
+        roles = read_data("roles")
+        needed = [*roles["operator"], *(roles["founder"] if create else ())]
+        lacking = missing_permissions(needed, granted)
+        if not lacking:
+            return []
+        some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
+        role = "docs/azure.md has a role with all that guardian needs"
+        return [f"permissions are missing: {some}; {role}"]
 
 
 def check_app_insights(choice: str) -> None:
@@ -217,11 +187,42 @@ def check_app_insights(choice: str) -> None:
     )
 
 
-def _location_of(document: Mapping[str, Any]) -> str | None:
-    """As in the addresses of a region: eastus2, also where it is written East US 2."""
+def region_of(document: Json) -> str | None:
+    """Return the region as it is written in addresses: eastus2, also for East US 2."""
     found = document.get("location")
     return str(found).replace(" ", "").lower() if found else None
 
 
-def _join(names: Sequence[str]) -> str:
-    return ", ".join(names)
+def missing_permissions(needed: Iterable[str], granted: Sequence[Json]) -> list[str]:
+    """Return what of `needed` the answers of Microsoft.Authorization/permissions do not grant.
+
+    An action is granted by an entry whose `actions` match it and whose `notActions` do not.
+    """
+
+    def matches(action: str, patterns: Iterable[str] | None) -> bool:
+        return any(
+            re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), action, re.IGNORECASE)
+            for pattern in patterns or ()
+        )
+
+    return [
+        action
+        for action in needed
+        if not any(
+            matches(action, entry.get("actions")) and not matches(action, entry.get("notActions"))
+            for entry in granted
+        )
+    ]
+
+
+def read_data(name: Literal["roles", "workspace_template"]) -> Json:
+    """Read a JSON file of this package.
+
+    `roles` has the actions that each custom role of docs/azure.md needs: `operator` for all that is
+    done in a workspace that is there, and in addition `trainer` for `train --compute` and `founder`
+    to make a workspace. `workspace_template` is the ARM template of a storage account, a key vault
+    and a workspace over both, without Application Insights.
+    """
+    text = resources.files(__package__).joinpath(f"{name}.json").read_text("utf-8")
+    found: Json = json.loads(text)
+    return found

@@ -1,4 +1,4 @@
-"""The server's HTTP face: POST /score, GET /health, and the control that only guardian calls."""
+"""The server's HTTP application: POST /score, GET /health, and controls for guardian alone."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from guardian_cli.lifecycle.local.fleet import Routing, Served
-
+    from guardian_cli.lifecycle.local.loaded_models import LoadedModel, LoadedModels
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_WAITING = 256
@@ -34,13 +33,16 @@ class _TooLargeError(Exception):
 
 
 @dataclass
-class Door:
-    """What the requests share; `routing` and `key` are replaced whole by a reload."""
+class AppState:
+    """What all requests share; a reload replaces `loaded` and `key` whole.
+
+    `waiting` counts what waits for the pool or is being scored, `answered` what has ended.
+    """
 
     instance: str
     control: str
     key: str
-    routing: Routing
+    loaded: LoadedModels
     pool: ThreadPoolExecutor
     reload: Callable[[], Awaitable[dict[str, Any]]]
     stop: Callable[[], None]
@@ -48,39 +50,35 @@ class Door:
     answered: int = 0
     timeout_s: float = SCORE_TIMEOUT_S
 
-    def leave(self) -> None:
-        """One less waits for the pool."""
-        self.waiting -= 1
 
-
-def build_app(door: Door) -> Starlette:
-    """Build the ASGI application over a door."""
+def build_app(state: AppState) -> Starlette:
+    """Build the ASGI application."""
 
     async def score(request: Request) -> JSONResponse:
-        if not holds(request, door.key):
+        if not has_key(request, state.key):
             return refuse(401, "the key is missing or wrong", {"WWW-Authenticate": "Bearer"})
-        if door.waiting >= MAX_WAITING:
+        if state.waiting >= MAX_WAITING:
             return refuse(429, "too many requests are waiting", {"Retry-After": "1"})
-        door.waiting += 1
+        state.waiting += 1
         try:
             body = await read_body(request)
-            return await route(door, request.headers.get(DEPLOYMENT_HEADER), body)
+            return await score_body(state, request.headers.get(DEPLOYMENT_HEADER), body)
         except _TooLargeError:
             return refuse(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
         finally:
-            door.waiting -= 1
-            door.answered += 1
+            state.waiting -= 1
+            state.answered += 1
 
     async def health(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", "instance": door.instance})
+        return JSONResponse({"status": "ok", "instance": state.instance})
 
     async def control(request: Request) -> JSONResponse:
-        if not holds(request, door.control):
+        if not has_key(request, state.control):
             return refuse(401, "this is not for you")
         if request.path_params["action"] == "stop":
-            door.stop()
+            state.stop()
             return JSONResponse({})
-        return JSONResponse(await door.reload())
+        return JSONResponse(await state.reload())
 
     routes = [
         Route("/score", score, methods=["POST"]),
@@ -90,10 +88,11 @@ def build_app(door: Door) -> Starlette:
     return Starlette(routes=routes)
 
 
-def holds(request: Request, key: str) -> bool:
+def has_key(request: Request, key: str) -> bool:
     """Whether a request carries the key, compared in constant time."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), key.encode())
+    # An empty key would open to everybody.
     return same and scheme.lower() == "bearer" and bool(key)
 
 
@@ -106,46 +105,52 @@ async def read_body(request: Request) -> bytes:
     """Read the body, up to MAX_BODY_BYTES of it."""
     if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
         raise _TooLargeError
-    parts, size = [], 0
+    body = bytearray()
+    # Counted as well: a client may claim less than it sends, or send chunks without a length.
     async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
+        body += part
+        if len(body) > MAX_BODY_BYTES:
             raise _TooLargeError
-        parts.append(part)
-    return b"".join(parts)
+    return bytes(body)
 
 
-async def route(door: Door, wanted: str | None, body: bytes) -> JSONResponse:
-    """Choose the deployment, let it score in the pool, answer with its name in the header."""
-    routing = door.routing
-    name = wanted or routing.deck.draw()
-    served = routing.served.get(name) if name else None
+async def score_body(state: AppState, wanted: str | None, body: bytes) -> JSONResponse:
+    """Choose a deployment, score in the pool, and answer with its name in the header.
+
+    `wanted` is the deployment that the client names; None leaves the choice to the traffic.
+    """
+    name = wanted or state.loaded.router.choose()
     if name is None:
         return refuse(404, "no deployment has traffic")
-    if served is None:
+    model = state.loaded.models.get(name)
+    if model is None:
         return refuse(404, f"there is no deployment {name}")
-    queued = door.pool.submit(answer, served, body)
+    queued = state.pool.submit(run_model, model, body)
     work = asyncio.wrap_future(queued)
     try:
-        status, document = await asyncio.wait_for(asyncio.shield(work), door.timeout_s)
+        status, document = await asyncio.wait_for(asyncio.shield(work), state.timeout_s)
     except TimeoutError:
-        # Nobody waits for it any more; what is being scored already ends by itself, and counts
-        # among those that wait until it does.
+        # Nobody waits for it any more. What is being scored already cannot be broken off: it goes
+        # on counting among those that wait until it ends.
         if not queued.cancel():
-            door.waiting += 1
-            work.add_done_callback(lambda _: door.leave())
-        status, document = 408, {"message": f"no answer within {door.timeout_s:.0f} s"}
-    return JSONResponse(document, status_code=status, headers={DEPLOYMENT_HEADER: served.name})
+            state.waiting += 1
+
+            def count_down(_: object) -> None:
+                state.waiting -= 1
+
+            work.add_done_callback(count_down)
+        status, document = 408, {"message": f"no answer within {state.timeout_s:.0f} s"}
+    return JSONResponse(document, status_code=status, headers={DEPLOYMENT_HEADER: name})
 
 
-def answer(served: Served, body: bytes) -> tuple[int, Any]:
-    """Score a body with one deployment, in a thread of the pool: a status and what to say."""
-    if served.scorer is None:
-        return 424, {"message": f"the model is not loaded: {served.fault}"}
+def run_model(model: LoadedModel, body: bytes) -> tuple[int, Any]:
+    """Score a body with one deployment, in a thread of the pool: HTTP status and document."""
+    if model.scorer is None:
+        return 424, {"message": f"the model is not loaded: {model.fault}"}
     try:
-        return 200, served.scorer.score(parse_request(body))
+        return 200, model.scorer.score(parse_request(body))
     except (BadRequestError, BadFrameError) as error:
         return 400, {"message": str(error)}
     except Exception as error:  # a model may raise anything; the server lives on
-        served.log.exception("a request failed")
+        model.log.exception("a request failed")
         return 424, {"message": f"the model failed: {type(error).__name__}"}

@@ -1,280 +1,301 @@
-"""Endpoints on this machine: their state files, and the server that follows them.
+"""Endpoints on this machine, each by its folder: its state file, and the server that follows it.
 
-The state file is the truth. Every change is one write of it, then word to the server; when that
-word is never sent, because we were killed, the server notices the file by itself.
+The state file is the truth. Every change is one write of it, then a request to the server to load
+it; when guardian is killed before it can ask, the server notices the file by itself. Whoever
+changes something holds the endpoint's lock.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import secrets
-import shutil
+import http.client
+import json
+import os
+import select
+import signal
 import subprocess
 import sys
-import uuid
-from typing import TYPE_CHECKING
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.local.files import make_private_folder, write_private
-from guardian_cli.lifecycle.local.process import (
+from guardian_cli.files import is_locked, make_private_folder
+from guardian_cli.lifecycle.local.workspace import (
     HOST,
-    Running,
-    end_server,
-    ensure_server,
-    find_server,
-    is_healthy,
-    reload_server,
-)
-from guardian_cli.lifecycle.local.state import (
     KEY_NAME,
     LOG_FOLDER,
+    SERVER_LOCK,
+    SERVER_NAME,
     EndpointState,
-    LocalDeployment,
+    RunningServer,
     own_port,
-    read_state,
+    require_state,
+    write_new_key,
     write_state,
 )
-from guardian_cli.lifecycle.platform import (
-    Deployment,
-    DeploymentFailedError,
-    DeploymentSpec,
-    Endpoint,
-    OperationTimeoutError,
-)
+from guardian_cli.lifecycle.platform import Deployment, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-LOG_TAIL_BYTES = 200_000
-MODELS = "models"
+HEALTH_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 15.0
+RELOAD_TIMEOUT_S = 600.0
+POLL_S = 0.02
 
 
-class EndpointFolder:
-    """One endpoint, by its folder. Changes are for whoever holds the endpoint's lock."""
+def describe(folder: Path, *, busy: bool = False) -> Endpoint:
+    """The endpoint as it is; `busy` while another guardian is at work on it. Raises PlatformError.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def look(self, *, busy: bool) -> Endpoint | None:
-        """The endpoint as it is; `busy` when somebody else is at work on it."""
-        state = read_state(self.folder)
-        if state is None:
-            return None
-        state = dataclasses.replace(state, port=own_port(self.folder, state))
-        return describe(state, find_server(self.folder), busy=busy)
-
-    def state(self) -> EndpointState:
-        """The endpoint's state. Raises PlatformError where there is none."""
-        state = read_state(self.folder)
-        if state is None:
-            raise PlatformError(f"there is no endpoint {self.folder.name}")
-        return state
-
-    def create(self, tags: Mapping[str, str]) -> None:
-        """Make the endpoint, its key first: there is an endpoint once its state is written."""
-        make_private_folder(self.folder)
-        self._ensure_key()
-        write_state(self.folder, EndpointState(self.folder.name, tags=dict(tags)))
-
-    def start(self) -> Running:
-        """Make sure that the server runs and answers, on the port it has always had."""
-        state = self.state()
-        self._ensure_key()
-        running = ensure_server(self.folder)
-        home = str(self.folder)
-        if (state.port, state.home) != (running.port, home):
-            write_state(self.folder, dataclasses.replace(state, port=running.port, home=home))
-        return running
-
-    def stop(self) -> bool:
-        """Stop the server; False when it was not running."""
-        return end_server(self.folder)
-
-    def change(
-        self, traffic: Mapping[str, int] | None, tags: Mapping[str, str | None] | None
-    ) -> None:
-        """Change traffic and tags in one write."""
-        state = self.state()
-        if traffic is not None:
-            state = dataclasses.replace(state, traffic=checked_traffic(state, traffic))
-        if tags is not None:
-            merged = {**state.tags, **tags}
-            kept = {name: value for name, value in merged.items() if value is not None}
-            state = dataclasses.replace(state, tags=kept)
-        write_state(self.folder, state)
-        if traffic is not None:
-            # Of tags the server knows nothing.
-            self._tell()
-
-    def add(self, spec: DeploymentSpec, fetch: Callable[[Path], None], *, timeout_s: float) -> None:
-        """Bring a deployment up with no traffic: fetched, tried alone, then loaded by the server.
-
-        One that is ready is left as it is, one that is not is made anew.
-        Raises DeploymentFailedError and OperationTimeoutError; what failed stays, as `failed`.
-        """
-        self.start()
-        state = self.state()
-        if (old := state.deployments.get(spec.name)) and old.state == "ready":
-            return
-        build = uuid.uuid4().hex[:12]
-        new = LocalDeployment(
-            name=spec.name,
-            model=spec.model,
-            version=spec.version,
-            build=build,
-            folder=f"{MODELS}/{build}",
-            tags=dict(spec.tags),
-            instance_type=spec.instance_type,
-            instance_count=spec.instance_count,
-        )
-        self._put(new)
-        self._sweep()
-        try:
-            (self.folder / MODELS).mkdir(exist_ok=True)
-            fetch(self.folder / new.folder)
-            self._try(new, timeout_s)
-            self._put(dataclasses.replace(new, state="ready"))
-            self._load(new.name)
-        except BaseException:
-            self._put(dataclasses.replace(new, state="failed"))
-            raise
-
-    def _load(self, name: str) -> None:
-        fault = reload_server(self.start()).get(name, "the server does not know it")
-        if fault is not None:
-            message = f"{name} did not come up: {fault}"
-            raise DeploymentFailedError(message, log=self.log(name, 200))
-
-    def remove(self, name: str) -> None:
-        """Remove a deployment that has no traffic; nothing to do when it is not there."""
-        state = self.state()
-        if name not in state.deployments:
-            return
-        if state.traffic.get(name):
-            raise PlatformError(f"{name} has {state.traffic[name]}% of the traffic: not removed")
-        left = {other: one for other, one in state.deployments.items() if other != name}
-        shares = {other: share for other, share in state.traffic.items() if other != name}
-        write_state(self.folder, dataclasses.replace(state, deployments=left, traffic=shares))
-        self._tell()
-        self._sweep()
-        for log in (self.folder / LOG_FOLDER).glob(f"{name}.log*"):
-            log.unlink(missing_ok=True)
-
-    def rotate_key(self) -> None:
-        """Replace the key; once this returns, the old one opens nothing."""
-        self.state()
-        write_private(self.folder / KEY_NAME, secrets.token_urlsafe(32).encode())
-        self._tell()
-
-    def log(self, name: str, lines: int) -> str:
-        """The newest lines of a deployment's log."""
-        path = self.folder / LOG_FOLDER / f"{name}.log"
-        try:
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
-
-    def _tell(self) -> None:
-        running = find_server(self.folder)
-        if running is None:
-            return
-        # One that does not answer is replaced: what starts anew follows the files anyway.
-        reload_server(running if is_healthy(running) else self.start())
-
-    def _put(self, one: LocalDeployment) -> None:
-        state = self.state()
-        deployments = {**state.deployments, one.name: one}
-        write_state(self.folder, dataclasses.replace(state, deployments=deployments))
-
-    def _ensure_key(self) -> None:
-        if not (self.folder / KEY_NAME).exists():
-            write_private(self.folder / KEY_NAME, secrets.token_urlsafe(32).encode())
-
-    def _sweep(self) -> None:
-        """Remove the model folders that no deployment names any more."""
-        used = {one.folder for one in self.state().deployments.values()}
-        for folder in (self.folder / MODELS).glob("*"):
-            if f"{MODELS}/{folder.name}" not in used:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _try(self, one: LocalDeployment, timeout_s: float) -> None:
-        """Load and score in a process of its own; its words are the deployment's log."""
-        path = self.folder / LOG_FOLDER / f"{one.name}.log"
-        # What an earlier try had to say would only be taken for this one's.
-        path.unlink(missing_ok=True)
-        module = "guardian_cli.lifecycle.local.trial"
-        command = [sys.executable, "-P", "-m", module, str(self.folder / one.folder)]
-        with path.open("ab") as log:
-            try:
-                code = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    check=False,
-                    timeout=timeout_s,
-                ).returncode
-            except subprocess.TimeoutExpired as error:
-                raise OperationTimeoutError(
-                    f"{one.name} did not come up within {timeout_s:.0f} s"
-                ) from error
-        if code:
-            said = self.log(one.name, 200)
-            how = last_words(said) if code > 0 else f"its trial was ended by signal {-code}"
-            raise DeploymentFailedError(
-                f"{one.name} did not come up: {how}",
-                log=said,
-                hint=f"train {one.model} anew, or deploy another version: guardian train "
-                f"{one.model}",
-            )
-
-
-def last_words(log: str) -> str:
-    """The line of a log that says what went wrong, without the place in our own code."""
-    lines = [line for line in log.splitlines() if line.strip()]
-    return lines[-1].removeprefix("guardian_cli.serving.format.") if lines else "it said nothing"
-
-
-def describe(state: EndpointState, running: Running | None, *, busy: bool) -> Endpoint:
-    """Say what an endpoint is, from its file and its server."""
-    port = state.port or (running.port if running else 0)
+    A deployment that is `updating` while nobody is at work on it has failed: whoever was, was
+    killed.
+    """
+    state, server = require_state(folder), find_server(folder)
+    port = own_port(folder, state) or (server.port if server else 0)
     deployments = tuple(
         Deployment(
-            name=one.name,
-            traffic=state.traffic.get(one.name, 0),
-            # Nobody is at work on it any more: whoever was, was killed.
+            name,
+            traffic=state.traffic.get(name, 0),
             state="failed" if one.state == "updating" and not busy else one.state,
             model=one.model,
             version=one.version,
             instance_type=one.instance_type,
             instance_count=one.instance_count,
-            tags=dict(one.tags),
+            tags=one.tags,
         )
-        for one in sorted(state.deployments.values(), key=lambda one: one.name)
+        for name, one in sorted(state.deployments.items())
     )
     return Endpoint(
         name=state.name,
         uri=f"http://{HOST}:{port}/score" if port else "",
-        state="stopped" if running is None else "updating" if busy else "ready",
+        state="stopped" if server is None else "updating" if busy else "ready",
         deployments=deployments,
-        tags=dict(state.tags),
+        tags=state.tags,
     )
+
+
+def create(folder: Path, tags: Mapping[str, str]) -> None:
+    """Make an endpoint, without starting its server."""
+    make_private_folder(folder)
+    # The key first: there is an endpoint once its state is written.
+    if not (folder / KEY_NAME).exists():
+        write_new_key(folder)
+    write_state(folder, EndpointState(folder.name, tags=dict(tags)))
+
+
+def start(folder: Path) -> RunningServer:
+    """Make sure that the server runs and answers, on the port it has always had."""
+    state = require_state(folder)
+    if not (folder / KEY_NAME).exists():
+        write_new_key(folder)
+    server = ensure_server(folder)
+    if (state.port, state.home) != (server.port, str(folder)):
+        write_state(folder, replace(state, port=server.port, home=str(folder)))
+    return server
+
+
+def change(
+    folder: Path, traffic: Mapping[str, int] | None, tags: Mapping[str, str | None] | None = None
+) -> None:
+    """Change traffic and tags in one write. Raises PlatformError for traffic that cannot be."""
+    state = require_state(folder)
+    if traffic is not None:
+        state = replace(state, traffic=checked_traffic(state, traffic))
+    if tags is not None:
+        merged = {**state.tags, **tags}
+        kept = {name: value for name, value in merged.items() if value is not None}
+        state = replace(state, tags=kept)
+    write_state(folder, state)
+    if traffic is not None:
+        # The server has no use for tags.
+        reload(folder)
+
+
+def rotate_key(folder: Path) -> None:
+    """Replace the key; once this returns, the old one opens nothing."""
+    require_state(folder)
+    write_new_key(folder)
+    reload(folder)
+
+
+def reload(folder: Path) -> None:
+    """Let the server, if it runs, follow the files now."""
+    server = find_server(folder)
+    if server is not None:
+        # One that does not answer is replaced: what starts anew follows the files anyway.
+        healthy = is_healthy(server)
+        reload_server(server if healthy else start(folder))
 
 
 def checked_traffic(state: EndpointState, traffic: Mapping[str, int]) -> dict[str, int]:
     """Return the traffic without its zeros. Raises PlatformError for one that cannot be."""
     for name, share in traffic.items():
-        one = state.deployments.get(name)
-        if one is None:
+        deployment = state.deployments.get(name)
+        if deployment is None:
             raise PlatformError(f"there is no deployment {name} to give traffic to")
-        if share and one.state != "ready":
-            raise PlatformError(f"{name} is {one.state}: it gets no traffic")
+        if share and deployment.state != "ready":
+            raise PlatformError(f"{name} is {deployment.state}: it gets no traffic")
         if not 0 <= share <= 100:
             raise PlatformError(f"{share}% is no share of the traffic")
     if sum(traffic.values()) not in {0, 100}:
         raise PlatformError(f"the traffic sums to {sum(traffic.values())}%, not to 0 or 100")
     return {name: share for name, share in traffic.items() if share}
+
+
+def find_server(folder: Path, *, wait_s: float = 0.0) -> RunningServer | None:
+    """Find the endpoint's server; one that is starting is waited for.
+
+    It runs as long as it holds its lock, whatever pids say: a pid may be another process's by now.
+    """
+    until = time.monotonic() + wait_s
+    while is_locked(folder / SERVER_LOCK):
+        try:
+            return RunningServer(**json.loads((folder / SERVER_NAME).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            if time.monotonic() >= until:
+                return None
+        time.sleep(POLL_S)
+    return None
+
+
+def is_healthy(server: RunningServer) -> bool:
+    """Whether it is this very server that answers on its port."""
+    try:
+        status, document = call(server.port, "/health", timeout_s=HEALTH_TIMEOUT_S)
+    except OSError:
+        return False
+    return status == 200 and document.get("instance") == server.instance
+
+
+def ensure_server(folder: Path) -> RunningServer:
+    """Find the server, or start it; one that runs but does not answer is replaced."""
+    server = find_server(folder, wait_s=START_TIMEOUT_S)
+    if server is not None and is_healthy(server):
+        return server
+    if server is not None:
+        # It does not even say that it is well: asking it to end would only cost more time.
+        _kill(folder, server)
+    return start_server(folder)
+
+
+def start_server(folder: Path) -> RunningServer:
+    """Start the endpoint's server and wait until it is ready. Raises PlatformError, with why."""
+    crash_log = folder / LOG_FOLDER / "crash.log"
+    crash_log.parent.mkdir(exist_ok=True)
+    if crash_log.exists() and crash_log.stat().st_size:
+        # What a server wrote when it crashed outlives the server that replaces it.
+        crash_log.replace(crash_log.with_name("crash.1.log"))
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as ready_pipe:
+        # Without -P a file in the project folder could stand in for a module of ours.
+        command = [sys.executable, "-P", "-m", "guardian_cli.lifecycle.local.server"]
+        try:
+            with crash_log.open("wb") as log:
+                # It forks and ends, so this takes no longer than its imports.
+                subprocess.run(
+                    [*command, str(folder), str(write_end)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(write_end,),
+                    timeout=START_TIMEOUT_S,
+                    check=False,
+                )
+        finally:
+            # Only the server's end is left: that it dies ends what is read from the pipe.
+            os.close(write_end)
+        if select.select([ready_pipe], [], [], START_TIMEOUT_S)[0]:
+            message = ready_pipe.read().decode("utf-8", "replace")
+        else:
+            message = f"error it was not ready within {START_TIMEOUT_S:.0f} s"
+    if message == "ready" and (server := find_server(folder)) is not None:
+        return server
+    crash = crash_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = message.partition(" ")[2] or (crash[-1] if crash else "it ended without a word")
+    raise PlatformError(
+        f"the server of {folder.name} did not start: {reason}",
+        hint=f"its logs are in {folder / LOG_FOLDER}",
+    )
+
+
+def reload_server(server: RunningServer) -> dict[str, str | None]:
+    """Let the server follow its files now. Raises PlatformError.
+
+    Returns why a deployment could not be loaded, by its name; None for one that was.
+    """
+    try:
+        status, document = call(
+            server.port, "/control/reload", key=server.control, timeout_s=RELOAD_TIMEOUT_S
+        )
+    except OSError as error:
+        raise PlatformError(f"the local server does not answer: {error}") from error
+    if status != 200:
+        raise PlatformError(f"the local server could not follow its state: HTTP {status}")
+    return {str(name): fault for name, fault in document.items()}
+
+
+def stop_server(folder: Path) -> bool:
+    """Stop the server: it finishes what it is answering. False when it was not running."""
+    server = find_server(folder, wait_s=START_TIMEOUT_S)
+    if server is None:
+        if is_locked(folder / SERVER_LOCK):
+            raise PlatformError(f"the server of {folder.name} is starting and does not come up")
+        return False
+    try:
+        call(server.port, "/control/stop", key=server.control, timeout_s=5.0)
+    except OSError:
+        _signal(folder, server, signal.SIGTERM)
+    if not _wait_for_end(folder):
+        _kill(folder, server)
+    return True
+
+
+def call(
+    port: int,
+    path: str,
+    *,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout_s: float,
+) -> tuple[int, Any]:
+    """Call a server on this machine, past any proxy: the status and the JSON it answers.
+
+    With a key it is a POST, else a GET. Raises OSError, also where what answers speaks no HTTP or
+    no JSON.
+    """
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
+    method, sent = ("POST", {"Authorization": f"Bearer {key}"}) if key is not None else ("GET", {})
+    try:
+        connection.request(method, path, body=body, headers={**sent, **(headers or {})})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"null")
+    except (http.client.HTTPException, ValueError) as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def _signal(folder: Path, server: RunningServer, number: signal.Signals) -> None:
+    # Only if the server that wrote its pid is still the one that holds the lock.
+    if find_server(folder) == server:
+        with suppress(ProcessLookupError):
+            os.kill(server.pid, number)
+
+
+def _wait_for_end(folder: Path) -> bool:
+    until = time.monotonic() + STOP_TIMEOUT_S
+    while is_locked(folder / SERVER_LOCK):
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _kill(folder: Path, server: RunningServer) -> None:
+    _signal(folder, server, signal.SIGKILL)
+    if not _wait_for_end(folder):
+        raise PlatformError(f"the server of {folder.name}, process {server.pid}, does not end")

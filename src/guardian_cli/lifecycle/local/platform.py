@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
-import http.client
 import os
 import socket
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.files import LockHeldError, hold_lock, is_locked
 from guardian_cli.http import DEPLOYMENT_HEADER
-from guardian_cli.lifecycle.local.endpoints import EndpointFolder
-from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, is_locked
-from guardian_cli.lifecycle.local.layout import FOLDER_NAME, Layout
-from guardian_cli.lifecycle.local.process import call
+from guardian_cli.lifecycle.local import deployments, endpoints
 from guardian_cli.lifecycle.local.registry import LocalRegistry
-from guardian_cli.lifecycle.local.state import read_key, read_state
+from guardian_cli.lifecycle.local.workspace import (
+    FOLDER_NAME,
+    STATE_NAME,
+    Layout,
+    read_key,
+    read_state,
+)
 from guardian_cli.lifecycle.platform import (
     DeploymentSpec,
     Endpoint,
@@ -30,8 +32,8 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
     check_unchanged,
 )
-from guardian_cli.lifecycle.quiet_mlflow import mask_uri
-from guardian_cli.lifecycle.release.probe import PROBE_TIMEOUT_S, judge, probe_body
+from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +49,8 @@ class LocalPlatform:
 
     def __init__(self, project: Path, tracking_uri: str | None = None) -> None:
         self._layout = Layout(project.resolve())
-        self._server_uri = tracking_uri
+        self._layout.require_access()
+        self._tracking_uri = tracking_uri
         self.registry = LocalRegistry(self._layout, tracking_uri)
         self._held: set[str] = set()
 
@@ -64,22 +67,22 @@ class LocalPlatform:
             user = str(os.getuid())
         return f"{user}@{socket.gethostname()}"
 
-    @contextlib.contextmanager
+    @contextmanager
     def lock(self, endpoint: str) -> Iterator[None]:
         """Keep other guardians from an endpoint. Raises EndpointBusyError at once, or nearly."""
-        # Whoever only looks whether it is held, holds it for an instant.
-        with self._take(endpoint, timeout_s=0.5):
+        # Whoever only asks whether it is held, holds it for an instant.
+        with self._exclusive(endpoint, wait_s=0.5):
             yield
 
     def look_at_workspace(self, options: WorkspaceOptions) -> Workspace:  # noqa: ARG002 - nothing here has a location or a price
         """Look, change nothing."""
         layout = self._layout
         parts = {f"workspace {layout.root}": all(one.is_dir() for one in layout.folders)}
-        if self._server_uri is None:
+        if self._tracking_uri is None:
             parts[f"registry {layout.database.name}"] = layout.database.exists()
         else:
             self.registry.create()
-            parts[f"registry {mask_uri(self._server_uri)}"] = True
+            parts[f"registry {mask_url(self._tracking_uri)}"] = True
         return Workspace(
             name=str(layout.root),
             existing=tuple(name for name, there in parts.items() if there),
@@ -92,21 +95,24 @@ class LocalPlatform:
         self.registry.tracking()
         self._layout.make_folders()
         self.registry.create()
+        self._layout.hand_over()
         return self.look_at_workspace(options)
 
     def endpoint(self, name: str) -> Endpoint | None:
         """An endpoint with its deployments, or None."""
+        folder = self._layout.endpoint(name)
+        if not (folder / STATE_NAME).exists():
+            return None
         busy = name not in self._held and is_locked(self._layout.lock(name))
-        return self._folder(name).look(busy=busy)
+        return endpoints.describe(folder, busy=busy)
 
     def create_endpoint(self, name: str, tags: Mapping[str, str]) -> Endpoint:
         """Make an endpoint and start its server."""
-        with self._exclusive(name):
-            if read_state(self._layout.endpoint(name)) is not None:
+        with self._exclusive(name) as folder:
+            if read_state(folder) is not None:
                 raise NameTakenError(f"there is an endpoint {name} already")
-            self._folder(name).create(tags)
-            self._folder(name).start()
-            return self._found(name)
+            endpoints.create(folder, tags)
+            return self.start(name)
 
     def update_endpoint(
         self,
@@ -117,11 +123,11 @@ class LocalPlatform:
         expected: Endpoint | None = None,
     ) -> Endpoint:
         """Change traffic and tags, both or neither."""
-        with self._exclusive(name):
+        with self._exclusive(name) as folder:
             if expected is not None:
-                check_unchanged(expected, self._found(name))
-            self._folder(name).change(traffic, tags)
-            return self._found(name)
+                check_unchanged(expected, endpoints.describe(folder))
+            endpoints.change(folder, traffic, tags)
+            return endpoints.describe(folder)
 
     def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
         """Bring a registered version up on an endpoint, without traffic."""
@@ -129,17 +135,17 @@ class LocalPlatform:
         def fetch(destination: Path) -> None:
             self.registry.fetch(spec.model, spec.version, destination)
 
-        with self._exclusive(endpoint):
-            self._folder(endpoint).add(spec, fetch, timeout_s=timeout_s)
+        with self._exclusive(endpoint) as folder:
+            deployments.create_deployment(folder, spec, fetch, timeout_s=timeout_s)
 
     def delete_deployment(self, endpoint: str, name: str) -> None:
         """Remove a deployment that has no traffic."""
-        with self._exclusive(endpoint):
-            self._folder(endpoint).remove(name)
+        with self._exclusive(endpoint) as folder:
+            deployments.delete_deployment(folder, name)
 
     def logs(self, endpoint: str, deployment: str, *, lines: int = 200) -> str:
         """The newest lines of a deployment's log."""
-        return self._folder(endpoint).log(deployment, lines)
+        return deployments.read_log(self._layout.endpoint(endpoint), deployment, lines)
 
     def key(self, endpoint: str) -> SecretStr:
         """The key that opens the endpoint."""
@@ -147,8 +153,8 @@ class LocalPlatform:
 
     def rotate_key(self, endpoint: str) -> SecretStr:
         """Replace the key at once."""
-        with self._exclusive(endpoint):
-            self._folder(endpoint).rotate_key()
+        with self._exclusive(endpoint) as folder:
+            endpoints.rotate_key(folder)
             return self.key(endpoint)
 
     def probe(self, endpoint: str, deployment: str | None = None) -> Probe:
@@ -156,71 +162,46 @@ class LocalPlatform:
         found = self.endpoint(endpoint)
         if found is None or found.state == "stopped":
             return Probe(problem="the server is not running")
-        return probe_port(self._port(endpoint), self.key(endpoint), deployment)
+        port = int(found.uri.rpartition(":")[2].partition("/")[0])
+        headers = {"Content-Type": "application/json"}
+        if deployment is not None:
+            headers[DEPLOYMENT_HEADER] = deployment
+        key, body = self.key(endpoint).get_secret_value(), probe_body()
+        begun = time.perf_counter()
+        try:
+            status, answer = endpoints.call(
+                port, "/score", key=key, headers=headers, body=body, timeout_s=PROBE_TIMEOUT_S
+            )
+        except OSError as error:
+            return Probe(problem=f"no answer: {error}")
+        return read_answer(status, answer, (time.perf_counter() - begun) * 1000)
 
     def start(self, endpoint: str) -> Endpoint:
         """Start the server, or replace one that does not answer."""
-        with self._exclusive(endpoint):
-            self._folder(endpoint).start()
-            return self._found(endpoint)
+        with self._exclusive(endpoint) as folder:
+            endpoints.start(folder)
+            return endpoints.describe(folder)
 
     def stop(self, endpoint: str) -> bool:
         """Stop the server, keep everything."""
-        with self._exclusive(endpoint):
-            return self._folder(endpoint).stop()
+        with self._exclusive(endpoint) as folder:
+            return endpoints.stop_server(folder)
 
-    def _folder(self, name: str) -> EndpointFolder:
-        return EndpointFolder(self._layout.endpoint(name))
-
-    def _found(self, name: str) -> Endpoint:
-        found = self.endpoint(name)
-        if found is None:
-            raise PlatformError(f"there is no endpoint {name}")
-        return found
-
-    def _port(self, name: str) -> int:
-        uri = self._found(name).uri
-        return int(uri.rpartition(":")[2].partition("/")[0])
-
-    @contextlib.contextmanager
-    def _exclusive(self, name: str) -> Iterator[None]:
-        """Hold the endpoint's lock, unless the use-case above holds it already."""
+    @contextmanager
+    def _exclusive(self, name: str, wait_s: float = BUSY_WAIT_S) -> Iterator[Path]:
+        """Hold the endpoint's lock, unless the use-case above holds it already; give its folder."""
+        folder = self._layout.endpoint(name)
         if name in self._held:
-            yield
+            yield folder
             return
-        with self._take(name, timeout_s=BUSY_WAIT_S):
-            yield
-
-    @contextlib.contextmanager
-    def _take(self, name: str, timeout_s: float) -> Iterator[None]:
         self._layout.require()
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(hold_lock(self._layout.lock(name), timeout_s))
-            except LockHeldError as error:
-                raise EndpointBusyError(f"another guardian is at work on {name}") from error
-            self._held.add(name)
-            stack.callback(self._held.discard, name)
-            yield
-
-
-def probe_port(port: int, key: SecretStr, deployment: str | None) -> Probe:
-    """Score a picture at a port of this machine."""
-    headers = {"Content-Type": "application/json"}
-    if deployment is not None:
-        headers[DEPLOYMENT_HEADER] = deployment
-    begun = time.perf_counter()
-    try:
-        status, answer = call(
-            port,
-            "POST",
-            "/score",
-            key=key.get_secret_value(),
-            headers=headers,
-            body=probe_body(),
-            timeout_s=PROBE_TIMEOUT_S,
-        )
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return Probe(problem=f"no answer: {error}")
-    latency_ms = (time.perf_counter() - begun) * 1000
-    return judge(status, answer, latency_ms)
+        try:
+            with hold_lock(self._layout.lock(name), wait_s):
+                self._held.add(name)
+                try:
+                    yield folder
+                finally:
+                    self._held.discard(name)
+                    self._layout.hand_over()
+        except LockHeldError as error:
+            raise EndpointBusyError(f"another guardian is at work on {name}") from error

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.local.files import hold_lock, is_locked
-from guardian_cli.lifecycle.local.layout import checked_name
+from guardian_cli.files import PRIVATE, hold_lock, is_locked
+from guardian_cli.lifecycle.local.workspace import checked_name
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
 from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from guardian_cli.lifecycle.local.layout import Layout
+    from guardian_cli.lifecycle.local.workspace import Layout
 
 # Where the folder of a version is, relative to the workspace: a project may be moved.
 PATH_TAG = "guardian.path"
@@ -28,10 +28,10 @@ EXPERIMENT = "guardian"
 # No endpoint can have this name.
 DATABASE_LOCK = ".database.lock"
 DATABASE_TIMEOUT_S = 120.0
-_PAGE = 1000
+PAGE_SIZE = 1000
 # What ends a URI's path, or stands for another character in it: no way to write it suits every
 # version of SQLAlchemy and MLflow.
-_UNSAYABLE = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+_NOT_IN_URIS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
 
 class LocalRegistry:
@@ -41,29 +41,50 @@ class LocalRegistry:
         self._layout = layout
         self._server_uri = server_uri
 
-    @property
-    def embedded(self) -> bool:
-        """Whether the registry is the workspace's own."""
-        return self._server_uri is None
+    def create(self) -> None:
+        """Make the database, whole or not at all; a server is only asked whether it is there."""
+        if self._server_uri is not None:
+            with quiet_mlflow("the tracking server does not answer", self._server_uri):
+                self._client().search_experiments(max_results=1)
+            return
+        database, partial = self._layout.database, self._layout.root / ".mlflow.db.part"
+        with hold_lock(self._layout.locks / DATABASE_LOCK, DATABASE_TIMEOUT_S):
+            if database.exists():
+                return
+            partial.unlink(missing_ok=True)
+            with quiet_mlflow("the registry could not be made", None):
+                from mlflow.tracking import MlflowClient
+
+                client = MlflowClient(database_uri(partial), database_uri(partial))
+                artifacts = self._layout.artifacts.as_uri()
+                client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+            partial.chmod(PRIVATE)
+            partial.replace(database)
 
     def tracking(self) -> Tracking:
         """Where runs are logged. Raises UsageError for a folder that can hold no database."""
         if self._server_uri is not None:
             return Tracking(self._server_uri)
-        if not self._layout.database.exists():
-            _check_quotes(Path.cwd())
+        here = str(Path.cwd())
+        # MLflow writes the folder that it is started in into SQL, as Python writes a string.
+        if not self._layout.database.exists() and "'" in here and '"' in here:
+            raise UsageError(
+                f"{here}: MLflow cannot make a database in a folder with both kinds of quotes in "
+                "its name",
+                hint="work in a folder with another name, or set MLFLOW_TRACKING_URI",
+            )
         artifacts = self._layout.artifacts.as_uri()
         return Tracking(database_uri(self._layout.database), artifacts_uri=artifacts)
 
     def versions(self, model: str) -> Sequence[ModelVersion]:
         """All versions that are ready, oldest first."""
-        if not self._exists():
+        if self._server_uri is None and not self._layout.database.exists():
             return []
         with quiet_mlflow("the versions could not be listed", self._server_uri):
             found, token = [], None
             while True:
                 page = self._client().search_model_versions(
-                    f"name='{checked_name(model)}'", max_results=_PAGE, page_token=token
+                    f"name='{checked_name(model)}'", max_results=PAGE_SIZE, page_token=token
                 )
                 found += [_version(one) for one in page if one.status == "READY"]
                 token = page.token
@@ -79,56 +100,46 @@ class LocalRegistry:
         self._layout.require()
         checked_name(model)
         with quiet_mlflow(f"{model} could not be registered", self._server_uri):
+            from mlflow.exceptions import MlflowException
+
             client = self._client()
-            _ensure_model(client, model)
-            source, more = self._store(client, model, folder, tags.get(RUN_TAG))
+            try:
+                client.create_registered_model(model)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            run_id = tags.get(RUN_TAG)
+            if self._server_uri is None:
+                kept = keep_model(folder, self._layout.models / model)
+                source = kept.as_uri()
+                tags = {**tags, PATH_TAG: kept.relative_to(self._layout.root).as_posix()}
+            else:
+                source = _upload(client, model, folder, run_id)
             made = client.create_model_version(
-                name=model,
-                source=source,
-                run_id=tags.get(RUN_TAG),
-                tags={**tags, **more},
-                await_creation_for=0,
+                name=model, source=source, run_id=run_id, tags=dict(tags), await_creation_for=0
             )
+            self._layout.hand_over()
             return _version(made)
 
     def fetch(self, model: str, version: str, destination: Path) -> None:
         """Copy a version's folder to a destination that is not there yet."""
         with quiet_mlflow(f"version {version} of {model} could not be had", self._server_uri):
-            one = self._client().get_model_version(model, version)
-            relative = one.tags.get(PATH_TAG)
-            source = self._layout.root / relative if relative else None
-            if source is None or not self.embedded:
-                _download(self._client(), model, version, destination)
+            client = self._client()
+            relative = client.get_model_version(model, version).tags.get(PATH_TAG)
+            if relative is None or self._server_uri is not None:
+                from mlflow.artifacts import download_artifacts
+
+                destination.mkdir(parents=True)
+                download_artifacts(
+                    artifact_uri=client.get_model_version_download_uri(model, version),
+                    dst_path=str(destination),
+                    tracking_uri=client.tracking_uri,
+                )
                 return
+        source = self._layout.root / relative
         if not source.is_dir():
             raise PlatformError(f"{source}: the files of {model} version {version} are gone")
         shutil.copytree(source, destination, copy_function=_link_or_copy)
-
-    def create(self) -> None:
-        """Make the database, whole or not at all; a server is only asked whether it is there."""
-        if not self.embedded:
-            with quiet_mlflow("the tracking server does not answer", self._server_uri):
-                self._client().search_experiments(max_results=1)
-            return
-        lock = self._layout.locks / DATABASE_LOCK
-        with hold_lock(lock, DATABASE_TIMEOUT_S):
-            if not self._layout.database.exists():
-                self._make_database()
-
-    def _make_database(self) -> None:
-        partial = self._layout.root / ".mlflow.db.part"
-        partial.unlink(missing_ok=True)
-        with quiet_mlflow("the registry could not be made", None):
-            from mlflow.tracking import MlflowClient
-
-            client = MlflowClient(database_uri(partial), database_uri(partial))
-            artifacts = self._layout.artifacts.as_uri()
-            client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-        partial.chmod(0o600)
-        partial.replace(self._layout.database)
-
-    def _exists(self) -> bool:
-        return not self.embedded or self._layout.database.exists()
 
     def _client(self) -> Any:
         from mlflow.tracking import MlflowClient
@@ -136,35 +147,11 @@ class LocalRegistry:
         uri = self.tracking().uri
         return MlflowClient(uri, uri)
 
-    def _store(
-        self, client: Any, model: str, folder: Path, run_id: str | None
-    ) -> tuple[str, dict[str, str]]:
-        if self.embedded:
-            kept = keep_model(folder, self._layout.models / model)
-            return kept.as_uri(), {PATH_TAG: kept.relative_to(self._layout.root).as_posix()}
-        run_id = run_id or _make_run(client, model)
-        place = f"model-{uuid.uuid4().hex[:8]}"
-        client.log_artifacts(run_id, str(folder), place)
-        return f"{client.get_run(run_id).info.artifact_uri}/{place}", {}
-
-
-def _check_quotes(folder: Path) -> None:
-    """Raise UsageError for a folder in which MLflow cannot make a database.
-
-    It writes the folder that it is started in into SQL, as Python writes a string.
-    """
-    if "'" in str(folder) and '"' in str(folder):
-        raise UsageError(
-            f"{folder}: MLflow cannot make a database in a folder with both kinds of quotes in its "
-            "name",
-            hint="work in a folder with another name, or set MLFLOW_TRACKING_URI",
-        )
-
 
 def database_uri(path: Path) -> str:
     """The SQLAlchemy URI of an SQLite file. Raises UsageError for a path that it cannot say."""
     text = path.resolve().as_posix()
-    if found := _UNSAYABLE.search(text):
+    if found := _NOT_IN_URIS.search(text):
         raise UsageError(
             f"{text}: MLflow cannot keep a database in a folder with {found.group()!r} in its name",
             hint="work in a folder with another name, or set MLFLOW_TRACKING_URI",
@@ -172,35 +159,12 @@ def database_uri(path: Path) -> str:
     return f"sqlite:///{text}"
 
 
-def _version(found: Any) -> ModelVersion:
-    created = datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC)
-    return ModelVersion(found.name, str(found.version), dict(found.tags), created)
-
-
-def _ensure_model(client: Any, model: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(model)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _make_run(client: Any, model: str) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
-    run = client.create_run(experiment, run_name=f"register {model}")
-    client.set_terminated(run.info.run_id)
-    return str(run.info.run_id)
-
-
 def keep_model(folder: Path, models: Path) -> Path:
     """Copy a folder into the workspace under a name of its own, whole or not at all."""
     models.mkdir(parents=True, exist_ok=True)
     for left_over in models.glob(".*.part"):
         lock = left_over.with_suffix(".lock")
-        # Another training may be at work on its own.
+        # Another training may be copying its own right now.
         if not is_locked(lock):
             shutil.rmtree(left_over, ignore_errors=True)
             lock.unlink(missing_ok=True)
@@ -213,17 +177,25 @@ def keep_model(folder: Path, models: Path) -> Path:
     return kept
 
 
-def _download(client: Any, model: str, version: str, destination: Path) -> None:
-    from mlflow.artifacts import download_artifacts
+def _upload(client: Any, model: str, folder: Path, run_id: str | None) -> str:
+    """Log a folder to a run, to one made for it where `run_id` is None; return its address."""
+    if run_id is None:
+        found = client.get_experiment_by_name(EXPERIMENT)
+        experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+        run_id = client.create_run(experiment, run_name=f"register {model}").info.run_id
+        client.set_terminated(run_id)
+    place = f"model-{uuid.uuid4().hex[:8]}"
+    client.log_artifacts(run_id, str(folder), place)
+    return f"{client.get_run(run_id).info.artifact_uri}/{place}"
 
-    destination.mkdir(parents=True)
-    uri = client.get_model_version_download_uri(model, version)
-    tracking_uri = client.tracking_uri
-    download_artifacts(artifact_uri=uri, dst_path=str(destination), tracking_uri=tracking_uri)
+
+def _version(found: Any) -> ModelVersion:
+    created = datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC)
+    return ModelVersion(found.name, str(found.version), dict(found.tags), created)
 
 
 def _link_or_copy(source: str, destination: str) -> None:
-    """Weights are never written again: a second name costs nothing where the disk knows links."""
+    # Weights are never written again: a second name costs nothing where the disk knows links.
     try:
         os.link(source, destination)
     except OSError:

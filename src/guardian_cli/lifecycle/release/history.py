@@ -1,6 +1,7 @@
-"""The history of changes, kept in an endpoint's tags: 50 tags of 256 characters is all there is.
+"""The history of changes, kept in an endpoint's tags. Pure.
 
-A tag holds as many whole changes as fit, newest first, so that 20 of them need few tags. Pure.
+Azure allows 50 tags of 256 characters on an endpoint, so a tag holds as many whole changes as fit
+into it, newest first.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 HISTORY_PREFIX = "guardian.history."
 MAX_TAGS = 50
 MAX_TAG_CHARS = 256
-KEEP_AT_LEAST = 20
-KEEP_AT_MOST = 60
-# Room for `why` that is tried in turn when the tags get tight, in characters.
-_WHY_CHARS = (MAX_TAG_CHARS, 80, 24, 0)
-_WHO_CHARS = 48
-# guardian's own tags beside the history: model, roles, pending.
+MIN_CHANGES = 20
+MAX_CHANGES = 60
+# Tags of guardian's that are no history: model, roles, pending.
 _OTHER_TAGS = 3
+_MAX_WHO_CHARS = 48
+# How long `why` may be: the shorter limits are tried where fewer than 20 changes would fit.
+_WHY_LIMITS = (MAX_TAG_CHARS, 80, 24, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of who gets the traffic; `when` is UTC as in 2026-11-23T09:00:00Z.
+    """One change of the versions that get traffic; `when` is UTC as in 2026-11-23T09:00:00Z.
 
     `action` is deploy, promote or rollback; `source` and `target` are versions.
     """
@@ -48,59 +49,56 @@ def read_history(tags: Mapping[str, str]) -> list[Change]:
 
 
 def add_change(tags: Mapping[str, str], change: Change) -> dict[str, str | None]:
-    """Return the patch of an endpoint's tags that adds a change; the oldest make room.
+    """Return the patch of an endpoint's tags that adds a change; the oldest changes make room.
 
     At least the 20 newest stay: where foreign tags leave little room, `why` is cut first.
     Raises PlatformError when they leave none at all.
     """
-    changes = [replace(change, who=_cut(change.who, _WHO_CHARS)), *read_history(tags)]
-    room = MAX_TAGS - _OTHER_TAGS - sum(not _is_own(name) for name in tags)
+    changes = [replace(change, who=_cut(change.who, _MAX_WHO_CHARS)), *read_history(tags)]
+    foreign = sum(not name.startswith("guardian.") for name in tags)
+    room = MAX_TAGS - _OTHER_TAGS - foreign
     if room < 1:
         raise PlatformError(
-            f"the endpoint has {MAX_TAGS - room - _OTHER_TAGS} tags that guardian did not make: "
-            "no room is left for roles and history",
+            f"the endpoint has {foreign} tags that guardian did not make: no room is left for "
+            "roles and history",
             hint=f"remove some: an endpoint can have {MAX_TAGS} tags",
         )
-    values = _fit(changes, room)
+    values: list[str] = []
+    for limit in _WHY_LIMITS:
+        values = _pack([_to_line(one, limit) for one in changes[:MAX_CHANGES]])[:room]
+        if sum(len(_parse(value)) for value in values) >= min(len(changes), MIN_CHANGES):
+            break
     old = {name: None for name in tags if name.startswith(HISTORY_PREFIX)}
     return {**old, **{f"{HISTORY_PREFIX}{n:02d}": value for n, value in enumerate(values)}}
 
 
-def _is_own(name: str) -> bool:
-    return name.startswith("guardian.")
-
-
-def _fit(changes: Sequence[Change], room: int) -> list[str]:
-    packed: list[str] = []
-    for why_chars in _WHY_CHARS:
-        packed = _pack([_shorten(change, why_chars) for change in changes[:KEEP_AT_MOST]])
-        kept = sum(len(_parse(value)) for value in packed[:room])
-        if kept >= min(len(changes), KEEP_AT_LEAST):
-            break
-    return packed[:room]
+def count_chars(text: str) -> int:
+    """Count characters as Azure does: UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _pack(lines: Sequence[str]) -> list[str]:
+    """Join JSON arrays into as few tag values as they fit into, keeping their order."""
     tags: list[str] = []
     for line in lines:
         joined = f"{tags[-1][:-1]},{line}]" if tags else ""
-        if joined and chars(joined) <= MAX_TAG_CHARS:
+        if joined and count_chars(joined) <= MAX_TAG_CHARS:
             tags[-1] = joined
         else:
             tags.append(f"[{line}]")
     return tags
 
 
-def _shorten(change: Change, why_chars: int) -> str:
-    """Write a change as a line that fits into a tag, with at most so much of its `why`."""
-    why = _cut(change.why, why_chars) if change.why else None
+def _to_line(change: Change, why_limit: int) -> str:
+    """Write a change as a JSON array that fits into a tag, cutting `why` as far as needed."""
+    why = _cut(change.why or "", why_limit)
     while True:
-        line = json.dumps(
-            astuple(replace(change, why=why or None)), ensure_ascii=False, separators=(",", ":")
-        )
-        over = chars(line) + 2 - MAX_TAG_CHARS
+        values = astuple(replace(change, why=why or None))
+        line = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+        over = count_chars(line) + 2 - MAX_TAG_CHARS
         if over <= 0 or not why:
             return line
+        # A character may take two units or a JSON escape, so cut by half and measure again.
         why = _cut(why, max(0, len(why) - max(1, over // 2)))
 
 
@@ -119,8 +117,3 @@ def _cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return text[: limit - 1] + "…" if limit > 1 else ""
-
-
-def chars(text: str) -> int:
-    """Count characters as Azure does: UTF-16 units."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -1,6 +1,6 @@
-"""A plan: steps in order, and what the endpoint looks like after each. Pure.
+"""A plan as data: what is wanted, the steps in order, and the endpoint after each of them. Pure.
 
-The planner advances an endpoint through its own steps, so what `--dry-run` shows as `after`
+The planner moves a copy of the endpoint on with every step, so what `--dry-run` shows as `after`
 is what the steps themselves lead to.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from guardian_cli.lifecycle.platform import Deployment, DeploymentSpec, Endpoint
+from guardian_cli.lifecycle.platform import REQUEST_TIMEOUT_S, Deployment, DeploymentSpec, Endpoint
 from guardian_cli.lifecycle.release.roles import (
     MODEL_TAG,
     PENDING_TAG,
-    Pending,
+    VERSION_TAG,
     Role,
     Roles,
+    deployment_name,
     read_roles,
     version_of,
     write_pending,
@@ -23,48 +24,91 @@ from guardian_cli.lifecycle.release.roles import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from guardian_cli.lifecycle.release.figures import Figures
+    from guardian_cli.lifecycle.models import Model
+    from guardian_cli.lifecycle.release.metrics import VersionMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """The options of `guardian deploy`; None where one was not given.
+
+    Without `version` the newest is meant, without `traffic_percent` a challenger keeps what it
+    has, and a new one gets 10.
+    """
+
+    version: str | None = None
+    traffic_percent: int | None = None
+    promote: bool = False
+    prune: bool = False
+    why: str | None = None
+    dry_run: bool = False
+    instance_type: str | None = None
+    instance_count: int | None = None
+    request_timeout_s: float = REQUEST_TIMEOUT_S
+    allow_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeployGoal:
+    """The version of a model that is to be deployed, and how.
+
+    `metrics` are what the registry knows, by version. `bills` is for platforms on which a
+    deployment costs money and runs on an instance type.
+    """
+
+    model: Model
+    version: str
+    request: DeployRequest = DeployRequest()
+    metrics: Mapping[str, VersionMetrics] = field(default_factory=dict)
+    bills: bool = False
+
+    def spec(self, version: str) -> DeploymentSpec:
+        """Return the deployment of a version of this model."""
+        model, request = self.model, self.request
+        return DeploymentSpec(
+            name=deployment_name(version),
+            model=model.name,
+            version=version,
+            instance_type=(request.instance_type or model.instance_type) if self.bills else "",
+            instance_count=request.instance_count or model.instance_count,
+            tags={MODEL_TAG: model.name, VERSION_TAG: version},
+            request_timeout_s=request.request_timeout_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackGoal:
+    """What a rollback is for. `to` None: back to where it was before the last change."""
+
+    model: Model
+    to: str | None = None
+    why: str | None = None
+    bills: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CreateEndpoint:
-    """Make the endpoint."""
+    """Create the endpoint of a model."""
 
     name: str
     model: str
 
-    def describe(self) -> str:
-        """Say it in a line."""
-        return f"create endpoint {self.name}"
-
 
 @dataclass(frozen=True, slots=True)
 class StartEndpoint:
-    """Bring a stopped endpoint back."""
+    """Start a stopped endpoint."""
 
     name: str
-
-    def describe(self) -> str:
-        """Say it in a line."""
-        return f"start endpoint {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class CreateDeployment:
-    """Make a deployment, without traffic; `anew` replaces one that failed."""
+    """Create a deployment, or with `replaces_failed` create it again. A new one has no traffic."""
 
     spec: DeploymentSpec
-    anew: bool = False
-
-    def describe(self) -> str:
-        """Say it in a line."""
-        spec = self.spec
-        # Where nothing bills there is no instance type.
-        size = f", {spec.instance_count} × {spec.instance_type}" if spec.instance_type else ""
-        again = "replace failed" if self.anew else "create"
-        return f"{again} deployment {spec.name} ({spec.model} {spec.version}{size})"
+    replaces_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +117,10 @@ class ProbeDeployment:
 
     name: str
 
-    def describe(self) -> str:
-        """Say it in a line."""
-        return f"probe {self.name}"
-
 
 @dataclass(frozen=True, slots=True)
-class Shift:
-    """Change traffic, roles and history in one operation.
-
-    `pending` leaves a mark that `Settle` takes away: a rollback that was cut off between the
-    two is then seen to be done, and not undone by the next one.
-    """
+class TrafficShift:
+    """Change traffic, roles and history in one operation, from one version to another."""
 
     model: str
     roles: Roles
@@ -94,37 +130,22 @@ class Shift:
     source: str | None
     target: str | None
     why: str | None = None
+    # Leaves a tag that `FinishRollback` removes. A rollback swaps champion and previous, so the
+    # same command after one that was cut off would undo it, were it not known to be done.
     pending: bool = False
-    noted: bool = True
-
-    def describe(self) -> str:
-        """Say it in a line."""
-        moves = [
-            f"{name} {self.old_traffic.get(name, 0)}% → {percent}%"
-            for name, percent in self.traffic.items()
-            if percent != self.old_traffic.get(name, 0)
-        ]
-        return f"{self.action}: {', '.join(moves) or 'roles only, traffic stays'}"
+    in_history: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
-    """Note that the rollback is finished."""
-
-    def describe(self) -> str:
-        """Say it in a line."""
-        return "note that the rollback is finished"
+class FinishRollback:
+    """Remove the tag that marks a rollback as unfinished."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteDeployment:
-    """Remove a deployment that has neither role nor traffic."""
+    """Delete a deployment that has neither role nor traffic."""
 
     name: str
-
-    def describe(self) -> str:
-        """Say it in a line."""
-        return f"delete deployment {self.name}"
 
 
 Step = (
@@ -132,8 +153,8 @@ Step = (
     | StartEndpoint
     | CreateDeployment
     | ProbeDeployment
-    | Shift
-    | Settle
+    | TrafficShift
+    | FinishRollback
     | DeleteDeployment
 )
 
@@ -151,13 +172,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done to one endpoint; no steps means that all is as it should be.
+    """What is to be done to one endpoint; no steps means that all is as it should be.
 
-    `figures` are those of the version that is deployed, and of the champion beside it.
+    `metrics` are those of the version that is deployed, and of the champion beside it.
     """
 
-    model: str
-    endpoint: str
+    model: Model
     action: str
     steps: tuple[Step, ...]
     before: tuple[Row, ...]
@@ -165,24 +185,17 @@ class Plan:
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    figures: tuple[Figures, ...] = ()
+    metrics: tuple[VersionMetrics, ...] = ()
 
     @property
-    def settles(self) -> bool:
-        """Whether a rollback's mark is what is left to take away in the end."""
-        return bool(self.steps) and isinstance(self.steps[-1], Settle)
-
-    @property
-    def shift(self) -> Shift | None:
-        """The last change of traffic in the plan."""
-        return next((step for step in reversed(self.steps) if isinstance(step, Shift)), None)
+    def finishes_rollback(self) -> bool:
+        """Whether the last step removes the tag of an unfinished rollback."""
+        return bool(self.steps) and isinstance(self.steps[-1], FinishRollback)
 
 
 def rows_of(endpoint: Endpoint | None) -> tuple[Row, ...]:
     """Return the deployments of an endpoint with their roles."""
-    if endpoint is None:
-        return ()
-    roles = read_roles(endpoint.tags)
+    roles = read_roles(endpoint.tags) if endpoint else Roles()
     return tuple(
         Row(
             found.name,
@@ -191,75 +204,76 @@ def rows_of(endpoint: Endpoint | None) -> tuple[Row, ...]:
             found.traffic,
             found.state,
         )
-        for found in endpoint.deployments
+        for found in (endpoint.deployments if endpoint else ())
     )
 
 
-@dataclass
-class Draft:
-    """A plan in the making: each step that is added moves the endpoint on."""
-
-    endpoint: Endpoint | None
-    steps: list[Step] = field(default_factory=list)
-
-    def add(self, step: Step) -> None:
-        """Add a step."""
-        self.steps.append(step)
-        self.endpoint = advance(self.endpoint, step)
-
-
-def advance(endpoint: Endpoint | None, step: Step) -> Endpoint | None:
-    """Return the endpoint as it is after a step that went well."""
-    if isinstance(step, CreateEndpoint):
-        return Endpoint(step.name, "", "ready", tags={MODEL_TAG: step.model})
-    if endpoint is None:
-        return None
+def describe(step: Step) -> str:
+    """Say in a line what a step does."""
     match step:
+        case CreateEndpoint(name):
+            return f"create endpoint {name}"
+        case StartEndpoint(name):
+            return f"start endpoint {name}"
+        case CreateDeployment(spec, replaces_failed):
+            # Where nothing bills there is no instance type: it would be a lie about this machine.
+            size = f", {spec.instance_count} × {spec.instance_type}" if spec.instance_type else ""
+            verb = "replace failed" if replaces_failed else "create"
+            return f"{verb} deployment {spec.name} ({spec.model} {spec.version}{size})"
+        case ProbeDeployment(name):
+            return f"probe {name}"
+        case TrafficShift():
+            moves = [
+                f"{name} {step.old_traffic.get(name, 0)}% → {percent}%"
+                for name, percent in step.traffic.items()
+                if percent != step.old_traffic.get(name, 0)
+            ]
+            return f"{step.action}: {', '.join(moves) or 'roles only, traffic stays'}"
+        case FinishRollback():
+            return "note that the rollback is finished"
+        case DeleteDeployment(name):
+            return f"delete deployment {name}"
+
+
+def apply(endpoint: Endpoint, step: Step) -> Endpoint:
+    """Return the endpoint as it is after a step that went well."""
+    match step:
+        case CreateEndpoint(name, model):
+            return Endpoint(name, "", "ready", tags={MODEL_TAG: model})
         case StartEndpoint():
-            started = tuple(
+            started = (
                 replace(found, state="ready") if found.state == "stopped" else found
                 for found in endpoint.deployments
             )
-            return replace(endpoint, state="ready", deployments=started)
+            return replace(endpoint, state="ready", deployments=tuple(started))
         case CreateDeployment(spec):
-            return _with_deployment(endpoint, spec)
-        case Shift():
-            return _shifted(endpoint, step)
-        case Settle():
+            # One that is created again keeps its place and, as on every platform, its traffic.
+            old = endpoint.deployment(spec.name)
+            new = Deployment(
+                name=spec.name,
+                traffic=old.traffic if old else 0,
+                state="ready",
+                model=spec.model,
+                version=spec.version,
+                instance_type=spec.instance_type,
+                instance_count=spec.instance_count,
+                tags=spec.tags,
+            )
+            kept = [new if found is old else found for found in endpoint.deployments]
+            return replace(endpoint, deployments=(*kept, *(() if old else (new,))))
+        case TrafficShift():
+            shifted = (
+                replace(found, traffic=step.traffic.get(found.name, 0))
+                for found in endpoint.deployments
+            )
+            pending = write_pending(step.roles, "") if step.pending else {}
+            tags = {**endpoint.tags, MODEL_TAG: step.model, **write_roles(step.roles), **pending}
+            return replace(endpoint, deployments=tuple(shifted), tags=tags)
+        case FinishRollback():
             tags = {name: value for name, value in endpoint.tags.items() if name != PENDING_TAG}
             return replace(endpoint, tags=tags)
         case DeleteDeployment(name):
-            kept = tuple(found for found in endpoint.deployments if found.name != name)
-            return replace(endpoint, deployments=kept)
-        case _:
+            others = (found for found in endpoint.deployments if found.name != name)
+            return replace(endpoint, deployments=tuple(others))
+        case ProbeDeployment():
             return endpoint
-
-
-def _with_deployment(endpoint: Endpoint, spec: DeploymentSpec) -> Endpoint:
-    old = endpoint.deployment(spec.name)
-    made = Deployment(
-        name=spec.name,
-        traffic=old.traffic if old else 0,
-        state="ready",
-        model=spec.model,
-        version=spec.version,
-        instance_type=spec.instance_type,
-        instance_count=spec.instance_count,
-        tags=spec.tags,
-    )
-    if old is None:
-        return replace(endpoint, deployments=(*endpoint.deployments, made))
-    return replace(endpoint, deployments=_swap(endpoint.deployments, made))
-
-
-def _swap(deployments: Sequence[Deployment], made: Deployment) -> tuple[Deployment, ...]:
-    return tuple(made if found.name == made.name else found for found in deployments)
-
-
-def _shifted(endpoint: Endpoint, step: Shift) -> Endpoint:
-    shifted = tuple(
-        replace(found, traffic=step.traffic.get(found.name, 0)) for found in endpoint.deployments
-    )
-    pending = write_pending(Pending(step.roles, "")) if step.pending else {}
-    tags = {**endpoint.tags, MODEL_TAG: step.model, **write_roles(step.roles), **pending}
-    return replace(endpoint, deployments=shifted, tags=tags)

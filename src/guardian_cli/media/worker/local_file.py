@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Self
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.sniff import HEAD_BYTES
 
-FD_FOLDER = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -19,56 +18,78 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class LocalFile:
-    """An open descriptor of a plain file; `path` names it without its own name, for libraries.
+    """`size` bytes of an open plain file, from `start` on.
 
-    FFmpeg takes a "%02d" or a "concat:" in a name for more than a name, so it never sees one; and
-    the file can't be exchanged between the first look and the last.
+    Libraries take a "%02d" or a "concat:" in a name for more than a name, so they never see one:
+    they read from the descriptor. Nor can the file be exchanged while it is read.
     """
 
-    def __init__(self, location: str) -> None:
-        self.fd = _open(location)
-        try:
-            self.size = _size(self.fd)
-        except SourceError:
-            os.close(self.fd)
-            raise
-        self.path = f"{FD_FOLDER}/{self.fd}"
+    fd: int
+    size: int
+    start: int = 0
 
-    def head(self) -> bytes:
-        """Return the first bytes."""
-        return os.pread(self.fd, HEAD_BYTES, 0)
+    @classmethod
+    def open(cls, location: str) -> Self:
+        """Open a file by its name; raise SourceError where it can't be read or is no file."""
+        try:
+            # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
+            fd = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise SourceError("no such file", kind="missing") from None
+        except PermissionError:
+            message = "the file may not be read (permission denied)"
+            raise SourceError(message, kind="unreadable") from None
+        except ValueError:
+            raise SourceError("no file can have such a name", kind="missing") from None
+        except OSError as error:
+            what = os.strerror(error.errno) if error.errno else "unknown error"
+            raise SourceError(f"the file can't be opened ({what})", kind="unreadable") from None
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_size:
+            return cls(fd, found.st_size)
+        os.close(fd)
+        if stat.S_ISREG(found.st_mode):
+            raise SourceError("the file is empty", kind="empty")
+        what = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise SourceError(f"not a file but {what}", kind="unreadable")
+
+    def part_from(self, start: int) -> LocalFile:
+        """Return what follows the first `start` bytes as if it were a file of its own."""
+        return replace(self, start=self.start + start, size=self.size - start)
 
     def read_at(self, at: int, count: int) -> bytes:
         """Return up to `count` bytes from `at` on."""
-        return os.pread(self.fd, count, at)
+        return os.pread(self.fd, count, self.start + at)
 
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
 
 
-def _open(location: str) -> int:
-    try:
-        return os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise SourceError("no such file", kind="missing") from None
-    except PermissionError:
-        raise SourceError(
-            "the file may not be read (permission denied)", kind="unreadable"
-        ) from None
-    except ValueError:
-        raise SourceError("no file can have such a name", kind="missing") from None
-    except OSError as error:
-        what = os.strerror(error.errno) if error.errno else "unknown error"
-        raise SourceError(f"the file can't be opened ({what})", kind="unreadable") from None
+class FileCursor:
+    """A file object for PyAV, with a position of its own.
 
+    Duplicates of a descriptor share theirs on some systems, and several readers use one file.
+    """
 
-def _size(fd: int) -> int:
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        what = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-        raise SourceError(f"not a file but {what}", kind="unreadable")
-    if not found.st_size:
-        raise SourceError("the file is empty", kind="empty")
-    return found.st_size
+    def __init__(self, file: LocalFile) -> None:
+        self._file = file
+        self._at = 0
+
+    def read(self, count: int) -> bytes:
+        """Read on from the position."""
+        found = self._file.read_at(self._at, count)
+        self._at += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the position, as file objects do."""
+        origin = {os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}.get(whence, 0)
+        self._at = origin + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at

@@ -5,7 +5,6 @@ FFmpeg's C code writes there and nowhere else; a file, unlike a pipe, can't fill
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import re
@@ -16,8 +15,7 @@ _FFMPEG_LINE = re.compile(r"^\[([^\]@]+?) @ (?:0x)?[0-9a-fA-F]+\] (.*)")
 # libpng and libtiff warn of odd profiles and tags; what is wrong with pixels is an error to them.
 # libjpeg calls even lost pixels a warning.
 _IMAGE_DAMAGE = re.compile(r"^(Corrupt JPEG|Premature end|libpng error|.*TIFF_Error)")
-_MOST_BYTES = 1 << 20
-SCALER = "swscaler"
+_MAX_BYTES = 1 << 20
 
 
 class Log:
@@ -27,7 +25,6 @@ class Log:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as we do
         # Written at the end whatever was cut off before, also through the copies of `redirect`.
         fcntl.fcntl(self._file.fileno(), fcntl.F_SETFL, os.O_APPEND | os.O_RDWR)
-        self._flush = ctypes.CDLL(None).fflush
         self.forget()
 
     def redirect(self) -> None:
@@ -42,23 +39,19 @@ class Log:
         self.image_errors = 0
         self.out_of_memory = False
 
-    def read(self) -> Counter[str]:
-        """Count FFmpeg's error lines since the last call by who said them, and add them up."""
-        new: Counter[str] = Counter()
+    def read(self) -> None:
+        """Count what was said since the last call: FFmpeg's error lines by who said them."""
         for line in self._take().splitlines():
             if found := _FFMPEG_LINE.match(line):
-                new[found[1]] += 1
+                self.errors[found[1]] += 1
             self.image_errors += bool(_IMAGE_DAMAGE.match(line))
             self.out_of_memory = self.out_of_memory or "Cannot allocate memory" in line
-        self.errors += new
-        return new
 
     def _take(self) -> str:
-        self._flush(None)
         descriptor = self._file.fileno()
         size = os.fstat(descriptor).st_size
         if not size:
             return ""
-        said = os.pread(descriptor, min(size, _MOST_BYTES), 0)
+        said = os.pread(descriptor, min(size, _MAX_BYTES), 0)
         os.ftruncate(descriptor, 0)
         return said.decode("utf-8", "replace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2  # noqa: TID253 - only the worker process imports this module
 import numpy as np  # noqa: TID253 - as above
@@ -10,49 +10,47 @@ import numpy as np  # noqa: TID253 - as above
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from guardian_cli.media.worker.readers import Transfer
-
-MOST_STRETCH = 4.0
+Transfer = Literal["pq", "hlg"]
+_MAX_STRETCH = 4.0
 _SAME_PICTURE_LEVELS = 2.0
 
 
-def shown_size(width: int, height: int, aspect: float) -> tuple[float, float]:
-    """Return the size at which pixels of width:height = `aspect` are square; the larger side grows.
-
-    Ratios past 1:4 or 4:1 are taken for forged and left alone: applying one would squeeze the
-    picture to a line, and most players don't.
-    """
-    if not 1 / MOST_STRETCH <= aspect <= MOST_STRETCH:
-        return float(width), float(height)
-    return (width * aspect, float(height)) if aspect >= 1 else (float(width), height / aspect)
-
-
 def target_size(width: int, height: int, aspect: float, short_side_px: int) -> tuple[int, int]:
-    """Return the width and height of a detector's picture: shorter side at most `short_side_px`."""
-    shown_width, shown_height = shown_size(width, height, aspect)
+    """Return the width and height of a detector's picture: shorter side at most `short_side_px`.
+
+    Pixels of width:height = `aspect` become square, as the larger side grows.
+    """
+    shown_width, shown_height = float(width), float(height)
+    # Ratios past 1:4 or 4:1 are taken for forged and left alone: applying one would squeeze the
+    # picture to a line, and most players don't.
+    if 1 <= aspect <= _MAX_STRETCH:
+        shown_width *= aspect
+    elif 1 / _MAX_STRETCH <= aspect < 1:
+        shown_height /= aspect
     scale = min(1.0, short_side_px / min(shown_width, shown_height))
     return max(1, round(shown_width * scale)), max(1, round(shown_height * scale))
 
 
 def fit(image: NDArray[np.uint8], aspect: float, short_side_px: int) -> NDArray[np.uint8]:
     """Make pixels square and shrink H x W x 3 until the shorter side is at most `short_side_px`."""
-
     height, width = image.shape[:2]
     size = target_size(width, height, aspect, short_side_px)
     if size == (width, height):
         return np.ascontiguousarray(image)
     shrinks = size[0] <= width and size[1] <= height
-    return _bytes(
-        cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    )
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
 
 
 def rotate(image: NDArray[np.uint8], clockwise_degrees: int) -> NDArray[np.uint8]:
     """Turn a picture by a multiple of 90 degrees clockwise; other angles are left as they are."""
-
     if clockwise_degrees % 90:
         return image
     return np.rot90(image, -(clockwise_degrees // 90) % 4)
+
+
+# For orientations 1 to 8, after lines and columns have changed places from 5 on.
+_FLIPS = ((1, 1), (1, -1), (-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1), (-1, 1))
 
 
 def turn(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -60,10 +58,6 @@ def turn(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     mirrored = image.transpose(1, 0, 2) if orientation > 4 else image
     down, across = _FLIPS[orientation - 1]
     return np.ascontiguousarray(mirrored[::down, ::across])
-
-
-# For orientations 1 to 8, after lines and columns have changed places from 5 on.
-_FLIPS = ((1, 1), (1, -1), (-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1), (-1, 1))
 
 
 def to_sdr(image: NDArray[np.uint8], transfer: Transfer) -> NDArray[np.uint8]:
@@ -103,11 +97,10 @@ _TO_BT709 = np.array(  # for B, G, R
 
 def blend_fields(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Average each line with the next, so that the two fields of an interlaced picture mix."""
-
     if image.shape[0] < 2:
         return image
     mixed = cv2.addWeighted(image[:-1], 0.5, image[1:], 0.5, 0)
-    return np.concatenate([_bytes(mixed), image[-1:]])
+    return np.concatenate([np.asarray(mixed, np.uint8), image[-1:]])
 
 
 def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -116,7 +109,6 @@ def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Whoever uploads chooses what transparency hides on which background, so no single background is
     safe: white shapes vanish on white, black ones on black, grey ones on grey.
     """
-
     alpha = image[:, :, 3:].astype(np.uint16)
     if int(alpha.min()) == 255:
         return np.ascontiguousarray(image[:, :, :3])
@@ -130,16 +122,10 @@ def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def eight_bit(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Bring 16-bit, float and grey pictures to 8-bit BGR or BGRA."""
-
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     elif image.dtype != np.uint8:
         image = np.clip(np.nan_to_num(image) * 255, 0, 255).astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 1:
-        return _bytes(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
-    return _bytes(image)
-
-
-def _bytes(image: Any) -> NDArray[np.uint8]:
-
-    return np.asarray(image, dtype=np.uint8)
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return np.asarray(image, np.uint8)

@@ -1,4 +1,4 @@
-"""Which frames to look at: a monotone clock, the grid of sample times, and what the file promised.
+"""Which frames become samples: the video's own clock, the grid of sample times, the packet index.
 
 Pure functions and small state machines; no I/O, no media library. All times are seconds.
 """
@@ -6,9 +6,7 @@ Pure functions and small state machines; no I/O, no media library. All times are
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,10 +18,12 @@ TOLERANCE_S = 1e-6
 DEFAULT_INTERVAL_S = 1 / 25
 SHORTEST_INTERVAL_S = 1 / 240
 LONGEST_INTERVAL_S = 1.0
+# Between two frames of a container whose clock runs on beside the file, as in broadcasts, more than
+# this is no pause but a cut: FFmpeg itself takes 10 s, but slides may stand for a minute. Elsewhere
+# a frame's time is what the author wrote, and only what nobody would wait for is a slip.
+MAX_PAUSE_S, MAX_WRITTEN_PAUSE_S = 60.0, 86_400.0
 _OVERLAP_S = 0.25
 _SQUEEZED_S = 0.001
-# H.264 and HEVC hold back 16 frames at the most.
-_REORDERED = 32
 
 
 def frame_interval(frames_per_s: float) -> float:
@@ -41,59 +41,63 @@ def rounded(time_s: float) -> float:
     return round(time_s + 1e-10, 6)
 
 
-class Clock:
+class FrameClock:
     """The video's own clock: 0 at the first frame, strictly increasing whatever the stamps do.
 
-    Where a stamp is missing or steps back, the clock goes on by the typical frame interval, so that
-    no frames hide behind a reset of the time stamps.
+    Where a stamp is missing, steps back, or jumps ahead by more than `max_pause_s`, the clock goes
+    on by the typical frame interval, so that no frames hide behind a reset of the time stamps and
+    nothing is found at a time that no viewer gets to. `discontinuities` counts resets and jumps.
     """
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, max_pause_s: float = math.inf) -> None:
         self.interval_s = interval_s
+        self.max_pause_s = max_pause_s
         self.stepped_back = False
+        self.discontinuities = 0
         self.last_s: float | None = None
+        # What a stamp is ahead of the clock by: since the first frame, and since the last reset.
         self._offset_s: float | None = None
         self._shifted_s: float | None = None
         self._behind = 0
 
-    def tell(self, stamp_s: float | None) -> float:
+    def advance(self, stamp_s: float | None) -> float:
         """Return the time of the next frame, given its container time stamp (None: it has none)."""
-        self.last_s = time_s = self._next(stamp_s)
-        return rounded(time_s)
-
-    def _next(self, stamp_s: float | None) -> float:
         if self.last_s is None:
             self._offset_s = stamp_s
-            return 0.0
+            self.last_s = 0.0
+        else:
+            self.last_s = self._next(stamp_s, self.last_s)
+        return rounded(self.last_s)
+
+    def _next(self, stamp_s: float | None, last_s: float) -> float:
         if stamp_s is None:
-            return self.last_s + self.interval_s
+            return last_s + self.interval_s
         if self._offset_s is None:
-            self._offset_s = stamp_s - self.last_s - self.interval_s
+            self._offset_s = stamp_s - last_s - self.interval_s
+        ahead_s = -math.inf
         for offset_s in (self._offset_s, self._shifted_s):
-            if offset_s is not None and stamp_s - offset_s > self.last_s + TOLERANCE_S:
+            if offset_s is None:
+                continue
+            ahead_s = stamp_s - offset_s - last_s
+            if TOLERANCE_S < ahead_s <= self.max_pause_s:
                 self._behind = 0
                 return stamp_s - offset_s
-        return self._step(stamp_s)
-
-    def _step(self, stamp_s: float) -> float:
-        """Go on past a stamp that does not advance.
-
-        A short overlap is squeezed together, so that it does not move all that follows; a reset, or
-        an overlap that lasts, goes on at the usual pace, and later stamps count from there.
-        """
-        assert self.last_s is not None  # noqa: S101 - `_next` has set it
-        self.stepped_back = True
-        self._behind += 1
-        back_s = self.last_s - (stamp_s - (self._offset_s or 0.0))
-        brief = back_s <= _OVERLAP_S and self._behind * self.interval_s <= _OVERLAP_S
-        if brief and self._shifted_s is None:
-            return self.last_s + min(_SQUEEZED_S, self.interval_s)
-        time_s = self.last_s + self.interval_s
+        if ahead_s <= 0:
+            self.stepped_back = True
+            self._behind += 1
+            back_s = last_s - (stamp_s - self._offset_s)
+            brief = back_s <= _OVERLAP_S and self._behind * self.interval_s <= _OVERLAP_S
+            if brief and self._shifted_s is None:
+                # Squeezed together, a short overlap does not move all that follows.
+                return last_s + min(_SQUEEZED_S, self.interval_s)
+        # Go on at the usual pace; later stamps count from here.
+        time_s = last_s + self.interval_s
         self._shifted_s = stamp_s - time_s
+        self.discontinuities += 1
         return time_s
 
 
-class Grid:
+class SampleGrid:
     """The sample times 0, every, 2·every, … of which each is due once, at the first frame there."""
 
     def __init__(self, every_s: float) -> None:
@@ -112,14 +116,14 @@ class Grid:
         return time_s >= self.due_s - TOLERANCE_S
 
     def take(self, time_s: float) -> None:
-        """Note that the frame at `time_s` was looked at: what is due lies after it."""
+        """Note that the frame at `time_s` became a sample: what is due lies after it."""
         self.due = max(self.due + 1, bucket_of(time_s, self.every_s) + 1)
 
     def would_miss(self, time_s: float, until_s: float) -> bool:
-        """Say whether a picture that nothing is due for is what people see at the time that is.
+        """Say whether a frame for which nothing is due is what people see at the time that is.
 
         The frame that is taken for that time comes only after it, and may be a short one. So a
-        picture that is shown for a whole interval or longer is looked at too.
+        frame that is shown for a whole interval or longer becomes a sample too.
         """
         visible = time_s < self.due_s - TOLERANCE_S and until_s > self.due_s + TOLERANCE_S
         return visible and until_s - time_s >= self.every_s - TOLERANCE_S
@@ -137,62 +141,30 @@ def bucket_of(time_s: float, every_s: float) -> int:
     return number
 
 
-class Pauses:
-    """Which frames are shown for `over_s` or longer, from stamps in the order of decoding.
+class PacketIndex:
+    """What a track's packets say before anything is decoded.
 
-    Memory grows with the number of pauses; no codec shows a frame later than `_REORDERED` others
-    that are decoded after it.
+    `discarded` are packets that an edit list leaves out, `leading` those shown before the first key
+    frame, which not every decoder can give; `others_end_s` is where the other tracks end, if they
+    were read, and `spans` says of each video track where it starts and ends on the file's clock.
+    `steady` is False where stamps are missing, start again (`restarts`) or jump ahead by more than
+    `max_pause_s` (`jumps`), so that stamps alone say little; `by_order` is True where only the
+    order of decoding is known of some packets, which is not when they are shown.
     """
 
-    def __init__(self, over_s: float) -> None:
-        self._over_s = over_s
-        self._waiting: list[float] = []
-        self._latest_s: float | None = None
-        self._ends: dict[float, float] = {}
-
-    def add(self, stamp_s: float) -> None:
-        """Note a frame."""
-        heappush(self._waiting, stamp_s)
-        if len(self._waiting) > _REORDERED:
-            self._pass(heappop(self._waiting))
-
-    def end_of(self, stamp_s: float) -> float | None:
-        """Return the stamp of the frame that follows after a pause, None where there is none."""
-        while self._waiting:
-            self._pass(heappop(self._waiting))
-        return self._ends.get(rounded(stamp_s))
-
-    def _pass(self, stamp_s: float) -> None:
-        if self._latest_s is not None and stamp_s - self._latest_s >= self._over_s:
-            self._ends[rounded(self._latest_s)] = stamp_s
-        self._latest_s = stamp_s
-
-
-@dataclass(slots=True)
-class Outline:
-    """What a track promises before anything is decoded, read packet by packet.
-
-    Memory grows with the number of sample times, not with the number of packets. `discarded` are
-    packets that an edit list leaves out, `leading` those shown before the first key frame, which
-    not every decoder can give; `others_end_s` is where the other tracks end, if they were read.
-    `steady` is False where stamps are missing or start again, so that stamps alone say little.
-    """
-
-    every_s: float
-    packets: int = 0
-    empty_packets: int = 0
-    discarded: int = 0
-    leading: int = 0
-    start_s: float | None = None
-    first_s: float = math.inf
-    last_s: float = -math.inf
-    last_duration_s: float = 0.0
-    others_end_s: float = 0.0
-    steady: bool = True
-    _order_s: float = -math.inf
-    _firsts: dict[int, float] = field(default_factory=dict)
-    _buckets: list[int] | None = None
-    _pauses: Pauses | None = None
+    def __init__(self, every_s: float, max_pause_s: float = math.inf) -> None:
+        self.every_s = max(every_s, TOLERANCE_S)
+        self.count = self.empty = self.discarded = self.leading = 0
+        self.start_s: float | None = None
+        self.first_s, self.last_s = math.inf, -math.inf
+        self.last_duration_s = self.others_end_s = 0.0
+        self.spans: dict[int, tuple[float, float]] = {}
+        self.steady = True
+        self.restarts = self.jumps = self.by_order = False
+        self._max_pause_s = max_pause_s
+        self._order_s: float | None = None
+        self._stamps: list[float] = []
+        self._is_sorted = True
 
     def add(
         self,
@@ -202,54 +174,58 @@ class Outline:
         *,
         empty: bool = False,
     ) -> None:
-        """Note a packet: presentation stamp, decoding stamp (None: it has none), and duration."""
-        self.packets += 1
+        """Note a packet: presentation stamp, decoding stamp (None: not known), and duration."""
+        self.count += 1
         if empty:
-            self.empty_packets += 1
+            self.empty += 1
             return
         if order_s is not None:
-            self.steady = self.steady and order_s >= self._order_s - TOLERANCE_S
+            step_s = 0.0 if self._order_s is None else order_s - self._order_s
+            self.restarts = self.restarts or step_s < -TOLERANCE_S
+            self.jumps = self.jumps or step_s > self._max_pause_s
             self._order_s = order_s
         if stamp_s is None:
-            self.steady = False
+            stamp_s, self.by_order = order_s, True
+        self.steady = self.steady and not self.restarts and not self.jumps and stamp_s is not None
+        if stamp_s is None:
             return
-        self.leading += self.start_s is not None and stamp_s < self.start_s
+        if self.start_s is None:
+            self.start_s = stamp_s
+        self.leading += stamp_s < self.start_s
         self.first_s = min(self.first_s, stamp_s)
         if stamp_s > self.last_s:
             self.last_s, self.last_duration_s = stamp_s, max(0.0, duration_s)
-        self._note_first(stamp_s)
+        self._stamps.append(stamp_s)
+        self._is_sorted = False
+
+    def matches(self, stamp_s: float | None) -> bool:
+        """Say whether the decoder's first frame is that of the first packet that has a stamp."""
+        if not self.steady or stamp_s is None or self.start_s is None:
+            return False
+        return abs(stamp_s - self.start_s) <= TOLERANCE_S
 
     def shown_until(self, stamp_s: float) -> float | None:
         """Return when the next frame comes after one that is shown for `every_s` or longer."""
-        return self._pauses.end_of(stamp_s) if self._pauses is not None else None
-
-    def _note_first(self, stamp_s: float) -> None:
-        if self._pauses is None:
-            self._pauses = Pauses(self.every_s - TOLERANCE_S)
-        self._pauses.add(stamp_s)
-        self.start_s = stamp_s if self.start_s is None else self.start_s
-        bucket = bucket_of(stamp_s - self.start_s, self.every_s)
-        if stamp_s < self._firsts.get(bucket, math.inf):
-            self._firsts[bucket] = stamp_s
-            self._buckets = None
-
-    def matches(self, stamp_s: float | None) -> bool:
-        """Say whether the decoder's first frame is the one from which the buckets were counted."""
-        return (
-            self.steady
-            and stamp_s is not None
-            and self.start_s is not None
-            and abs(stamp_s - self.start_s) <= TOLERANCE_S
-        )
+        stamps = self._in_order_of_display()
+        after = bisect_right(stamps, stamp_s + TOLERANCE_S)
+        if not 0 < after < len(stamps) or stamps[after - 1] < stamp_s - TOLERANCE_S:
+            return None
+        is_long = stamps[after] - stamps[after - 1] >= self.every_s - TOLERANCE_S
+        return stamps[after] if is_long else None
 
     def ideal(self, number: int) -> float | None:
         """Return the time (0 = first frame) of the first packet at or after grid time `number`."""
-        if self._buckets is None:
-            self._buckets = sorted(self._firsts)
-        at = bisect_left(self._buckets, number)
-        if at == len(self._buckets) or self.start_s is None:
+        if self.start_s is None:
             return None
-        return self._firsts[self._buckets[at]] - self.start_s
+        stamps, due_s = self._in_order_of_display(), number * self.every_s
+        at = bisect_left(stamps, self.start_s + due_s - TOLERANCE_S)
+        return stamps[at] - self.start_s if at < len(stamps) else None
+
+    def _in_order_of_display(self) -> list[float]:
+        if not self._is_sorted:
+            self._stamps.sort()
+            self._is_sorted = True
+        return self._stamps
 
 
 class WindowCursor:
@@ -267,7 +243,7 @@ class WindowCursor:
         return self.windows[self._at].start_s if self._at < len(self.windows) else None
 
     def wants(self, time_s: float) -> bool:
-        """Say whether the frame at `time_s` is to be looked at; call it with ascending times."""
+        """Say whether the frame at `time_s` is to be sampled; call it with ascending times."""
         while self._at < len(self.windows) and time_s > self.windows[self._at].end_s + TOLERANCE_S:
             self._at += 1
         if self._at == len(self.windows):

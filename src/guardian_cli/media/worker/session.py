@@ -1,227 +1,160 @@
-"""One source in the worker process: told apart, decoded, and passed on frame by frame.
-
-Only the worker process imports this module.
-"""
+"""One source in the worker process: told apart, decoded, and passed on frame by frame."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
-from guardian_cli.media.frames import DecodeTally, MediaFacts
-from guardian_cli.media.sniff import is_heif, sniff
-from guardian_cli.media.worker.coverage import Promise, Seen, judge, together
-from guardian_cli.media.worker.local_file import FD_FOLDER, LocalFile
-from guardian_cli.media.worker.picture import fit, to_sdr
-from guardian_cli.media.worker.probe import survey_file
-from guardian_cli.media.worker.readers import ReaderOptions
-from guardian_cli.media.worker.sampling import DEFAULT_INTERVAL_S
-from guardian_cli.media.worker.still_decoding import StillDecoding
-from guardian_cli.media.worker.stills import video_in
-from guardian_cli.media.worker.stream import CONNECT_S, PROTOCOLS, StreamDecoding
+from guardian_cli.media.frames import Coverage, Window
+from guardian_cli.media.sniff import HEAD_BYTES, is_heif, sniff
+from guardian_cli.media.worker.coverage import combine
+from guardian_cli.media.worker.local_file import LocalFile
+from guardian_cli.media.worker.probe import probe_video
+from guardian_cli.media.worker.stills import StillDecoding, video_in
+from guardian_cli.media.worker.stream import StreamDecoding
 from guardian_cli.media.worker.video import VideoDecoding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from guardian_cli.media.frames import DecodeSettings, Frame, Window
-    from guardian_cli.media.sniff import Sniffed
+    from guardian_cli.media.frames import DecodeSettings, Frame
     from guardian_cli.media.worker.logs import Log
-    from guardian_cli.media.worker.probe import Survey
+    from guardian_cli.media.worker.pipe import Pipe
 
-RTSP_SCHEMES = ("rtsp://", "rtsps://")
-
-
-class Outlet(Protocol):
-    """Where a session's results go; each call may raise to stop the session."""
-
-    def facts(self, facts: MediaFacts) -> None:
-        """Tell what the source is."""
-
-    def frame(self, frame: Frame, tally: DecodeTally) -> None:
-        """Pass on a picture at its final size."""
-
-    def go_on(self, tally: Callable[[], DecodeTally]) -> None:
-        """Called now and then during long work."""
-
-
-class _Decoding(Protocol):
-    def frames(self) -> Iterator[Frame]: ...
-    def tally(self) -> DecodeTally: ...
+_RTSP_SCHEMES = ("rtsp://", "rtsps://")
+_MAX_PARTS = 16
 
 
 class Session:
-    """Decodes one location; `tally` is there at any time, also after an error."""
+    """Decodes one location into a pipe; `coverage` is there at any time, also after an error.
 
-    def __init__(self, location: str, settings: DecodeSettings, log: Log, outlet: Outlet) -> None:
+    A file may have several parts: a photo and the video behind it, or tracks that follow each
+    other. Each has its place on the one clock of the file; the first says what the file is.
+    """
+
+    def __init__(self, location: str, settings: DecodeSettings, log: Log, pipe: Pipe) -> None:
         self._location = location
         self._settings = settings
         self._log = log
-        self._outlet = outlet
-        self._parts: list[_Decoding] = []
+        self._pipe = pipe
+        self._file: LocalFile | None = None
+        self._parts: list[tuple[float, VideoDecoding | StreamDecoding | StillDecoding]] = []
         self._starts_s = 0.0
+        self._one_video = False
         self._unseen: tuple[str, ...] = ()
-        self._survey: Survey | None = None
-        self._files: list[LocalFile] = []
 
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """Return what was seen so far, of all parts of a file."""
-        if self._parts:
-            return together([part.tally() for part in self._parts], self._unseen)
-        nothing = Seen(self._settings.mode, self._settings.max_gap_s, DEFAULT_INTERVAL_S)
-        return judge(nothing, Promise(), ended=False)
+        if not self._parts:
+            return Coverage(None, self._settings.mode)
+        ends_s = [starts_s + _length_s(video) for starts_s, video in self._videos()]
+        length_s = max(ends_s) if self._one_video else None
+        return combine([part.coverage() for _, part in self._parts], self._unseen, length_s)
 
     def run(self) -> None:
         """Pass on facts and samples; raise SourceError where the source can't be scanned."""
-        if self._location.casefold().startswith(RTSP_SCHEMES):
-            stream = StreamDecoding(self._stream_options(), self._settings, self._log, self._go_on)
-            self._survey = stream.survey
-            self._parts.append(stream)
-            self._pass_on(stream.frames())
-            self._outlet.facts(self._facts(stream.survey))
+        if self._location.casefold().startswith(_RTSP_SCHEMES):
+            self._play(StreamDecoding(self._location, self._settings, self._log, self._go_on))
             return
-        file = self._open(self._location)
-        kind = sniff(file.head(), os.path.basename(self._location))  # noqa: PTH119 - any bytes
-        if kind == "media":
-            self._run_video(file)
-            if is_heif(file.head()):
-                self._starts_s = self.tally().duration_s or 0.0
-                self._run_companion("the picture beside the video", self._run_stills, file, "avif")
+        self._file = file = LocalFile.open(self._location)
+        head = file.read_at(0, HEAD_BYTES)
+        kind = sniff(head, os.path.basename(self._location))  # noqa: PTH119 - any bytes
+        if kind == "playlist":
+            message = "a playlist that names other files or addresses"
+            raise SourceError(message, kind="playlist")
+        if kind == "text":
+            raise SourceError("a text file, neither a video nor an image", kind="unreadable")
+        if kind != "media":
+            stills = StillDecoding(file, kind, self._settings, self._log, self._go_on)
+            self._play(stills)
+            self._starts_s = stills.ends_s
+            if (at := video_in(file, kind)) is not None:
+                with self._optional("the video behind the picture"):
+                    self._run_video(file.part_from(at))
             return
-        self._run_stills(file, _still_kind(kind))
-        if (at := video_in(file, kind)) is not None:
-            self._run_companion("the video behind the picture", self._run_video_at, file, at)
+        self._run_video(file)
+        if is_heif(head):
+            # An image sequence has a picture that stands for it, which may show anything.
+            self._starts_s = self.coverage().duration_s or 0.0
+            with self._optional("the picture beside the video"):
+                self._play(StillDecoding(file, "avif", self._settings, self._log, self._go_on))
 
-    def _open(self, location: str) -> LocalFile:
-        self._files.append(LocalFile(location))
-        return self._files[-1]
+    def _run_video(self, file: LocalFile, index: int | None = None) -> None:
+        """Decode a file's video, or the track `index` of it on which another goes on."""
+        probe = probe_video(file, self._settings.every_s, self._log, self._go_on, index)
+        video = VideoDecoding(probe, self._settings, self._log, self._go_on)
+        self._play(video)
+        if probe.continuation is None:
+            return
+        self._one_video = True
+        self._starts_s += _length_s(video) + probe.continuation.pause_s
+        if len(self._parts) < _MAX_PARTS:
+            with self._optional("what follows in another track"):
+                self._run_video(file, probe.continuation.index)
+        else:
+            self._unseen += (f"the video goes on in more than {_MAX_PARTS} tracks",)
+        if self._parts[0][1] is video:
+            self._pipe.facts(replace(video.facts(), duration_s=self.coverage().duration_s))
 
-    def _run_companion(self, what: str, run: Callable[..., None], *arguments: object) -> None:
-        """Pass on what else is in a file; what it can't be seen of makes the scan incomplete."""
+    @contextmanager
+    def _optional(self, what: str) -> Iterator[None]:
+        """Let what else is in a file fail: the scan is incomplete then, and no error."""
         try:
-            run(*arguments)
+            yield
         except SourceError as error:
-            self._unseen = (f"{what} was not seen: {error}",)
+            self._unseen += (f"{what} was not seen: {error}",)
 
-    def _run_video_at(self, file: LocalFile, at: int) -> None:
-        """Decode the video that begins in the middle of a file, from a copy of its own."""
-        if not at:
-            self._run_video(file)
-            return
-        with tempfile.TemporaryFile() as copy:
-            os.lseek(file.fd, at, os.SEEK_SET)
-            with os.fdopen(os.dup(file.fd), "rb") as whole:
-                shutil.copyfileobj(whole, copy)
-            copy.flush()
-            self._run_video(self._open(f"{FD_FOLDER}/{copy.fileno()}"))
-
-    def _run_video(self, file: LocalFile) -> None:
-        survey = survey_file(file, self._settings.every_s, self._log, self._go_on)
-        self._survey = survey
-        decoding = VideoDecoding(survey, file.fd, self._settings, self._log, self._go_on)
-        self._parts.append(decoding)
-        self._pass_on(decoding.frames())
-        self._tell(self._facts(survey))
-
-    def _pass_on(self, frames: Iterator[Frame]) -> None:
+    def _play(self, part: VideoDecoding | StreamDecoding | StillDecoding) -> None:
+        is_first = not self._parts
+        self._parts.append((self._starts_s, part))
         told = False
-        for frame in frames:
-            survey = self._survey
-            assert survey is not None  # noqa: S101 - set before any frame
-            if not told:
-                size = (frame.image.shape[1], frame.image.shape[0])
-                self._tell(self._facts(survey, size))
+        for frame in part.frames():
+            if is_first and not told:
+                self._pipe.facts(part.facts())
                 told = True
-            self._put(replace(frame, image=self._shown(frame.image, survey)))
+            self._send(frame)
+        if is_first:
+            self._pipe.facts(part.facts())
 
-    def _shown(self, picture: NDArray[np.uint8], survey: Survey) -> NDArray[np.uint8]:
-        aspect = 1 / survey.aspect if survey.rotation % 180 else survey.aspect
-        small = fit(picture, aspect, self._settings.short_side_px)
-        return small if survey.transfer is None else to_sdr(small, survey.transfer)
-
-    def _facts(self, survey: Survey, size: tuple[int, int] = (0, 0)) -> MediaFacts:
-        width, height = survey.width or size[0], survey.height or size[1]
-        if survey.rotation % 180 and survey.width:
-            width, height = height, width
-        duration_s = None if survey.still else self.tally().duration_s
-        kind: Literal["video", "image"] = "image" if survey.still else "video"
-        rate = survey.track.frames_per_s if survey.track is not None and not survey.still else 0.0
-        return MediaFacts(
-            kind, width, height, duration_s, survey.codec, survey.rotation, rate or None
-        )
-
-    def _run_stills(self, file: LocalFile, kind: Sniffed) -> None:
-        stills = StillDecoding(file, kind, self._settings, self._log, self._go_on)
-        self._parts.append(stills)
-        for frame in stills.frames():
-            if stills.seen.scored == 1:
-                self._tell(stills.facts())
-            self._put(replace(frame, image=fit(frame.image, 1.0, self._settings.short_side_px)))
-        self._tell(stills.facts())
-        self._starts_s = stills.ends_s
-
-    def _put(self, frame: Frame) -> None:
+    def _send(self, frame: Frame) -> None:
         """Pass on a frame of one part of a file, at its time on the clock of them all."""
         starts_s, until_s = self._starts_s, frame.shown_until_s
-        until_s = None if until_s is None else starts_s + until_s
-        shown = replace(frame, time_s=starts_s + frame.time_s, shown_until_s=until_s)
-        self._outlet.frame(shown, self.tally())
+        until_s = None if until_s is None else round(starts_s + until_s, 6)
+        time_s = round(starts_s + frame.time_s, 6)
+        self._pipe.frame(replace(frame, time_s=time_s, shown_until_s=until_s), self.coverage())
 
-    def _tell(self, facts: MediaFacts) -> None:
-        """Tell what the file is: what its first part is."""
-        if len(self._parts) == 1:
-            self._outlet.facts(facts)
+    def _go_on(self) -> None:
+        self._pipe.go_on(self.coverage)
 
-    def redirect(self, outlet: Outlet) -> None:
-        """Pass on what comes next to another outlet."""
-        self._outlet = outlet
+    def _videos(self) -> list[tuple[float, VideoDecoding]]:
+        return [
+            (starts_s, part) for starts_s, part in self._parts if isinstance(part, VideoDecoding)
+        ]
 
-    def look_again(self, windows: Sequence[Window], step_s: float) -> None:
-        """Pass on frames inside the windows; nothing for pictures and streams."""
-        first = self._parts[0] if self._parts else None
-        if isinstance(first, VideoDecoding) and not first.survey.still:
-            self._pass_again(first, windows, step_s)
-
-    def _pass_again(
-        self, decoding: VideoDecoding, windows: Sequence[Window], step_s: float
-    ) -> None:
-        tally = self.tally()
-        for frame in decoding.look_again(windows, step_s):
-            shown = replace(frame, image=self._shown(frame.image, decoding.survey))
-            self._outlet.frame(shown, tally)
+    def refine(self, windows: Sequence[Window], step_s: float, pipe: Pipe) -> None:
+        """Pass on frames inside the windows to a new pipe; nothing for pictures and streams."""
+        self._pipe = pipe
+        for starts_s, video in self._videos():
+            ends_s = starts_s + _length_s(video)
+            own = [
+                Window(max(0.0, window.start_s - starts_s), window.end_s - starts_s)
+                for window in windows
+                if window.start_s <= ends_s and window.end_s >= starts_s
+            ]
+            if own and not video.probe.still:
+                self._starts_s = starts_s
+                for frame in video.refine(own, step_s):
+                    self._send(frame)
 
     def close(self) -> None:
         """Close the file; idempotent."""
-        while self._files:
-            self._files.pop().close()
-
-    def _go_on(self) -> None:
-        self._outlet.go_on(self.tally)
-
-    def _stream_options(self) -> ReaderOptions:
-        entries = (
-            ("protocol_whitelist", PROTOCOLS),
-            ("format_whitelist", "rtsp,rtp,mpegts,sdp"),
-            ("rtsp_transport", "tcp"),
-            ("timeout", str(int(CONNECT_S * 1e6))),
-        )
-        url = self._location
-        return ReaderOptions(url, entries, self._settings.threads, open_timeout_s=CONNECT_S)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
-def _still_kind(kind: Sniffed) -> Sniffed:
-    refusals = {
-        "playlist": ("a playlist that names other files or addresses", "playlist"),
-        "text": ("a text file, neither a video nor an image", "unreadable"),
-    }
-    if kind in refusals:
-        message, word = refusals[kind]
-        raise SourceError(message, kind=word)
-    return kind
+def _length_s(video: VideoDecoding) -> float:
+    return video.coverage().duration_s or 0.0

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _MEDIA_BOXES = frozenset({b"mdat", b"moov", b"moof", b"mfra", b"meta", b"sidx", b"ftyp", b"styp"})
 _FIRST_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip"})
-_MOST_BOXES = 1_000_000
+_MAX_BOXES = 1_000_000
+_MAX_ELEMENTS = 16
 _RIFF_SLACK_BYTES = 8
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
@@ -26,13 +27,13 @@ def is_cut_off(read_at: ReadAt, size: int) -> bool | None:
     """
     head = read_at(0, 12)
     if head[:6] in (b"GIF87a", b"GIF89a"):
-        return _gif_cut_off(read_at, size)
+        return gif_is_cut_off(read_at, size)
     if head[:4] == _EBML:
-        return _matroska_cut_off(read_at, size)
+        return matroska_is_cut_off(read_at, size)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return _riff_cut_off(read_at, size)
+        return avi_is_cut_off(read_at, size)
     if head[4:8] in _FIRST_BOXES:
-        return _boxes_cut_off(read_at, size)
+        return boxes_are_cut_off(read_at, size)
     return None
 
 
@@ -44,15 +45,15 @@ def encrypted_tracks(read_at: ReadAt, size: int) -> set[int]:
     if read_at(4, 4) not in _FIRST_BOXES:
         return set()
     found = set()
-    for start, end in _boxes(read_at, 0, size, b"moov", b"trak"):
-        if any(_boxes(read_at, start, end, b"mdia", b"minf", b"stbl", b"stsd", b"encv")):
-            for header, _ in _boxes(read_at, start, end, b"tkhd"):
+    for start, end in boxes(read_at, 0, size, b"moov", b"trak"):
+        if any(boxes(read_at, start, end, b"mdia", b"minf", b"stbl", b"stsd", b"encv")):
+            for header, _ in boxes(read_at, start, end, b"tkhd"):
                 long_times = read_at(header, 1) == b"\1"
                 found.add(int.from_bytes(read_at(header + (20 if long_times else 12), 4), "big"))
     return found
 
 
-def _boxes(
+def boxes(
     read_at: ReadAt, start: int, end: int, kind: bytes, *inner: bytes
 ) -> Iterator[tuple[int, int]]:
     """Yield where the contents of ISO base media boxes start and end, down a path of kinds."""
@@ -67,21 +68,25 @@ def _boxes(
         elif head[4:8] == kind:
             # What describes samples starts with its version and the number of entries.
             skipped = 8 if kind == b"stsd" else 0
-            yield from _boxes(read_at, start + body + skipped, until, *inner)
+            yield from boxes(read_at, start + body + skipped, until, *inner)
         if length and length < body:
             return
         start = until
 
 
-def _gif_cut_off(read_at: ReadAt, size: int) -> bool:
+def gif_is_cut_off(read_at: ReadAt, size: int) -> bool:
     """Walk a GIF's blocks to the one that ends it; many frames hide behind a missing end."""
-    at = 13 + _colour_table_bytes(read_at(10, 1))
+
+    def colour_table_bytes(flags: bytes) -> int:
+        return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
+
+    at = 13 + colour_table_bytes(read_at(10, 1))
     while at < size:
         kind = read_at(at, 1)
         if kind == b";":
             return False
         if kind == b",":
-            at += 11 + _colour_table_bytes(read_at(at + 9, 1))
+            at += 11 + colour_table_bytes(read_at(at + 9, 1))
         elif kind == b"!":
             at += 2
         else:
@@ -92,16 +97,8 @@ def _gif_cut_off(read_at: ReadAt, size: int) -> bool:
     return True
 
 
-def _colour_table_bytes(flags: bytes) -> int:
-    """Bytes of the colour table that a GIF's flags announce; 0 where there is none."""
-    return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
-
-
-def _riff_cut_off(read_at: ReadAt, size: int) -> bool | None:
-    """Walk an AVI's outermost chunks; a recorder that was stopped leaves their lengths open.
-
-    Some writers count the 8 bytes of a chunk's head as part of it.
-    """
+def avi_is_cut_off(read_at: ReadAt, size: int) -> bool | None:
+    """Walk an AVI's outermost chunks; a recorder that was stopped leaves their lengths open."""
     at = 0
     while at + 12 <= size:
         head = read_at(at, 8)
@@ -111,13 +108,14 @@ def _riff_cut_off(read_at: ReadAt, size: int) -> bool | None:
         if not length:
             return None
         at += 8 + length + length % 2
+    # Some writers count the 8 bytes of a chunk's head as part of it.
     return at > size + _RIFF_SLACK_BYTES
 
 
-def _boxes_cut_off(read_at: ReadAt, size: int) -> bool:
-    """Walk ISO base media boxes; past index and data, an unknown box is something appended."""
+def boxes_are_cut_off(read_at: ReadAt, size: int) -> bool:
+    """Walk ISO base media boxes to the end, or to one that ends after the file."""
     at, seen = 0, set[bytes]()
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if at + 8 > size:
             return at > size
         head = read_at(at, 16)
@@ -126,6 +124,7 @@ def _boxes_cut_off(read_at: ReadAt, size: int) -> bool:
             length = int.from_bytes(head[8:16], "big")
         if length == 0:
             return False
+        # Past index and data, an unknown box is something that was appended.
         whole = b"moov" in seen and bool(seen & {b"mdat", b"moof"})
         if length < 8 or at + length > size:
             return kind in _MEDIA_BOXES or not whole
@@ -134,13 +133,17 @@ def _boxes_cut_off(read_at: ReadAt, size: int) -> bool:
     return True
 
 
-def _matroska_cut_off(read_at: ReadAt, size: int) -> bool:
-    """Find the segment after the EBML header; live recordings leave its size open."""
+def matroska_is_cut_off(read_at: ReadAt, size: int) -> bool:
+    """Find the segment after the EBML header; live recordings leave its size open (RFC 8794)."""
+
+    def vint_bytes(first: bytes) -> int:
+        return 9 - first[0].bit_length() if first and first[0] else 0
+
     at = 0
-    for _ in range(16):
+    for _ in range(_MAX_ELEMENTS):
         head = read_at(at, 16)
-        id_length = _vint_length(head[:1])
-        length_length = _vint_length(head[id_length : id_length + 1])
+        id_length = vint_bytes(head[:1])
+        length_length = vint_bytes(head[id_length : id_length + 1])
         if not id_length or not length_length:
             return True
         field = head[id_length : id_length + length_length]
@@ -153,8 +156,3 @@ def _matroska_cut_off(read_at: ReadAt, size: int) -> bool:
             return True
         at = body + length
     return True
-
-
-def _vint_length(first: bytes) -> int:
-    """Bytes that an EBML number takes, from its first byte; 0 where that is none."""
-    return 9 - first[0].bit_length() if first and first[0] else 0

@@ -1,33 +1,31 @@
-"""One video from its packets to its samples: survey, the pass, a second look.
-
-Only the worker process imports this module.
-"""
+"""One video from its packets to its samples: a first pass, and a refinement of parts of it."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media.frames import Frame
-from guardian_cli.media.worker.container import OpenError
-from guardian_cli.media.worker.coverage import Seen, end_of, judge, tolerance_s
-from guardian_cli.media.worker.logs import SCALER
+from guardian_cli.media.worker.coverage import DecodeStatistics, assess, end_of, tolerance_s
 from guardian_cli.media.worker.probe import nothing_decoded
-from guardian_cli.media.worker.reader import PyAvReader
-from guardian_cli.media.worker.readers import ConversionError
-from guardian_cli.media.worker.sampling import TOLERANCE_S, Clock, Grid, WindowCursor, rounded
+from guardian_cli.media.worker.reader import FrameReader, MediaFile, OpenError
+from guardian_cli.media.worker.sampling import (
+    TOLERANCE_S,
+    FrameClock,
+    SampleGrid,
+    WindowCursor,
+    rounded,
+)
+from guardian_cli.media.worker.tracks import media_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from guardian_cli.media.frames import DecodeSettings, DecodeTally, Window
+    from guardian_cli.media.frames import Coverage, DecodeSettings, MediaFacts, Window
     from guardian_cli.media.worker.logs import Log
-    from guardian_cli.media.worker.probe import Survey
+    from guardian_cli.media.worker.probe import VideoProbe
 
 _SEEK_OVER_S = 10.0
 _SEEK_MARGINS_S = (0.5, 5.0, 30.0)
@@ -47,115 +45,155 @@ class _Held:
     frame: Frame
     stamp_s: float | None
     due: bool
-    ideal_s: float | None = None
+    ideal_s: float | None
 
 
 class VideoDecoding:
-    """Decodes one surveyed video. `go_on` is called now and then and may raise to stop."""
+    """Decodes one probed video. `go_on` is called now and then and may raise to stop."""
 
     def __init__(
         self,
-        survey: Survey,
-        fd: int,
+        probe: VideoProbe,
         settings: DecodeSettings,
         log: Log,
         go_on: Callable[[], None],
     ) -> None:
-        self.survey = survey
-        self.seen = Seen(settings.mode, settings.max_gap_s, survey.interval_s, still=survey.still)
-        self.promise = survey.promise
-        self._fd = fd
+        self.probe = probe
+        self.seen = DecodeStatistics(
+            settings.mode, settings.max_gap_s, probe.interval_s, still=probe.still
+        )
         self._settings = settings
         self._log = log
         self._go_on = go_on
-        self._grid = Grid(settings.every_s)
-        self._clock = Clock(survey.interval_s)
-        self._skip = self._worth_skipping()
+        self._declared = probe.declared
+        self._track, self._rotation = probe.track, 0
+        self._grid = SampleGrid(settings.every_s)
+        self._clock = FrameClock(probe.interval_s, probe.max_pause_s)
+        packets = probe.packets
+        pixels = packets.count * probe.track.width * probe.track.height
+        self._skip = (
+            settings.mode == "fast"
+            and packets.steady
+            and not packets.by_order
+            and pixels >= settings.skip_over_px
+        )
         self._first_stamp_s: float | None = None
-        self._conversions = 0
+        self._conversion_errors = 0
         self._ended = False
 
-    def _worth_skipping(self) -> bool:
-        outline = self.survey.outline
-        if self._settings.mode != "fast" or outline is None or not outline.steady:
-            return False
-        pixels = outline.packets * self.survey.width * self.survey.height
-        return pixels >= self._settings.skip_over_px
-
-    def tally(self) -> DecodeTally:
+    def coverage(self) -> Coverage:
         """Return what was seen so far; final once `frames` has ended."""
-        return judge(self.seen, self.promise, ended=self._ended)
+        return assess(self.seen, self._declared, ended=self._ended)
+
+    def facts(self) -> MediaFacts:
+        """Tell what the video is; final once `frames` has ended."""
+        duration_s = self.coverage().duration_s
+        return media_facts(self._track, self._rotation, duration_s, still=self.probe.still)
 
     def frames(self) -> Iterator[Frame]:
         """Yield the samples; raise SourceError when there is not one frame."""
-        while True:
-            try:
-                yield from self._pass()
-                break
-            except _RestartError:
-                self._skip = False
-                self.seen.decode = "full"
+        try:
+            yield from self._pass()
+        except _RestartError:
+            self._skip = False
+            self.seen.decode = "full"
+            yield from self._pass()
         self._ended = True
         if not self.seen.scored:
-            raise SourceError(self._why_nothing(), kind="no-frames")
-
-    def _why_nothing(self) -> str:
-        codec, outline = self.survey.codec or "video", self.survey.outline
-        if self.seen.decoded:
-            return f"{codec} frames are decoded, but no picture can be made of them"
-        if outline is None:
-            return f"opens as {codec}, but no frame comes out of it"
-        return nothing_decoded(codec, outline.packets)
+            codec = self.probe.track.codec
+            why = nothing_decoded(codec, self.probe.packets.count)
+            if self.seen.decoded:
+                why = f"{codec} frames are decoded, but no picture can be made of them"
+            raise SourceError(why, kind="no-frames")
 
     def _pass(self) -> Iterator[Frame]:
-        reader = self._open(skip=self._skip)
-        try:
-            yield from self._read(reader)
-        finally:
-            reader.close()
-
-    def _read(self, reader: PyAvReader) -> Iterator[Frame]:
-        self._start_over()
+        """Decode from the start; yield each sample once the next frame says how long it lasts."""
+        seen, grid = self.seen, self._grid
         held: _Held | None = None
-        while reader.grab():
-            time_s = self._note_frame(reader)
-            if held is not None:
-                until_s = self._until(held, time_s)
-                if held.due or self._grid.would_miss(held.frame.time_s, until_s):
-                    yield self._scored(held, until_s)
-                held = None
-            if self.seen.last_scored_s is not None and time_s <= self.seen.last_scored_s:
-                continue
-            due, stamp_s = self._grid.wants(time_s), reader.stamp_s
-            if due or self._is_shown_long(stamp_s, time_s) or self._may_be_last(stamp_s):
-                held = self._hold(reader, time_s, due=due)
-        if held is not None and held.due:
-            yield self._scored(held, end_of(self.seen, self.promise))
-        self._note_errors(reader)
-        self._check_end()
+        with closing(self._open(skip=self._skip)) as reader:
+            self._log.forget()
+            self._clock = FrameClock(self.probe.interval_s, self.probe.max_pause_s)
+            self._conversion_errors = 0
+            seen.decoded, seen.last_s, seen.errors = 0, None, self.probe.errors
+            while reader.grab():
+                time_s = self._note_frame(reader)
+                if held is not None:
+                    until_s = self._shown_until(held, time_s)
+                    if held.due or grid.would_miss(held.frame.time_s, until_s):
+                        yield self._scored(held, until_s)
+                    held = None
+                # After a restart: it was passed on already.
+                if seen.last_scored_s is not None and time_s <= seen.last_scored_s:
+                    continue
+                due = grid.wants(time_s)
+                if due or self._may_become_sample(reader.stamp_s, time_s):
+                    held = self._hold(reader, time_s, due=due)
+            if held is not None and held.due:
+                yield self._scored(held, end_of(seen, self._declared))
+            self._note_errors(reader)
         yield from self._last(held)
 
-    def _hold(self, reader: PyAvReader, time_s: float, *, due: bool) -> _Held | None:
+    def _note_frame(self, reader: FrameReader) -> float:
+        """Return a frame's time; the first one fixes zero, and moves what was declared there."""
+        time_s, stamp_s = self._clock.advance(reader.stamp_s), reader.stamp_s
+        self.seen.discontinuities = self._clock.discontinuities
+        self.seen.last_s = time_s
+        self.seen.decoded += 1
+        if self.seen.decoded > 1:
+            return time_s
+        self._track, self._rotation = reader.track, reader.rotation or 0
+        self._first_stamp_s = stamp_s
+        packets, declared = self.probe.packets, self.probe.declared
+        if stamp_s is not None and packets.steady:
+            length_s = declared.length_s
+            self._declared = replace(
+                declared,
+                length_s=None if length_s is None else length_s - max(0.0, stamp_s),
+                packets_end_s=packets.last_s - stamp_s,
+                lost_start_s=max(0.0, stamp_s - packets.first_s),
+            )
+            # Whether a sample was moved by leaving out frames can only be told from the packets.
+            if self._skip and not packets.matches(stamp_s):
+                raise _RestartError
+        return time_s
+
+    def _may_become_sample(self, stamp_s: float | None, time_s: float) -> bool:
+        """Say whether a frame for which nothing is due is to be held until the next one comes.
+
+        It may be the last one, or what people see for long; where the packets tell nothing, any
+        frame may be.
+        """
+        packets = self.probe.packets
+        if stamp_s is None or not packets.steady:
+            return True
+        ahead_s = self.seen.interval_s * 4 if self._skip else TOLERANCE_S
+        if stamp_s >= packets.last_s - ahead_s:
+            return True
+        until_s = packets.shown_until(stamp_s) if packets.matches(self._first_stamp_s) else None
+        return until_s is not None and self._grid.would_miss(time_s, time_s + until_s - stamp_s)
+
+    def _hold(self, reader: FrameReader, time_s: float, *, due: bool) -> _Held | None:
         """Take the picture of the frame grabbed; a pass that moved it too far is given up."""
-        picture = self._retrieve(reader)
+        picture = reader.picture(self._settings.short_side_px)
         if picture is None:
+            self._conversion_errors += 1
             return None
-        ideal_s = self._ideal() if due else None
-        most_s = self._settings.every_s / 4 + TOLERANCE_S
-        if self._skip and ideal_s is not None and time_s - ideal_s > most_s:
-            raise _RestartError
+        packets, ideal_s = self.probe.packets, None
         if due:
+            if packets.matches(self._first_stamp_s):
+                ideal_s = packets.ideal(self._grid.due)
+            max_shift_s = self._settings.every_s / 4 + TOLERANCE_S
+            if self._skip and ideal_s is not None and time_s - ideal_s > max_shift_s:
+                raise _RestartError
             self._grid.take(time_s)
         return _Held(Frame(time_s, picture), reader.stamp_s, due, ideal_s)
 
-    def _until(self, held: _Held, next_s: float) -> float:
-        """Return until when a frame is shown, given the time of the next one decoded.
-
-        Where frames are left out that is not the next one shown: only pauses are known then.
-        """
-        if not self._skip or held.stamp_s is None or self.survey.outline is None:
+    def _shown_until(self, held: _Held, next_s: float) -> float:
+        """Return until when a frame is shown, given the time of the next one decoded."""
+        if not self._skip or held.stamp_s is None:
             return next_s
-        pause_end_s = self.survey.outline.shown_until(held.stamp_s)
+        # Where frames are left out that is not the next one shown: only pauses are known then.
+        pause_end_s = self.probe.packets.shown_until(held.stamp_s)
         if pause_end_s is None:
             return min(next_s, held.frame.time_s + self.seen.interval_s)
         return min(next_s, rounded(pause_end_s - (self._first_stamp_s or 0.0)))
@@ -164,108 +202,50 @@ class VideoDecoding:
         self.seen.note_scored(held.frame.time_s, until_s, held.ideal_s)
         return replace(held.frame, shown_until_s=until_s)
 
-    def _start_over(self) -> None:
-        self._log.forget()
-        self._clock = Clock(self.survey.interval_s)
-        self._conversions = 0
-        self.seen.decoded, self.seen.last_s, self.seen.errors = 0, None, self.survey.errors
-
-    def _note_frame(self, reader: PyAvReader) -> float:
-        time_s = self._clock.tell(reader.stamp_s)
-        if self.seen.decoded == 0:
-            self.survey.rotation = reader.rotation or 0
-            self._note_first(reader.stamp_s)
-        self.seen.decoded += 1
-        self.seen.last_s = time_s
-        if self.seen.decoded % 16 == 0:
-            self._go_on()
-        return time_s
-
-    def _note_first(self, stamp_s: float | None) -> None:
-        """Fix zero, and move what was promised there."""
-        self._first_stamp_s = stamp_s
-        outline = self.survey.outline
-        if outline is None or stamp_s is None or not outline.steady:
-            return
-        self.promise = replace(
-            self.survey.promise,
-            claims_s=tuple(claim_s - max(0.0, stamp_s) for claim_s in self.survey.promise.claims_s),
-            packets_end_s=outline.last_s - stamp_s,
-            lost_start_s=max(0.0, stamp_s - outline.first_s),
-        )
-        if self._skip and not outline.matches(stamp_s):
-            raise _RestartError
-
-    def _is_shown_long(self, stamp_s: float | None, time_s: float) -> bool:
-        """Say whether a frame between two samples is what people see at the time that is due."""
-        outline = self.survey.outline
-        if outline is None or stamp_s is None or not outline.matches(self._first_stamp_s):
-            return False
-        until_s = outline.shown_until(stamp_s)
-        return until_s is not None and self._grid.would_miss(time_s, time_s + until_s - stamp_s)
-
-    def _may_be_last(self, stamp_s: float | None) -> bool:
-        """Say whether this frame may be the last; where the packets tell nothing, each may be."""
-        outline = self.survey.outline
-        if outline is None or not outline.steady or stamp_s is None:
-            return True
-        ahead_s = self.seen.interval_s * 4 if self._skip else TOLERANCE_S
-        return stamp_s >= outline.last_s - ahead_s
-
-    def _retrieve(self, reader: PyAvReader) -> NDArray[np.uint8] | None:
-        try:
-            return reader.retrieve()
-        except ConversionError:
-            self._conversions += 1
-            return None
-
-    def _ideal(self) -> float | None:
-        outline = self.survey.outline
-        if outline is None or not outline.matches(self._first_stamp_s):
-            return None
-        return outline.ideal(self._grid.due)
-
-    def _note_errors(self, reader: PyAvReader) -> None:
+    def _note_errors(self, reader: FrameReader) -> None:
         """Count damage: what the decoder said, packets it refused, frames it swallowed."""
+        seen, packets = self.seen, self.probe.packets
         self._log.read()
-        ignored = {SCALER, self.survey.format}
-        said = sum(n for who, n in self._log.errors.items() if who not in ignored)
-        empty = self.survey.outline.empty_packets if self.survey.outline else 0
-        refused = max(0, reader.failed - empty)
-        promised = None if self._skip else self.promise.frames
-        lost = 0 if promised is None else max(0, promised - self.seen.decoded)
-        self.seen.errors = self.survey.errors + max(said, refused, lost) + self._conversions
-
-    def _check_end(self) -> None:
-        """Try again with all frames where the pass ended too early by skipping."""
-        if not self._skip or self.seen.last_s is None:
-            return
-        end_s = self.promise.packets_end_s
-        if end_s is not None and end_s - self.seen.last_s > tolerance_s(self.seen.interval_s) / 2:
-            raise _RestartError
+        # The demuxer's errors are those of the probe; the scaler's are counted as conversions.
+        ignored = {"swscaler", self.probe.format}
+        said = sum(count for who, count in self._log.errors.items() if who not in ignored)
+        refused = reader.failed - packets.empty
+        lost = 0
+        if self._declared.frames is not None and not self._skip:
+            lost = self._declared.frames - seen.decoded
+        seen.errors = self.probe.errors + max(said, refused, lost, 0) + self._conversion_errors
+        if packets.by_order:
+            # Frames are stamped later than their packets there: only their number tells.
+            missing = max(0, packets.count - packets.empty - seen.decoded)
+            lost_s = min(self._declared.lost_start_s, missing * seen.interval_s)
+            self._declared = replace(self._declared, lost_start_s=lost_s)
 
     def _last(self, held: _Held | None) -> Iterator[Frame]:
         """Yield the last decoded frame, unless it was a sample anyway."""
         last_s, scored_s = self.seen.last_s, self.seen.last_scored_s
-        if last_s is None or (scored_s is not None and scored_s >= last_s):
+        if last_s is None:
             return
-        frame = held.frame if held is not None else self._frame_at(last_s)
+        packets_s = self._declared.packets_end_s
+        short_s = 0.0 if packets_s is None else packets_s - last_s
+        if self._skip and short_s > tolerance_s(self.seen.interval_s) / 2:
+            raise _RestartError
+        if scored_s is not None and scored_s >= last_s:
+            return
+        frame = held.frame if held is not None else None
+        if held is None:
+            # No frame looked like the last one before there was no other: go there once more.
+            for time_s, reader in self._walk(lambda: last_s):
+                if time_s >= last_s:
+                    picture = reader.picture(self._settings.short_side_px)
+                    if picture is not None and time_s == last_s:
+                        frame = Frame(time_s, picture)
+                    break
         if frame is not None:
-            end_s = end_of(self.seen, self.promise)
+            end_s = end_of(self.seen, self._declared)
             self.seen.note_scored(frame.time_s, end_s)
             yield replace(frame, shown_until_s=end_s)
 
-    def _frame_at(self, wanted_s: float) -> Frame | None:
-        for time_s, reader in self._walk(lambda: wanted_s):
-            if time_s >= wanted_s:
-                try:
-                    return Frame(time_s, reader.retrieve()) if time_s == wanted_s else None
-                except ConversionError:
-                    self._conversions += 1
-                    return None
-        return None
-
-    def look_again(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
         """Yield frames at least `step_s` apart inside the windows, in order, all frames decoded."""
         cursor = WindowCursor(windows, step_s)
         held: Frame | None = None
@@ -274,61 +254,56 @@ class VideoDecoding:
                 yield replace(held, shown_until_s=time_s)
                 held = None
             if cursor.wants(time_s):
-                with suppress(ConversionError):
-                    held = Frame(time_s, reader.retrieve())
+                picture = reader.picture(self._settings.short_side_px)
+                held = None if picture is None else Frame(time_s, picture)
             if cursor.start_s is None:
                 return
         if held is not None:
-            yield replace(held, shown_until_s=end_of(self.seen, self.promise))
+            yield replace(held, shown_until_s=end_of(self.seen, self._declared))
 
-    def _walk(self, wanted: Callable[[], float | None]) -> Iterator[tuple[float, PyAvReader]]:
-        """Decode all frames from near the wanted time on, jumping ahead where it is far away.
-
-        Jumps are made only where the stamps are steady: then a time is the same however reached.
-        """
-        steady = not self._clock.stepped_back and self._first_stamp_s is not None
-        outline = self.survey.outline
-        jumps = steady and outline is not None and outline.steady
+    def _walk(self, wanted: Callable[[], float | None]) -> Iterator[tuple[float, FrameReader]]:
+        """Decode all frames from near the wanted time on, jumping ahead where it is far away."""
+        zero_s, clock = self._first_stamp_s, self._clock
+        # Only where the stamps are steady is a frame's time the same however it was reached.
+        steady = self.probe.packets.steady and not clock.stepped_back and not clock.discontinuities
+        clock = FrameClock(self.probe.interval_s, self.probe.max_pause_s)
+        time_s = aimed_s = 0.0
         reader = self._open(skip=False)
-        clock, time_s, aimed_s = Clock(self.survey.interval_s), 0.0, 0.0
         try:
             while (start_s := wanted()) is not None:
                 jumped = False
-                if jumps and start_s > max(time_s + _SEEK_OVER_S, aimed_s):
+                if steady and zero_s is not None and start_s > max(time_s + _SEEK_OVER_S, aimed_s):
                     aimed_s = start_s
-                    jumped = self._jump(reader, start_s)
+                    jumped = _jump(reader, zero_s, start_s)
                     if not jumped:
+                        # The container has no index that helps: decode from the start instead.
                         reader.close()
                         reader = self._open(skip=False)
                 if not jumped and not reader.grab():
                     return
-                time_s = self._time(reader, clock) if jumps else clock.tell(reader.stamp_s)
-                self._go_on()
+                if steady and zero_s is not None and reader.stamp_s is not None:
+                    time_s = rounded(reader.stamp_s - zero_s)
+                else:
+                    time_s = clock.advance(reader.stamp_s)
                 yield time_s, reader
         finally:
             reader.close()
 
-    def _time(self, reader: PyAvReader, clock: Clock) -> float:
-        stamp_s = reader.stamp_s
-        if stamp_s is None or self._first_stamp_s is None:
-            return clock.tell(stamp_s)
-        return rounded(stamp_s - self._first_stamp_s)
-
-    def _jump(self, reader: PyAvReader, start_s: float) -> bool:
-        """Seek to before `start_s` and grab; True when a frame at or before it was reached."""
-        first_s = self._first_stamp_s or 0.0
-        for margin_s in _SEEK_MARGINS_S:
-            if not reader.seek(first_s + start_s - margin_s) or not reader.grab():
-                continue
-            if reader.stamp_s is not None and reader.stamp_s - first_s <= start_s:
-                return True
-        return False
-
-    def _open(self, *, skip: bool) -> PyAvReader:
-        assert self.survey.track is not None  # noqa: S101 - a file's survey has one
+    def _open(self, *, skip: bool) -> FrameReader:
+        threads, go_on = self._settings.threads, self._go_on
         try:
-            return PyAvReader(
-                self._fd, self.survey.track, threads=self._settings.threads, skip=skip
-            )
+            media = MediaFile(self.probe.file, with_hidden=self.probe.with_hidden)
+            return FrameReader(media, self.probe.track, threads=threads, skip=skip, go_on=go_on)
         except OpenError:
-            raise SourceError(self._why_nothing(), kind="no-frames") from None
+            why = nothing_decoded(self.probe.track.codec, self.probe.packets.count)
+            raise SourceError(why, kind="no-frames") from None
+
+
+def _jump(reader: FrameReader, zero_s: float, start_s: float) -> bool:
+    """Seek to before `start_s` and grab; True when a frame at or before it was reached."""
+    for margin_s in _SEEK_MARGINS_S:
+        if not reader.seek(zero_s + start_s - margin_s) or not reader.grab():
+            continue
+        if reader.stamp_s is not None and reader.stamp_s - zero_s <= start_s:
+            return True
+    return False

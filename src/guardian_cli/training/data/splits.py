@@ -1,4 +1,4 @@
-"""Who trains, who decides when to stop, who judges: pure, and no group is ever on two sides."""
+"""Who trains, who decides when to stop, who is tested on: pure, no group is ever on two sides."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from guardian_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from guardian_cli.training.data.listing import Split
+    from guardian_cli.training.data.dataset import Split
 
-LEAST_PARTS = 3
-MOST_PARTS = 5
-# Below this many items one held-out part says too little: every item is judged once instead.
+MIN_PARTS = 3
+MAX_PARTS = 5
+# Below this many samples one held-out part says too little: every sample is tested once instead.
 CROSS_VALIDATED_UP_TO = 500
 _ATTEMPTS = 20
 
@@ -25,7 +25,7 @@ Method = Literal["cross-validation", "hold-out", "given"]
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Positions of items: `test` is judged by a network that saw neither it nor its groups."""
+    """Positions of samples: `test` is scored by a network that saw neither it nor its groups."""
 
     train: tuple[int, ...]
     val: tuple[int, ...]
@@ -34,9 +34,9 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """The folds that are judged, and what the released network learns from.
+    """The folds that are tested, and what the released network learns from.
 
-    `final` None means that the only fold's network is the released one. `dropped` are items that
+    `final` None means that the only fold's network is the released one. `dropped` are samples that
     no fold uses, because a copy of them is in the test part that the data's owner has chosen.
     """
 
@@ -44,76 +44,6 @@ class SplitPlan:
     folds: tuple[Fold, ...]
     final: Fold | None = None
     dropped: tuple[int, ...] = ()
-
-
-def join_groups(names: Sequence[str | None], links: Iterable[tuple[int, int]]) -> list[int]:
-    """Number the groups: items of one name are together, and so are linked items, transitively."""
-    parent = list(range(len(names)))
-
-    def find(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
-
-    first: dict[str, int] = {}
-    named = [(first.setdefault(name, at), at) for at, name in enumerate(names) if name is not None]
-    for one, other in (*named, *links):
-        low, high = sorted((find(one), find(other)))
-        parent[high] = low
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(find(at), len(numbers)) for at in range(len(names))]
-
-
-def most_parts(groups: Sequence[int], positive: Sequence[bool]) -> int:
-    """The number of parts that can all hold both classes, at most; groups stay whole."""
-    holding: dict[bool, set[int]] = {True: set(), False: set()}
-    for group, is_positive in zip(groups, positive, strict=True):
-        holding[is_positive].add(group)
-    return min(len(holding[True]), len(holding[False]))
-
-
-def assign_parts(
-    groups: Sequence[int], positive: Sequence[bool], parts: int, seed: int
-) -> list[int] | None:
-    """Spread whole groups over parts so that both classes are spread evenly.
-
-    Greedy, the largest group first, each to where the squared class shares grow least. None when
-    no attempt gives every part both classes.
-    """
-    for attempt in range(_ATTEMPTS):
-        assigned = _spread(groups, positive, parts, random.Random(f"{seed}/{attempt}"))  # noqa: S311
-        sides = {(assigned[group], side) for group, side in zip(groups, positive, strict=True)}
-        if len(sides) == 2 * parts:
-            return [assigned[group] for group in groups]
-    return None
-
-
-def _spread(
-    groups: Sequence[int], positive: Sequence[bool], parts: int, chance: random.Random
-) -> dict[int, int]:
-    sizes: dict[int, Counter[bool]] = defaultdict(Counter)
-    for group, is_positive in zip(groups, positive, strict=True):
-        sizes[group][is_positive] += 1
-    totals = Counter(positive)
-    order = sorted(sizes)
-    chance.shuffle(order)
-    order.sort(key=lambda group: -sizes[group].total())
-    filled: list[Counter[bool]] = [Counter() for _ in range(parts)]
-    assigned: dict[int, int] = {}
-    for group in order:
-        costs = [
-            sum(
-                ((part[side] + sizes[group][side]) / totals[side]) ** 2
-                - (part[side] / totals[side]) ** 2
-                for side in totals
-            )
-            for part in filled
-        ]
-        best = min(range(parts), key=costs.__getitem__)
-        filled[best].update(sizes[group])
-        assigned[group] = best
-    return assigned
 
 
 def plan_splits(
@@ -127,48 +57,19 @@ def plan_splits(
     """Decide on the folds. Raises UsageError when the groups are too few to be split."""
     if any(given):
         return _plan_given(groups, positive, given, seed)
-    parts = _parts_of(groups, positive, seed)
+    parts = _choose_parts(groups, positive, seed)
     count = max(parts) + 1
     if len(groups) > cross_validate_up_to:
-        return SplitPlan("hold-out", (_fold(parts, test=0, val=1),))
-    folds = tuple(_fold(parts, test=part, val=(part + 1) % count) for part in range(count))
-    return SplitPlan("cross-validation", folds, final=_fold(parts, test=None, val=0))
-
-
-def can_split(groups: Sequence[int], positive: Sequence[bool], seed: int) -> bool:
-    """Whether `plan_splits` would find at least the parts it needs."""
-    return (
-        most_parts(groups, positive) >= LEAST_PARTS
-        and assign_parts(groups, positive, LEAST_PARTS, seed) is not None
-    )
-
-
-def _parts_of(groups: Sequence[int], positive: Sequence[bool], seed: int) -> list[int]:
-    for count in range(min(MOST_PARTS, most_parts(groups, positive)), LEAST_PARTS - 1, -1):
-        parts = assign_parts(groups, positive, count, seed)
-        if parts is not None:
-            return parts
-    raise UsageError(
-        f"the data is too little to be split: training, validation and test need files of both"
-        f" classes in {LEAST_PARTS} groups each; there are {sum(positive)} positive and"
-        f" {len(positive) - sum(positive)} negative files, in {most_parts(groups, positive)} groups"
-        " of the rarer class",
-        hint="add files from other sources; pictures that look the same count as one group",
-    )
-
-
-def _fold(parts: Sequence[int], *, test: int | None, val: int) -> Fold:
-    def positions(wanted: set[int | None]) -> tuple[int, ...]:
-        return tuple(at for at, part in enumerate(parts) if part in wanted)
-
-    others: set[int | None] = {part for part in parts if part not in (test, val)}
-    return Fold(positions(others), positions({val}), positions({test}))
+        return SplitPlan("hold-out", (_make_fold(parts, test=0, val=1),))
+    # The part after the tested one decides when to stop.
+    folds = tuple(_make_fold(parts, test=part, val=(part + 1) % count) for part in range(count))
+    return SplitPlan("cross-validation", folds, final=_make_fold(parts, test=None, val=0))
 
 
 def _plan_given(
     groups: Sequence[int], positive: Sequence[bool], given: Sequence[Split | None], seed: int
 ) -> SplitPlan:
-    """Keep the owner's split; what looks like a test item is taken out of training instead."""
+    """Keep the owner's split; what looks like a test sample is taken out of training instead."""
     sides = {
         name: tuple(at for at, split in enumerate(given) if split == name)
         for name in ("train", "val", "test")
@@ -178,11 +79,73 @@ def _plan_given(
     val = tuple(at for at in sides["val"] if groups[at] not in tested)
     train = tuple(at for at in sides["train"] if groups[at] not in tested | stopping)
     dropped = tuple(sorted({*sides["val"], *sides["train"]} - {*val, *train}))
+    # Many datasets have no part of their own for deciding when to stop.
     if not sides["val"]:
-        parts = _parts_of([groups[at] for at in train], [positive[at] for at in train], seed)
+        parts = _choose_parts([groups[at] for at in train], [positive[at] for at in train], seed)
         val = tuple(at for at, part in zip(train, parts, strict=True) if part == 0)
         train = tuple(at for at, part in zip(train, parts, strict=True) if part != 0)
     for name, side in (("train", train), ("val", val), ("test", sides["test"])):
         if len({positive[at] for at in side}) < 2:
             raise UsageError(f"split {name!r} does not have files of both classes")
     return SplitPlan("given", (Fold(train, val, sides["test"]),), dropped=dropped)
+
+
+def _make_fold(parts: Sequence[int], *, test: int | None, val: int) -> Fold:
+    return Fold(
+        tuple(at for at, part in enumerate(parts) if part not in (test, val)),
+        tuple(at for at, part in enumerate(parts) if part == val),
+        tuple(at for at, part in enumerate(parts) if part == test),
+    )
+
+
+def _choose_parts(groups: Sequence[int], positive: Sequence[bool], seed: int) -> list[int]:
+    """Number a part for each sample, in as many parts as can be had."""
+    sides = set(zip(groups, positive, strict=True))
+    # Each part needs a group of the rarer class.
+    rarer = min(Counter(side for _, side in sides)[wanted] for wanted in (True, False))
+    for count in range(min(MAX_PARTS, rarer), MIN_PARTS - 1, -1):
+        parts = assign_parts(groups, positive, count, seed)
+        if parts is not None:
+            return parts
+    raise UsageError(
+        f"the data is too little to be split: training, validation and test need files of both"
+        f" classes in {MIN_PARTS} groups each; there are {sum(positive)} positive and"
+        f" {len(positive) - sum(positive)} negative files, in {rarer} groups of the rarer class",
+        hint="add files from other sources; pictures that look the same count as one group",
+    )
+
+
+def assign_parts(
+    groups: Sequence[int], positive: Sequence[bool], parts: int, seed: int
+) -> list[int] | None:
+    """Spread whole groups over parts so that both classes are spread evenly.
+
+    Greedy, the largest group first, each to where the squared class shares grow least. None when
+    no attempt gives every part both classes, as when there are fewer groups of one.
+    """
+    sizes: dict[int, Counter[bool]] = defaultdict(Counter)
+    for group, is_positive in zip(groups, positive, strict=True):
+        sizes[group][is_positive] += 1
+    totals = Counter(positive)
+    for attempt in range(_ATTEMPTS):
+        # Sorting is stable: the shuffle decides among groups of one size.
+        order = sorted(sizes)
+        random.Random(f"{seed}/{attempt}").shuffle(order)  # noqa: S311 - a draw, no secret
+        order.sort(key=lambda group: -sizes[group].total())
+        filled: list[Counter[bool]] = [Counter() for _ in range(parts)]
+        assigned: dict[int, int] = {}
+        for group in order:
+            growth = [
+                sum(
+                    ((part[side] + sizes[group][side]) / totals[side]) ** 2
+                    - (part[side] / totals[side]) ** 2
+                    for side in totals
+                )
+                for part in filled
+            ]
+            best = growth.index(min(growth))
+            filled[best].update(sizes[group])
+            assigned[group] = best
+        if all(part[True] and part[False] for part in filled):
+            return [assigned[group] for group in groups]
+    return None

@@ -1,7 +1,8 @@
-"""How good scores are: pure functions of labels (0 or 1) and scores, both one-dimensional.
+"""How good scores are: from the folds' logits to the numbers that are reported.
 
-Interval: percentile bootstrap over groups (Davison and Hinkley, 1997): whole groups are drawn,
-because clips of one source are not independent.
+Labels (0 or 1) and scores are one-dimensional. The interval is a percentile bootstrap over groups
+(Davison and Hinkley, 1997): whole groups are drawn, because clips of one source are not
+independent.
 """
 
 from __future__ import annotations
@@ -18,58 +19,91 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 CALIBRATION_BINS = 10
+MAX_FALSE_POSITIVE_RATE = 0.01
+# Numbers that the bootstrap holds at a time: 32 MB.
+_MAX_CELLS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOutScores:
+    """Every tested sample, in one order: label, group, score by frames, by attention, by metadata.
+
+    Each was scored by a network, or a regression, that had seen neither it nor its group.
+    """
+
+    labels: NDArray[np.bool_]
+    groups: Sequence[int]
+    scores: NDArray[np.float64]
+    temporal: NDArray[np.float64] | None
+    metadata: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold (score >= threshold is positive) and what it does; rates in 0..1."""
+class Metrics:
+    """How good the scores are of samples that the network had not seen; the `metrics` in JSON.
 
+    Score >= threshold is positive; the threshold is the lowest at which at most
+    `threshold_false_positive_rate` of the negatives are. Rates are in 0..1.
+    """
+
+    auc: float
+    auc_interval: tuple[float, float]
+    average_precision: float
+    ece: float
     threshold: float
+    threshold_false_positive_rate: float
     false_positive_rate: float
     true_positive_rate: float
+    temporal_auc: float | None
+    metadata_auc: float
+    metadata_auc_interval: tuple[float, float]
+    n: int
+    positives: int
 
 
-@dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """Scores in [low, high): how many, their mean, and the share that is positive."""
+def measure(test: HeldOutScores, *, seed: int) -> Metrics:
+    """Measure the scores, and what metadata alone reaches on the same samples."""
+    from sklearn.metrics import average_precision_score
 
-    low: float
-    high: float
-    count: int
-    mean_score: float
-    positive_share: float
+    labels, scores = test.labels, test.scores
+    threshold, false_positive_rate, true_positive_rate = choose_threshold(
+        labels, scores, MAX_FALSE_POSITIVE_RATE
+    )
+    return Metrics(
+        auc=auc(labels, scores),
+        auc_interval=auc_interval(labels, scores, test.groups, seed=seed),
+        average_precision=float(average_precision_score(labels, scores)),
+        ece=calibration_error(labels, scores),
+        threshold=threshold,
+        threshold_false_positive_rate=MAX_FALSE_POSITIVE_RATE,
+        false_positive_rate=false_positive_rate,
+        true_positive_rate=true_positive_rate,
+        temporal_auc=None if test.temporal is None else auc(labels, test.temporal),
+        metadata_auc=auc(labels, test.metadata),
+        metadata_auc_interval=auc_interval(labels, test.metadata, test.groups, seed=seed),
+        n=len(labels),
+        positives=int(labels.sum()),
+    )
+
+
+def caveats(metrics: Metrics) -> list[str]:
+    """Say in words what the numbers do not."""
+    negatives = metrics.n - metrics.positives
+    rate = metrics.threshold_false_positive_rate
+    if negatives * rate >= 1:
+        return []
+    note = f"{negatives} negatives cannot show a false-positive rate of {rate:.0%}"
+    return [f"{note}: the threshold is the lowest that flags none of them"]
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve: the share of (positive, negative) pairs in order, ties half.
-
-    NaN when one class is missing.
-    """
+    """Area under the ROC curve, ties half; NaN when one class is missing."""
     import numpy as np
+    from sklearn.metrics import roc_auc_score
 
-    labels = np.asarray(labels, dtype=bool)
-    return float(_weighted_auc(labels, np.asarray(scores, float), np.ones((1, len(labels))))[0])
-
-
-def _weighted_auc(
-    labels: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The AUC for each row of weights (R, N): Mann-Whitney's U over ties, weighted."""
-    import numpy as np
-
-    _, level = np.unique(scores, return_inverse=True)
-    order = np.argsort(level, kind="stable")
-    starts = np.flatnonzero(np.diff(level[order], prepend=-1))
-    if not len(starts):
-        return np.full(len(weights), np.nan)
-    positive = np.add.reduceat(weights[:, order] * labels[order], starts, axis=1)
-    negative = np.add.reduceat(weights[:, order] * ~labels[order], starts, axis=1)
-    below = np.cumsum(negative, axis=1) - negative
-    wins = (positive * (below + negative / 2)).sum(axis=1)
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    areas: NDArray[np.float64] = np.full(len(weights), np.nan)
-    np.divide(wins, pairs, out=areas, where=pairs > 0)
-    return areas
+    if len(np.unique(np.asarray(labels))) < 2:
+        return math.nan
+    return float(roc_auc_score(labels, scores))
 
 
 def auc_interval(
@@ -90,13 +124,14 @@ def auc_interval(
     labels = np.asarray(labels, dtype=bool)
     scores = np.asarray(scores, float)
     names, member = np.unique(np.asarray(groups), return_inverse=True)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
+    rows = max(1, min(resamples, _MAX_CELLS // len(labels)))
     found = []
-    rows = max(1, min(resamples, 4_000_000 // max(1, len(labels))))
     for start in range(0, resamples, rows):
         draws = min(rows, resamples - start)
-        drawn = chance.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-        found.append(_weighted_auc(labels, scores, drawn[:, member].astype(float)))
+        # How often each group is drawn is its samples' weight: no resample is ever laid out.
+        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+        found.append(weighted_auc(labels, scores, drawn[:, member].astype(float)))
     values = np.concatenate(found)
     values = values[np.isfinite(values)]
     if not len(values):
@@ -105,85 +140,64 @@ def auc_interval(
     return float(low), float(high)
 
 
-def roc_points(
-    labels: ArrayLike, scores: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """False-positive rates, true-positive rates and thresholds, from (0, 0) at infinity down."""
+def weighted_auc(
+    labels: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The AUC for each row of weights (R, N): Mann-Whitney's U over ties, weighted."""
     import numpy as np
 
-    labels = np.asarray(labels, dtype=bool)
-    scores = np.asarray(scores, float)
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.diff(scores[order], append=-math.inf))
-    hits = np.cumsum(labels[order])[last]
-    false = last + 1 - hits
-    fpr = np.concatenate([[0.0], false / max(1, int((~labels).sum()))])
-    tpr = np.concatenate([[0.0], hits / max(1, int(labels.sum()))])
-    return fpr, tpr, np.concatenate([[math.inf], scores[order][last]])
+    _, level = np.unique(scores, return_inverse=True)
+    order = np.argsort(level, kind="stable")
+    # Equal scores are one step: half of its pairs count.
+    starts = np.flatnonzero(np.diff(level[order], prepend=-1))
+    positive = np.add.reduceat(weights[:, order] * labels[order], starts, axis=1)
+    negative = np.add.reduceat(weights[:, order] * ~labels[order], starts, axis=1)
+    below = np.cumsum(negative, axis=1) - negative
+    wins = (positive * (below + negative / 2)).sum(axis=1)
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    areas: NDArray[np.float64] = np.full(len(weights), np.nan)
+    np.divide(wins, pairs, out=areas, where=pairs > 0)
+    return areas
 
 
-def precision_recall_points(
-    labels: ArrayLike, scores: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precisions and recalls at each score, from the highest score down."""
-    import numpy as np
+def choose_threshold(
+    labels: ArrayLike, scores: ArrayLike, max_false: float
+) -> tuple[float, float, float]:
+    """The lowest threshold whose false-positive rate is at most `max_false`, in 0..1.
 
-    labels = np.asarray(labels, dtype=bool)
-    fpr, tpr, _ = roc_points(labels, scores)
-    hits = tpr[1:] * labels.sum()
-    flagged = hits + fpr[1:] * (~labels).sum()
-    return hits / np.maximum(flagged, 1e-12), tpr[1:]
-
-
-def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """The mean of precision over the steps of recall, not interpolated; NaN with no positive."""
-    import numpy as np
-
-    if not np.asarray(labels, dtype=bool).any():
-        return math.nan
-    precision, recall = precision_recall_points(labels, scores)
-    return float((np.diff(recall, prepend=0.0) * precision).sum())
-
-
-def threshold_at(labels: ArrayLike, scores: ArrayLike, most_false: float) -> OperatingPoint:
-    """The lowest threshold whose false-positive rate is at most `most_false` (0..1).
-
-    Where no score will do it is the next number over the highest score, which flags nothing.
+    Returns the threshold, its false-positive rate and its true-positive rate. Where no score will
+    do the threshold is the next number over the highest score, which flags nothing.
     """
     import numpy as np
+    from sklearn.metrics import roc_curve
 
-    fpr, tpr, thresholds = roc_points(labels, scores)
-    at = int(np.flatnonzero(fpr <= most_false + 1e-12)[-1])
-    highest = float(np.max(np.asarray(scores, float)))
-    threshold = float(thresholds[at]) if at else math.nextafter(highest, math.inf)
-    return OperatingPoint(threshold, float(fpr[at]), float(tpr[at]))
+    fpr, tpr, thresholds = roc_curve(labels, scores, drop_intermediate=False)
+    # A rate of exactly 1 % may come out a rounding error above it.
+    at = int(np.flatnonzero(fpr <= max_false + 1e-12)[-1])
+    # roc_curve begins at infinity, which no card can hold.
+    threshold = thresholds[at] if at else math.nextafter(float(np.max(scores)), math.inf)
+    return float(threshold), float(fpr[at]), float(tpr[at])
 
 
 def calibration_bins(
     labels: ArrayLike, scores: ArrayLike, bins: int = CALIBRATION_BINS
-) -> list[CalibrationBin]:
-    """Bins of equal width over 0..1, empty ones left out; the last one includes 1.0."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Put scores into bins of equal width over 0..1; the last one includes 1.0.
+
+    Returns for each bin that is not empty its count, mean score and share of positives.
+    """
     import numpy as np
 
-    labels = np.asarray(labels, float)
     scores = np.asarray(scores, float)
     at = np.minimum((scores * bins).astype(int), bins - 1)
-    return [
-        CalibrationBin(
-            low=number / bins,
-            high=(number + 1) / bins,
-            count=int(inside.sum()),
-            mean_score=float(scores[inside].mean()),
-            positive_share=float(labels[inside].mean()),
-        )
-        for number in range(bins)
-        if (inside := at == number).any()
-    ]
+    _, member, counts = np.unique(at, return_inverse=True, return_counts=True)
+    shares = np.bincount(member, np.asarray(labels, float)) / counts
+    return counts, np.bincount(member, scores) / counts, shares
 
 
-def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = CALIBRATION_BINS) -> float:
+def calibration_error(labels: ArrayLike, scores: ArrayLike) -> float:
     """Expected calibration error (Guo et al., 2017): mean |score - positive share| over bins."""
-    found = calibration_bins(labels, scores, bins)
-    total = sum(one.count for one in found)
-    gaps = (one.count * abs(one.mean_score - one.positive_share) for one in found)
-    return sum(gaps) / total if total else math.nan
+    import numpy as np
+
+    counts, mean_scores, shares = calibration_bins(labels, scores)
+    return float(np.average(np.abs(mean_scores - shares), weights=counts))

@@ -2,104 +2,77 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.training.evaluation.metrics import (
-    calibration_bins,
-    precision_recall_points,
-    roc_points,
-)
+from guardian_cli.training.evaluation.metrics import calibration_bins
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guardian_cli.training.evaluation.measure import Judged, Metrics
+    from guardian_cli.training.evaluation.metrics import HeldOutScores, Metrics
 
-NAMES = ("roc.png", "precision-recall.png", "reliability.png")
-_SIZE_INCHES = (4.8, 4.5)
-_DPI = 110
 _MODEL, _METADATA, _GUIDE = "#1f5fa8", "#c0752a", "#999999"
 
 
-def draw_plots(folder: Path, judged: Judged, metrics: Metrics) -> list[Path]:
-    """Draw the three plots into a folder and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in NAMES]
-    for path, draw in zip(paths, (_draw_roc, _draw_precision, _draw_reliability), strict=True):
-        figure, axes = _new_figure()
-        draw(axes, judged, metrics)
-        axes.legend(loc="best", frameon=False, fontsize=8)
-        figure.savefig(path, dpi=_DPI, metadata={"Software": None})
-    return paths
-
-
-def _new_figure() -> tuple[Any, Any]:
+def draw_plots(folder: Path, test: HeldOutScores, metrics: Metrics) -> None:
+    """Draw roc.png, precision-recall.png and reliability.png into a folder."""
+    # What it says of a folder for its cache, where there is no home, is no concern of the user's.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # A figure of its own canvas: pyplot would keep state and look for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.grid(visible=True, color="#eeeeee")
-    return figure, axes
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = {
+        "roc": draw_roc,
+        "precision-recall": draw_precision_recall,
+        "reliability": draw_reliability,
+    }
+    for name, draw in plots.items():
+        figure = Figure(figsize=(4.8, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        axes.grid(visible=True, color="#eeeeee")
+        draw(axes, test, metrics)
+        axes.legend(loc="best", frameon=False, fontsize=8)
+        figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
 
 
-def _draw_roc(axes: Any, judged: Judged, metrics: Metrics) -> None:
+def draw_roc(axes: Any, test: HeldOutScores, metrics: Metrics) -> None:
+    """Draw the model's curve and metadata's, and where the threshold is."""
+    from sklearn.metrics import roc_curve
+
     low, high = metrics.auc_interval
-    fpr, tpr, _ = roc_points(judged.labels, judged.scores)
+    fpr, tpr, _ = roc_curve(test.labels, test.scores, drop_intermediate=False)
     axes.plot(fpr, tpr, color=_MODEL, label=f"model, AUC {metrics.auc:.3f} ({low:.2f}-{high:.2f})")
-    fpr, tpr, _ = roc_points(judged.labels, judged.metadata)
-    axes.plot(
-        fpr,
-        tpr,
-        color=_METADATA,
-        linestyle=":",
-        label=f"metadata alone, {metrics.metadata_auc:.3f}",
-    )
+    fpr, tpr, _ = roc_curve(test.labels, test.metadata, drop_intermediate=False)
+    label = f"metadata alone, {metrics.metadata_auc:.3f}"
+    axes.plot(fpr, tpr, color=_METADATA, linestyle=":", label=label)
     axes.plot([0, 1], [0, 1], color=_GUIDE, linewidth=0.8)
-    point = metrics.operating
-    axes.plot(
-        [point.false_positive_rate],
-        [point.true_positive_rate],
-        "o",
-        color=_MODEL,
-        label=f"threshold {point.threshold:.3f}",
-    )
+    point = [metrics.false_positive_rate], [metrics.true_positive_rate]
+    axes.plot(*point, "o", color=_MODEL, label=f"threshold {metrics.threshold:.3f}")
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", title="ROC")
 
 
-def _draw_precision(axes: Any, judged: Judged, metrics: Metrics) -> None:
-    precision, recall = precision_recall_points(judged.labels, judged.scores)
-    axes.step(
-        recall,
-        precision,
-        where="post",
-        color=_MODEL,
-        label=f"model, average precision {metrics.average_precision:.3f}",
-    )
+def draw_precision_recall(axes: Any, test: HeldOutScores, metrics: Metrics) -> None:
+    """Draw precision over recall, beside the share of positives, which guessing would reach."""
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(test.labels, test.scores)
+    label = f"model, average precision {metrics.average_precision:.3f}"
+    axes.step(recall, precision, where="post", color=_MODEL, label=label)
     share = metrics.positives / metrics.n
     axes.axhline(share, color=_GUIDE, linewidth=0.8, label=f"share of positives {share:.2f}")
     axes.set(xlabel="recall", ylabel="precision", title="Precision and recall")
 
 
-def _draw_reliability(axes: Any, judged: Judged, metrics: Metrics) -> None:
-    bins = calibration_bins(judged.labels, judged.scores)
+def draw_reliability(axes: Any, test: HeldOutScores, metrics: Metrics) -> None:
+    """Draw the share of positives over the mean score of each bin, with the bin's size."""
+    counts, mean_scores, shares = calibration_bins(test.labels, test.scores)
     axes.plot([0, 1], [0, 1], color=_GUIDE, linewidth=0.8)
-    axes.plot(
-        [one.mean_score for one in bins],
-        [one.positive_share for one in bins],
-        "o-",
-        color=_MODEL,
-        label=f"model, ECE {metrics.ece:.3f}",
-    )
-    for one in bins:
-        axes.annotate(
-            str(one.count),
-            (one.mean_score, one.positive_share),
-            fontsize=7,
-            xytext=(4, -8),
-            textcoords="offset points",
-        )
+    axes.plot(mean_scores, shares, "o-", color=_MODEL, label=f"model, ECE {metrics.ece:.3f}")
+    for count, *place in zip(counts, mean_scores, shares, strict=True):
+        axes.annotate(str(count), place, fontsize=7, xytext=(4, -8), textcoords="offset points")
     axes.set(xlabel="mean score", ylabel="share of positives", title="Reliability")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD, ModelCard
-from guardian_cli.training.model.bags import Bags
+from guardian_cli.training.model.trainer import Bags, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,61 +17,14 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from guardian_cli.training.data.frames import Gallery
+    from guardian_cli.training.data.frame_store import FrameStore
     from guardian_cli.training.model.heads import BagNetwork
 
 BackboneName = Literal["auto", "clip", "tiny"]
 FEATURES_NAME = "features.f32"
 _EMBED_BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What training a backbone's network takes by default; see `loop.LoopSettings`."""
-
-    epochs: int
-    patience: int
-    learning_rate: float
-    bags: int
-    frames: int
-
-
-class Backbone(Protocol):
-    """From a gallery to a network that can be trained, and to one that can be served."""
-
-    @property
-    def name(self) -> str:
-        """`tiny` or `clip`."""
-
-    @property
-    def px(self) -> int:
-        """The side of the square pictures it looks at."""
-
-    @property
-    def video_frames(self) -> int:
-        """How many frames of a video it looks at."""
-
-    @property
-    def recipe(self) -> Recipe:
-        """How it is trained."""
-
-    def prepare(
-        self,
-        gallery: Gallery,
-        positive: Sequence[bool],
-        folder: Path,
-        tell: Callable[[int, int], None],
-    ) -> Bags:
-        """Make the inputs; what is kept in `folder` is found again. `tell` gets (done, all)."""
-
-    def build(self, *, temporal: bool) -> BagNetwork:
-        """A fresh network for these inputs."""
-
-    def export(self, network: BagNetwork) -> torch.nn.Module:
-        """The network that scores single frames, as `serving.networks` would build it."""
-
-    def card(self, model: str, category: str) -> ModelCard:
-        """The artifact's card, without what only training can know."""
+_TINY_RECIPE = TrainSettings(epochs=20, patience=6, learning_rate=3e-3, bags=16, frames=4)
+_CLIP_RECIPE = TrainSettings(epochs=60, patience=12, learning_rate=2e-3, bags=32, frames=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +34,22 @@ class TinyBackbone:
     px: int = 96
     width: int = 16
     video_frames: int = 8
-    recipe: Recipe = Recipe(epochs=20, patience=6, learning_rate=3e-3, bags=16, frames=4)
-    name: str = "tiny"
+    recipe: TrainSettings = _TINY_RECIPE
+    label: str = "tiny"
 
     def prepare(
         self,
-        gallery: Gallery,
+        store: FrameStore,
         positive: Sequence[bool],
         folder: Path,  # noqa: ARG002 - nothing is computed
-        tell: Callable[[int, int], None],  # noqa: ARG002 - as above
+        on_progress: Callable[[int, int], None],  # noqa: ARG002 - as above
     ) -> Bags:
         """Take the pictures themselves."""
-        return Bags(gallery.all_pictures(), *_rows(gallery), positive, mean=CLIP_MEAN, std=CLIP_STD)
+        starts, counts = [one.start for one in store.stored], [one.count for one in store.stored]
+        return Bags(store.all_pictures(), starts, counts, positive, mean=CLIP_MEAN, std=CLIP_STD)
 
     def build(self, *, temporal: bool) -> BagNetwork:
-        """The tiny network, cut in two where its features leave it."""
+        """Cut the tiny network in two where its features leave it."""
         from guardian_cli.serving.networks import TinyNetwork
         from guardian_cli.training.model.heads import BagNetwork, TinyEmbedding
 
@@ -114,10 +68,9 @@ class TinyBackbone:
         return tiny.eval()
 
     def card(self, model: str, category: str) -> ModelCard:
-        """The card of a tiny network."""
-        return ModelCard(
-            model, category, "tiny", {"width": self.width}, self.px, mean=CLIP_MEAN, std=CLIP_STD
-        )
+        """Return the card of a tiny network."""
+        options = {"width": self.width}
+        return ModelCard(model, category, "tiny", options, self.px, mean=CLIP_MEAN, std=CLIP_STD)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +94,12 @@ class ClipBackbone:
     tower: Tower
     hidden: int = 64
     video_frames: int = 16
-    recipe: Recipe = Recipe(epochs=60, patience=12, learning_rate=2e-3, bags=32, frames=64)
-    name: str = "clip"
+    recipe: TrainSettings = _CLIP_RECIPE
+
+    @property
+    def label(self) -> str:
+        """The tower's model and weights."""
+        return f"clip {self.tower.label}"
 
     @property
     def px(self) -> int:
@@ -150,33 +107,40 @@ class ClipBackbone:
         return self.tower.px
 
     @property
-    def _features(self) -> int:
+    def features(self) -> int:
+        """How many numbers the tower makes of a picture."""
         return int(self.tower.config["embed_dim"])
 
     def prepare(
         self,
-        gallery: Gallery,
+        store: FrameStore,
         positive: Sequence[bool],
         folder: Path,
-        tell: Callable[[int, int], None],
+        on_progress: Callable[[int, int], None],
     ) -> Bags:
         """Compute the features, or go on where an interrupted run stopped."""
-        pictures = gallery.all_pictures()
+        import numpy as np
+
+        pictures = store.all_pictures()
         path = folder / FEATURES_NAME
-        size = 4 * self._features
+        size = 4 * self.features
         done = min(path.stat().st_size // size, len(pictures)) if path.is_file() else 0
         try:
             with path.open("r+b" if done else "wb") as file:
+                # A kill may have left half a row.
                 file.truncate(done * size)
                 file.seek(done * size)
                 for start in range(done, len(pictures), _EMBED_BATCH):
-                    file.write(self._embed(pictures[start : start + _EMBED_BATCH]).tobytes())
-                    tell(min(start + _EMBED_BATCH, len(pictures)), len(pictures))
+                    file.write(self.embed(pictures[start : start + _EMBED_BATCH]).tobytes())
+                    on_progress(min(start + _EMBED_BATCH, len(pictures)), len(pictures))
         except OSError as error:
             raise PlatformError(f"{path}: features cannot be kept: {error.strerror}") from error
-        return Bags(_map(path, len(pictures), self._features), *_rows(gallery), positive)
+        features = np.memmap(path, np.float32, "r", shape=(len(pictures), self.features))
+        starts, counts = [one.start for one in store.stored], [one.count for one in store.stored]
+        return Bags(features, starts, counts, positive)
 
-    def _embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn pictures (N, px, px, 3) uint8 RGB into features (N, D), each of length 1."""
         import numpy as np
         import torch
 
@@ -192,43 +156,34 @@ class ClipBackbone:
         return np.asarray(unit.cpu().numpy(), dtype=np.float32)
 
     def build(self, *, temporal: bool) -> BagNetwork:
-        """The head alone: its inputs are the features."""
+        """Build the head alone: its inputs are the features."""
         from torch import nn
 
         from guardian_cli.serving.networks import build_head
         from guardian_cli.training.model.heads import BagNetwork
 
-        head = build_head(self._features, self.hidden)
-        return BagNetwork(nn.Identity(), head, self._features, temporal=temporal)
+        head = build_head(self.features, self.hidden)
+        return BagNetwork(nn.Identity(), head, self.features, temporal=temporal)
 
     def export(self, network: BagNetwork) -> torch.nn.Module:
-        """The tower and the head."""
+        """Put the tower and the head together."""
         from guardian_cli.serving.networks import ClipHead
 
+        # The endpoint gets the tower as well: nothing is downloaded there.
         whole = ClipHead(self.tower.config, self.hidden)
         whole.tower.load_state_dict(self.tower.module.state_dict())
         whole.head.load_state_dict(network.head.state_dict())
         return whole.float().eval()
 
     def card(self, model: str, category: str) -> ModelCard:
-        """The card of a tower with a head."""
-        options = {"clip_config": dict(self.tower.config), "hidden": self.hidden}
+        """Return the card of a tower with a head."""
+        tower = self.tower
+        options = {"clip_config": dict(tower.config), "hidden": self.hidden}
         return ModelCard(
-            model,
-            category,
-            "clip-head",
-            options,
-            self.px,
-            mean=self.tower.mean,
-            std=self.tower.std,
+            model, category, "clip-head", options, self.px, mean=tower.mean, std=tower.std
         )
 
 
-def _rows(gallery: Gallery) -> tuple[list[int], list[int]]:
-    return [one.start for one in gallery.entries], [one.count for one in gallery.entries]
-
-
-def _map(path: Path, rows: int, columns: int) -> NDArray[np.float32]:
-    import numpy as np
-
-    return np.memmap(path, np.float32, "r", shape=(rows, columns))
+# `label` is what the report calls a backbone, and changes when its numbers would; `px` is the side
+# of the squares that it sees, `video_frames` how many of a video.
+Backbone = TinyBackbone | ClipBackbone

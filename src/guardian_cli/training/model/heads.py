@@ -33,25 +33,26 @@ class BagLogits:
 class TemporalAttention(nn.Module):
     """Weighs frames by themselves and their neighbours."""
 
-    def __init__(self, features: int, width: int = _ATTENTION_WIDTH) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
+        width = _ATTENTION_WIDTH
         self.squeeze = nn.Linear(features, width)
         self.context = nn.Conv1d(width, width, 3, padding=1)
         self.attend = nn.Linear(width, 1)
-        self.judge = nn.Linear(width, 1)
+        self.score = nn.Linear(width, 1)
 
     def forward(
         self, features: torch.Tensor, frame_logits: torch.Tensor, real: torch.Tensor
     ) -> torch.Tensor:
-        """(B, T, D), (B, T), (B, T) bool to (B,)."""
+        """Score (B, T, D) features with (B, T) logits; `real` (B, T) is False for padding: (B,)."""
         squeezed = nn.functional.gelu(self.squeeze(features)) * real.unsqueeze(-1)
         seen: torch.Tensor = nn.functional.gelu(
             self.context(squeezed.transpose(1, 2)).transpose(1, 2)
         )
-        heat = self.attend(seen).squeeze(-1).masked_fill(~real, float("-inf"))
-        judged = frame_logits + self.judge(seen).squeeze(-1)
-        weights = torch.softmax(heat, dim=1)
-        logits: torch.Tensor = (weights * judged.masked_fill(~real, 0.0)).sum(dim=1)
+        attention = self.attend(seen).squeeze(-1).masked_fill(~real, float("-inf"))
+        scored = frame_logits + self.score(seen).squeeze(-1)
+        weights = torch.softmax(attention, dim=1)
+        logits: torch.Tensor = (weights * scored.masked_fill(~real, 0.0)).sum(dim=1)
         return logits
 
 
@@ -68,6 +69,7 @@ class BagNetwork(nn.Module):
         """Score the real frames of a batch: inputs (sum of `real`, ...), real (B, T) bool."""
         features = self.embed(inputs)
         logits = self.head(features).squeeze(1)
+        # Only real frames went through the network; here they go back to their places.
         frames = torch.zeros(real.shape, dtype=logits.dtype, device=logits.device)
         frames[real] = logits
         bags = pool_logits(frames, real)
@@ -93,6 +95,7 @@ class TinyEmbedding(nn.Module):
 
 def pool_logits(frames: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """The mean of the upper half (rounded up) of each row's real logits: (B, T) to (B,)."""
+    # Padding sorts to the end, behind every real frame.
     ranked = frames.masked_fill(~real, float("-inf")).sort(dim=1, descending=True).values
     wanted = (real.sum(dim=1) + 1) // 2
     places = torch.arange(frames.shape[1], device=frames.device)
@@ -104,12 +107,8 @@ def bag_loss(
     logits: BagLogits, targets: torch.Tensor, positive_weight: torch.Tensor
 ) -> torch.Tensor:
     """Cross-entropy of the bags, the rarer class weighing more; the attention's counts half."""
-    loss = nn.functional.binary_cross_entropy_with_logits(
-        logits.bags, targets, pos_weight=positive_weight
-    )
-    if logits.temporal is None:
-        return loss
-    beside = nn.functional.binary_cross_entropy_with_logits(
-        logits.temporal, targets, pos_weight=positive_weight
-    )
-    return loss + 0.5 * beside
+    cross_entropy = nn.BCEWithLogitsLoss(pos_weight=positive_weight)
+    loss: torch.Tensor = cross_entropy(logits.bags, targets)
+    if logits.temporal is not None:
+        loss = loss + 0.5 * cross_entropy(logits.temporal, targets)
+    return loss

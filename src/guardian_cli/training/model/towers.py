@@ -47,14 +47,9 @@ def load_tower(
         module=model.visual.to(device).eval().requires_grad_(requires_grad=False),
         config={**config, "quick_gelu": bool(quick)},
         px=width,
-        mean=_three(picture.mean),
-        std=_three(picture.std),
+        mean=(picture.mean[0], picture.mean[1], picture.mean[2]),
+        std=(picture.std[0], picture.std[1], picture.std[2]),
         label=weights.label,
         device=device,
         bf16=choose_precision("auto", device) in {"bf16", "fp16"},
     )
-
-
-def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue

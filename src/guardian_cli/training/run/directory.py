@@ -1,17 +1,16 @@
-"""The folder in which one training works, so that a run that was killed goes on where it was.
+"""The directory in which one training works, so that a run that was killed goes on where it was.
 
     .guardian/training/<model>/<fingerprint>/    pictures, features, checkpoints, the finished model
     .guardian/training/<model>/<fingerprint>.lock
 
 The fingerprint is of everything that decides about the numbers. A run that has ended removes its
-folder; the next training with the same fingerprint is then a new run.
+directory; the next training with the same fingerprint is then a new run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 import uuid
@@ -20,20 +19,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.local.files import LockHeldError, hold_lock, make_private_folder
+from guardian_cli.files import LockHeldError, hold_lock, make_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from guardian_cli.training.data.listing import Listing
+    from guardian_cli.training.data.dataset import Dataset
 
 RUN_NAME = "run.json"
 _ABANDONED_S = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class RunDirectory:
     """Where a run works; `run` is its name for good, `resumed` whether it was begun before."""
 
     folder: Path
@@ -48,8 +47,8 @@ class Workplace:
             return None
 
     def write(self, name: str, content: Any) -> None:
-        """Keep a JSON document, whole or not at all."""
-        _write(self.folder / name, content)
+        """Keep a JSON document, whole or not at all. Raises PlatformError."""
+        write_private(self.folder / name, json.dumps(content).encode())
 
     def remove(self) -> None:
         """The run has ended: nothing of it is needed any more."""
@@ -59,15 +58,24 @@ class Workplace:
 
 
 @contextmanager
-def open_workplace(training: Path, model: str, fingerprint: str) -> Iterator[Workplace]:
+def open_directory(training: Path, model: str, fingerprint: str) -> Iterator[RunDirectory]:
     """Begin a run, or go on with one. Raises PlatformError while another process is at it."""
     home = training / model
     make_private_folder(home)
-    _forget_abandoned(home)
+    _remove_abandoned(home)
     folder = home / fingerprint
     try:
         with hold_lock(home / f"{fingerprint}.lock"):
-            yield _enter(folder)
+            known = RunDirectory(folder, "", resumed=True).read(RUN_NAME)
+            if known is not None:
+                yield RunDirectory(folder, known["run"], resumed=True)
+                return
+            # What is there without a name was being removed.
+            shutil.rmtree(folder, ignore_errors=True)
+            make_private_folder(folder)
+            directory = RunDirectory(folder, uuid.uuid4().hex, resumed=False)
+            directory.write(RUN_NAME, {"run": directory.run})
+            yield directory
     except LockHeldError:
         raise PlatformError(
             f"another guardian is training {model} on the same data right now",
@@ -75,24 +83,7 @@ def open_workplace(training: Path, model: str, fingerprint: str) -> Iterator[Wor
         ) from None
 
 
-def _enter(folder: Path) -> Workplace:
-    known = folder / RUN_NAME
-    if known.is_file():
-        return Workplace(folder, json.loads(known.read_text(encoding="utf-8"))["run"], resumed=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    make_private_folder(folder)
-    run = uuid.uuid4().hex
-    _write(known, {"run": run})
-    return Workplace(folder, run, resumed=False)
-
-
-def _write(path: Path, content: Any) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105 - as atomic as it gets
-
-
-def _forget_abandoned(home: Path) -> None:
+def _remove_abandoned(home: Path) -> None:
     """Remove what was begun long ago and never finished: pictures take room."""
     for lock in home.glob("*.lock"):
         folder = lock.with_suffix("")
@@ -104,14 +95,17 @@ def _forget_abandoned(home: Path) -> None:
             continue
 
 
-def take_fingerprint(listing: Listing, **settings: Any) -> str:
+def take_fingerprint(dataset: Dataset, **settings: Any) -> str:
     """Name what decides about the numbers: every file's place, size and time, and the settings."""
     lines = [json.dumps(settings, sort_keys=True, default=str)]
-    for item in listing.items:
+    for sample in dataset.samples:
+        # Not the content: a fingerprint of a terabyte of videos would take hours.
         try:
-            found = item.path.stat()
+            found = sample.path.stat()
             state = f"{found.st_size}/{found.st_mtime_ns}"
         except OSError:
             state = "-"
-        lines.append(json.dumps([str(item.path), item.label, item.group, item.split, state]))
+        lines.append(
+            json.dumps([str(sample.path), sample.label, sample.group, sample.split, state])
+        )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -14,20 +14,19 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError
 from guardian_cli.lifecycle.platform import ModelVersion, Tracking
 from guardian_cli.settings import count_cores, load_settings
-from guardian_cli.training.run.session import TRAINING_FOLDER, make_tools
 from guardian_cli.training.run.train import TrainRequest, train_model
+from guardian_cli.training.run.train_all import TRAINING_FOLDER, make_tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REPORT_NAME, TAGS_NAME = "report.json", "tags.json"
-VERSION = "job"
 
 
 class OutputFolders:
@@ -49,7 +48,7 @@ class OutputFolders:
         shutil.copytree(folder, self._model, dirs_exist_ok=True)
         self._report.mkdir(parents=True, exist_ok=True)
         (self._report / TAGS_NAME).write_text(json.dumps(dict(tags)), encoding="utf-8")
-        return ModelVersion(model, VERSION, tags)
+        return ModelVersion(model, "job", tags)
 
     def tracking(self) -> Tracking:
         """Where the runs go."""
@@ -66,26 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     try:
-        _run(options, console)
+        wanted = json.loads(options.request.read_text(encoding="utf-8"))
+        request = TrainRequest(**wanted, data=options.data)
+        settings = load_settings()
+        folder = TRAINING_FOLDER.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = settings.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
+        registry = OutputFolders(options.model, options.report, uri)
+        with make_tools(settings, request.model, console) as tools:
+            report = train_model(request, registry, folder, tools)
     except GuardianError as error:
         console.error(str(error), error.hint)
         return error.exit_code
-    return 0
-
-
-def _run(options: Any, console: Console) -> None:
-    wanted = json.loads(options.request.read_text(encoding="utf-8"))
-    request = TrainRequest(**wanted, data=options.data)
-    settings = load_settings()
-    folder = TRAINING_FOLDER.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    uri = settings.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
-    registry = OutputFolders(options.model, options.report, uri)
-    with make_tools(settings, request.model, console) as tools:
-        report = train_model(request, registry, folder, tools)
     text = json.dumps(dataclasses.asdict(report), default=str)
     (options.report / REPORT_NAME).write_text(text, encoding="utf-8")
     console.note(f"trained {request.model} on {count_cores()} cores")
+    return 0
 
 
 if __name__ == "__main__":

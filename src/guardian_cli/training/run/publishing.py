@@ -1,52 +1,84 @@
-"""The last steps of a training: the run in MLflow, the model folder, the version; each once."""
+"""The last steps of a training: the run in MLflow, the model folder, the version; each once.
+
+A run in MLflow has parameters, metrics by epoch, plots, and where it ran. All of it is logged when
+the numbers are known, so no half-told run is left behind; a run that a killed process has begun is
+found by its tag and finished.
+"""
 
 from __future__ import annotations
 
+import math
+import platform
 import shutil
+import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli import __version__
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 from guardian_cli.serving.packaging import write_mlflow_model
-from guardian_cli.training.evaluation.report import TrainReport, flat_metrics, version_tags
-from guardian_cli.training.model.loop import Epoch
-from guardian_cli.training.run.learning import ARTIFACT_NAME, PLOTS_NAME, REPORT_NAME
-from guardian_cli.training.run.tracking import TRAINING_TAG, RunLog
+from guardian_cli.settings import count_cores
+from guardian_cli.training.evaluation.report import TrainReport, version_tags
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
-    from guardian_cli.training.progress import Reporter
-    from guardian_cli.training.run.directory import Workplace
+    from guardian_cli.lifecycle.platform import Registry, Reporter, Tracking
+    from guardian_cli.training.run.directory import RunDirectory
 
-MODEL_NAME = "model"
+REPORT_NAME = "report.json"
+ARTIFACT_NAME = "artifact"
+PLOTS_NAME = "plots"
+# Ties runs and versions to the one training that made them, so that there is one of each.
+TRAINING_TAG = "guardian.training"
+EXPERIMENT = "guardian"
+# Limits of MLflow's server: metrics in one request, characters of a parameter.
+_MAX_METRICS = 1000
+_MAX_PARAM = 250
 
 
-def publish(place: Workplace, registry: Registry, model: str, reporter: Reporter) -> TrainReport:
-    """Log and register what the folder holds, or find it registered already.
+def publish(
+    directory: RunDirectory, registry: Registry, model: str, reporter: Reporter
+) -> TrainReport:
+    """Log and register what the directory holds, or find it registered already.
 
     Raises PlatformError; the same training again then goes on here.
     """
-    kept = place.read(REPORT_NAME)
+    kept = directory.read(REPORT_NAME)
     tracking = registry.tracking()
-    known = find_version(registry, model, place.run)
-    log = log_run(place, kept, tracking, model, reporter, whole=known is None)
-    report = _report(kept, model, log.run_id if log else "")
+    versions = registry.versions(model)
+    known = next((one for one in versions if one.tags.get(TRAINING_TAG) == directory.run), None)
+    log = log_run(directory, kept, tracking, model, reporter, whole=known is None)
+    run_id = log.run_id if log else ""
+    # The version is registered last, for it is what others see; the run is closed only after it.
     if known is None:
+        packed = directory.folder / "model"
+        shutil.rmtree(packed, ignore_errors=True)
         with quiet_mlflow("the model could not be packed", None):
-            folder = _pack(place.folder)
-        tags = {**version_tags(report), TRAINING_TAG: place.run}
-        known = registry.register(model, folder, tags)
+            write_mlflow_model(directory.folder / ARTIFACT_NAME, packed)
+        # The plots travel with the model where a server takes no artifacts.
+        shutil.copytree(directory.folder / PLOTS_NAME, packed / PLOTS_NAME)
+        tags = version_tags(make_report(kept, model, run_id))
+        known = registry.register(model, packed, {**tags, TRAINING_TAG: directory.run})
     if log is not None:
         with quiet_mlflow("the run could not be closed", tracking.uri):
             log.finish()
-    return _report(kept, model, log.run_id if log else "", known.version)
+    return make_report(kept, model, run_id, known.version)
+
+
+def make_report(kept: Mapping[str, Any], model: str, run_id: str, version: str = "") -> TrainReport:
+    """Make a report of what training left in its directory."""
+    notes = tuple(kept["notes"])
+    return TrainReport(
+        model, version, run_id, kept["metrics"], kept["data"], kept["training"], notes
+    )
 
 
 def log_run(
-    place: Workplace,
-    kept: Any,
+    directory: RunDirectory,
+    kept: Mapping[str, Any],
     tracking: Tracking,
     model: str,
     reporter: Reporter,
@@ -59,62 +91,119 @@ def log_run(
         return None
     try:
         with quiet_mlflow("the run could not be logged", tracking.uri):
-            log = RunLog(tracking, model, place.run)
+            log = RunLog(tracking, model, directory.run)
             if whole:
-                plots = sorted((place.folder / PLOTS_NAME).iterdir())
-                report = _report(kept, model, log.run_id)
-                log.log(_params(report), _histories(kept), flat_metrics(report.metrics), plots)
+                log.log(kept, sorted((directory.folder / PLOTS_NAME).iterdir()))
     except Exception as error:
         # A plug-in of somebody else talks to a server of somebody else: whatever comes up in
         # there must not cost the version, where the version does not need the run.
         if tracking.needed:
             raise
-        told = (
-            error if isinstance(error, PlatformError) else f"the run could not be logged: {error}"
-        )
-        reporter.warn(f"{model}: {told}; its numbers stand on the version")
+        problem = "" if isinstance(error, PlatformError) else "the run could not be logged: "
+        reporter.warn(f"{model}: {problem}{error}; its numbers stand on the version")
         return None
     return log
 
 
-def find_version(registry: Registry, model: str, training: str) -> ModelVersion | None:
-    """The version that a training has registered, or None."""
-    versions = registry.versions(model)
-    return next((one for one in versions if one.tags.get(TRAINING_TAG) == training), None)
+class RunLog:
+    """A run in MLflow, begun or found. `training` is the name that only this training has."""
+
+    def __init__(self, tracking: Tracking, model: str, training: str) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self._client = MlflowClient(tracking.uri)
+        self._tracking = tracking
+        experiment = self._find_experiment()
+        found = self._client.search_runs(
+            [experiment], f"tags.`{TRAINING_TAG}` = '{training}'", max_results=1
+        )
+        if found:
+            run = found[0]
+        else:
+            tags = {TRAINING_TAG: training, "guardian.model": model}
+            run = self._client.create_run(experiment, run_name=f"train {model}", tags=tags)
+        self.run_id = str(run.info.run_id)
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        here = self._tracking.artifacts_uri
+        if found and here is not None and found.artifact_location.rstrip("/") != here:
+            # The project was moved, and an experiment's files cannot be: new runs get a new one.
+            left = f"{EXPERIMENT} {found.experiment_id} ({found.artifact_location})"
+            self._client.rename_experiment(found.experiment_id, left)
+            found = None
+        if found:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=here))
+
+    def log(self, kept: Mapping[str, Any], files: Sequence[Path]) -> None:
+        """Log everything, once: parameters, then plots, then metrics."""
+        from mlflow.entities import Metric, Param
+
+        # The last metric that is logged: with it everything is there.
+        if "positives" in self._client.get_run(self.run_id).data.metrics:
+            return
+        params = [Param(name, str(value)[:_MAX_PARAM]) for name, value in list_params(kept).items()]
+        self._client.log_batch(self.run_id, params=params)
+        if self._tracking.takes_artifacts:
+            for file in files:
+                self._client.log_artifact(self.run_id, str(file), PLOTS_NAME)
+        now_ms = int(time.time() * 1000)
+        metrics = [
+            Metric(name, float(value), now_ms, step)
+            for name, value, step in list_metrics(kept)
+            if value is not None and math.isfinite(value)
+        ]
+        for start in range(0, len(metrics), _MAX_METRICS):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + _MAX_METRICS])
+
+    def finish(self) -> None:
+        """Say that the run has ended well."""
+        self._client.set_terminated(self.run_id, "FINISHED")
 
 
-def _pack(folder: Path) -> Path:
-    """The model folder, with the plots in it: they travel where a server takes no artifacts."""
-    packed = folder / MODEL_NAME
-    shutil.rmtree(packed, ignore_errors=True)
-    write_mlflow_model(folder / ARTIFACT_NAME, packed)
-    shutil.copytree(folder / PLOTS_NAME, packed / PLOTS_NAME)
-    return packed
-
-
-def _report(kept: Any, model: str, run_id: str, version: str = "") -> TrainReport:
-    return TrainReport(
-        model,
-        version,
-        run_id,
-        kept["metrics"],
-        kept["data"],
-        kept["training"],
-        tuple(kept["notes"]),
-    )
-
-
-def _params(report: TrainReport) -> dict[str, Any]:
-    data, training = report.data, report.training
+def list_params(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Name what a run's numbers depend on."""
+    data, training = kept["data"], kept["training"]
     named = ("source", "simulated", "digest", "kind", "positive", "n", "positives", "groups")
     return {
         "backbone": training["backbone"],
         "judged_by": training["method"],
         **training["settings"],
         **{f"data.{name}": data[name] for name in (*named, "left_out_count")},
+        # The device's own name stands over `cpu` or `cuda` of the settings.
         **training["environment"],
     }
 
 
-def _histories(kept: Any) -> list[list[Epoch]]:
-    return [[Epoch(**epoch) for epoch in history] for history in kept["histories"]]
+def list_metrics(kept: Mapping[str, Any]) -> list[tuple[str, float | None, int]]:
+    """List name, value and step: those of every epoch first, an interval as its two ends."""
+    rows: list[tuple[str, float | None, int]] = [
+        (f"network_{number}.{name}", epoch[name], epoch["number"])
+        for number, history in enumerate(kept["histories"], start=1)
+        for epoch in history
+        for name in ("loss", "val_loss", "val_auc")
+    ]
+    for name, value in kept["metrics"].items():
+        if isinstance(value, list):
+            rows += [(f"{name}_low", value[0], 0), (f"{name}_high", value[1], 0)]
+        else:
+            rows.append((name, value, 0))
+    return rows
+
+
+def describe_environment() -> dict[str, str]:
+    """What numbers may depend on besides data and settings."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    packages = ("torch", "numpy", "scikit-learn", "open_clip_torch", "mlflow")
+    return {
+        "version.guardian": __version__,
+        "version.python": platform.python_version(),
+        **{f"version.{name}": version(name) for name in packages},
+        "system": platform.platform(),
+        "device": device,
+        "cores": str(count_cores()),
+        "threads": str(torch.get_num_threads()),
+    }

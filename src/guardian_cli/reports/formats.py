@@ -1,0 +1,91 @@
+"""The output formats of `guardian scan`: a table by name, to which other packages can add.
+
+A format is a function that turns a BatchReport into text, or into something that rich can print.
+A package adds one by an entry point of group `guardian_cli.formats`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.console import Console
+from guardian_cli.errors import UsageError
+from guardian_cli.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from guardian_cli.verdict.result import ScanResult
+
+GROUP = "guardian_cli.formats"
+FORMATS = {
+    "table": "guardian_cli.reports.table:render_batch",
+    "json": "guardian_cli.reports.document:render_json",
+    "jsonl": "guardian_cli.reports.document:render_jsonl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What one run found.
+
+    `scans` are the elements of guardian.scan/1 of the sources that have ended, in the order in
+    which they were named, out of `sources` that were; `skipped` counts by reason what folders hold
+    and was not scanned. `took_s` and `scored_frames` are of this run alone. `only` is the result of
+    the only source, with all that a person may want to see, where it was scanned in this run.
+    """
+
+    scans: Sequence[dict[str, Any]]
+    sources: int
+    skipped: Mapping[str, int]
+    interrupted: bool
+    took_s: float
+    scored_frames: int
+    only: ScanResult | None = None
+
+
+Format = Callable[[BatchReport], "str | RenderableType"]
+
+
+def find_format(name: str) -> Format:
+    """Return the format of this name; UsageError, which lists the known ones, for any other."""
+    if name in FORMATS:
+        point = EntryPoint(name, FORMATS[name], GROUP)
+    else:
+        # Asked only now: it looks through all packages that are installed.
+        added = {one.name: one for one in entry_points(group=GROUP)}
+        if name not in added:
+            known = ", ".join(sorted({*FORMATS, *added}))
+            raise UsageError(
+                f"there is no output format {name!r}; there is {known}",
+                hint="guardian scan … --output json=FILE",
+            )
+        point = added[name]
+    render: Format = point.load()
+    return render
+
+
+def show_report(rendered: str | RenderableType, console: Console) -> None:
+    """Write what a format made as the result of the run, to wherever the console writes."""
+    if isinstance(rendered, str):
+        console.result(rendered)
+    else:
+        console.show(rendered)
+
+
+def write_report(rendered: str | RenderableType, path: Path) -> None:
+    """Write what a format made into a file, whole or not at all; UsageError where that fails."""
+    text = io.StringIO()
+    show_report(rendered, Console(out=text))
+    try:
+        with replacing(path) as partial:
+            partial.write_text(text.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
