@@ -39,6 +39,7 @@ class DetectorSet:
             if isinstance(spec, Absent):
                 self.absent.append(spec)
             elif set(spec.categories) & set(settings.config.categories):
+                # What it says of a category that the user has switched off is not asked for.
                 self.specs.append(spec)
             else:
                 reason = f"none of its categories is in use: {', '.join(spec.categories)}"
@@ -66,6 +67,7 @@ class DetectorSet:
             except MissingError as error:
                 if spec.info.name != "clip":
                     raise
+                # Its weights were found, and are damaged.
                 self.specs.remove(spec)
                 gone = Absent(spec.info, "unavailable", str(error), spec.categories, error.hint)
                 self.absent.append(gone)
@@ -91,6 +93,7 @@ def choose_detectors(settings: Settings, options: DetectorOptions) -> DetectorSe
     """
     chosen = DetectorSet(offline=options.offline)
     wanted = settings.config.scan.detectors
+    # A name that is there twice would score every frame twice.
     for name in dict.fromkeys(wanted):
         chosen.add(name, settings, options)
     chosen.add_stand_in(settings, options)

@@ -40,31 +40,20 @@ WEIGHTS: dict[str, float] = {
 }
 # The order of the model's outputs, as in nudenet 3.4.
 LABELS = (
-    "FEMALE_GENITALIA_COVERED",
-    "FACE_FEMALE",
-    "BUTTOCKS_EXPOSED",
-    "FEMALE_BREAST_EXPOSED",
-    "FEMALE_GENITALIA_EXPOSED",
-    "MALE_BREAST_EXPOSED",
-    "ANUS_EXPOSED",
-    "FEET_EXPOSED",
-    "BELLY_COVERED",
-    "FEET_COVERED",
-    "ARMPITS_COVERED",
-    "ARMPITS_EXPOSED",
-    "FACE_MALE",
-    "BELLY_EXPOSED",
-    "MALE_GENITALIA_EXPOSED",
-    "ANUS_COVERED",
-    "FEMALE_BREAST_COVERED",
+    "FEMALE_GENITALIA_COVERED", "FACE_FEMALE", "BUTTOCKS_EXPOSED", "FEMALE_BREAST_EXPOSED",
+    "FEMALE_GENITALIA_EXPOSED", "MALE_BREAST_EXPOSED", "ANUS_EXPOSED", "FEET_EXPOSED",
+    "BELLY_COVERED", "FEET_COVERED", "ARMPITS_COVERED", "ARMPITS_EXPOSED", "FACE_MALE",
+    "BELLY_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_COVERED", "FEMALE_BREAST_COVERED",
     "BUTTOCKS_COVERED",
-)
+)  # fmt: skip
 INFO = DetectorInfo("nudenet", "nsfw", "nudenet-320n")
 CATEGORIES = ("nsfw",)
 SIDE_PX = 320
-LEAST_CONFIDENCE = 0.25
+# As in nudenet: what is less sure is no box, and of two boxes that overlap by more one is kept.
+MIN_CONFIDENCE = 0.25
 BOX_OVERLAP = 0.45
 MAX_ASPECT = 2.5
+# More of them make a network of this size no faster.
 MAX_THREADS = 4
 
 
@@ -196,14 +185,14 @@ def _read_boxes(output: NDArray[np.float32]) -> dict[str, float]:
     import numpy as np
 
     confidences = output[4:].max(axis=0)
-    sure = confidences >= LEAST_CONFIDENCE
+    sure = confidences >= MIN_CONFIDENCE
     boxes, labels, confidences = (
         output[:4, sure].T,
         output[4:, sure].argmax(axis=0),
         confidences[sure],
     )
     corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
-    kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), LEAST_CONFIDENCE, BOX_OVERLAP)
+    kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), MIN_CONFIDENCE, BOX_OVERLAP)
     found: dict[str, float] = {}
     for index in kept:
         label = LABELS[int(labels[index])]

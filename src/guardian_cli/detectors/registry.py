@@ -60,6 +60,7 @@ def make_specs(
     found = EntryPoint(name, place, GROUP) if place else known_detectors()[name]
     specs: Sequence[DetectorSpec | Absent] = found.load()(settings, options)
     for spec in specs:
+        # Under another name its score could be taken for another detector's.
         if spec.info.name != name:
             raise UsageError(f"the detector {name} calls itself {spec.info.name}")
     return specs

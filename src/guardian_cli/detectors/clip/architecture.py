@@ -58,6 +58,7 @@ def find_weights(
     Raises UsageError for a path that is not there and an unknown tag, MissingError when a tag's
     weights can't be had.
     """
+    # The folders of the user's own machine have no place in a report.
     label = f"{model}/{Path(pretrained).name}"
     tags = {}
     if (model, pretrained) == DEFAULT and not own_config:

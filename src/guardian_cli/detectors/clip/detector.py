@@ -126,6 +126,7 @@ def load_clip(
     architecture = read_architecture(name, pretrained, model_config)
     check_tokenizer(architecture, offline=offline)
     device = choose_device(device)
+    # Before the file is read: what is read later must be the same file.
     cache, state = Cache(text_cache), state_of(weights.path)
     clip = map_model(architecture, weights)
     digest = cache.digest(weights.path)
@@ -257,6 +258,7 @@ class ClipDetector:
             views, owners = cut_views(images, tower.preprocessing)
             features = tower.features(views)
             for name, sides in self._texts.items():
+                # A frame counts as its worst view: what is in one corner is in the frame.
                 scores = score_ensembles(features, *sides, self._scale).tolist()
                 for owner, score in zip(owners, scores, strict=True):
                     frames[owner][name] = max(score, frames[owner].get(name, 0.0))

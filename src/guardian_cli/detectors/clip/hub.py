@@ -141,6 +141,7 @@ def _settle(file: HubFile, address: str, what: str, hint: str, deadline: float) 
             try:
                 with requests.Session() as session:
                     url = hf_hub_url(file.repository, name, endpoint=address)
+                    # A redirect to the hub's storage is not followed: the hub has the file then.
                     reply = session.head(url, timeout=ANSWER_S, stream=True)
                     answers.append(reply.status_code)
             except network_errors() as error:
@@ -153,6 +154,7 @@ def _settle(file: HubFile, address: str, what: str, hint: str, deadline: float) 
     thread.start()
     thread.join(max(0.0, deadline - time.monotonic()))
     last = "no answer in time" if thread.is_alive() else answers[-1]
+    # 401 and 403 are the hub's own answers, which the download explains better.
     if isinstance(last, str) or last == 407 or last >= 500:
         reason = last if isinstance(last, str) else f"HTTP {last}"
         raise MissingError(

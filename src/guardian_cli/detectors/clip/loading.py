@@ -13,7 +13,6 @@ from guardian_cli.detectors.clip.speedups import (
     map_checkpoint,
     no_init_weights,
 )
-from guardian_cli.detectors.clip.tower import own_memory
 from guardian_cli.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -46,27 +45,23 @@ HINTS = {
 }
 
 
-def load_model(architecture: Architecture, weights: Weights) -> Any:
+def map_model(architecture: Architecture, weights: Weights) -> Any:
     """Build the model, fp32 on the CPU, and fill it from the checkpoint (`weights_only=True`).
+
+    The numbers stay in the file until they are used. Whoever keeps a part gives it `own_memory`:
+    the file may change.
 
     Raises UsageError for a config that describes no model and when a file that the user named does
     not fit, MissingError when one from the hub's cache does not.
     """
-    model = map_model(architecture, weights)
-    own_memory(model)
-    return model
-
-
-def map_model(architecture: Architecture, weights: Weights) -> Any:
-    """As `load_model`, but the numbers stay in the file until they are used.
-
-    Whoever keeps a part copies it: the file may change.
-    """
+    # torch as a whole first: what is imported within may draw numbers that it means to keep.
+    import_open_clip()
     with no_init_weights():
         model = _build(architecture)
     try:
         with _hushed():
             if not map_checkpoint(model, weights.path):
+                # Not every number is from the file: as open_clip does it, from the beginning.
                 model = _build(architecture)
                 import_open_clip().load_checkpoint(model, str(weights.path), weights_only=True)
     except Exception as error:  # Any file may be named, and torch raises anything.
@@ -88,6 +83,7 @@ def map_model(architecture: Architecture, weights: Weights) -> Any:
 def _build(architecture: Architecture) -> Any:
     try:
         open_clip = import_open_clip()
+        # `import_open_clip` leaves it out.
         if "timm_model_name" in architecture.config["vision_cfg"]:
             bring_timm()
         with _hushed():
@@ -107,16 +103,12 @@ def _build(architecture: Architecture) -> Any:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep open_clip from telling the user that a model not yet filled is random."""
-
-    def is_news(record: logging.LogRecord) -> bool:
-        return "No pretrained weights loaded" not in record.getMessage()
-
-    root = logging.getLogger()
-    root.addFilter(is_news)
+    # open_clip tells the user, by the root logger, that a model not yet filled is random.
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        root.removeFilter(is_news)
+        logging.disable(before)

@@ -71,8 +71,10 @@ def build_tower(clip: Any, device: str, precision: str) -> ImageTower:
     module = clip if is_whole else clip.visual
     with torch.inference_mode():
         module = module.to(device=device, dtype=dtype_of(precision))
+        # Elsewhere `to` has made a copy; here the numbers are still those in the file.
         if torch.device(device).type == "cpu" and precision == "fp32":
             own_memory(module)
+        # CoCa and the like need more than `visual` for their features, and are left as they are.
         if not is_whole:
             speed_up(module)
     return ImageTower(module.encode_image if is_whole else module, preprocessing, device, precision)
