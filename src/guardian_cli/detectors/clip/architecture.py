@@ -59,12 +59,13 @@ def find_weights(
     weights can't be had.
     """
     # The folders of the user's own machine have no place in a report.
-    label = f"{model}/{Path(pretrained).name}"
+    label, path = f"{model}/{Path(pretrained).name}", Path(pretrained).expanduser()
     tags = {}
+    is_path = path.suffix in CHECKPOINT_ENDINGS or len(path.parts) > 1
     if (model, pretrained) == DEFAULT and not own_config:
         # open_clip takes a second to import, and is of no use without weights.
-        entry = DEFAULT_HUB_ENTRY
-    else:
+        tags = {pretrained: DEFAULT_HUB_ENTRY}
+    elif not is_path:
         if not own_config:
             _look_up(model)
         open_clip, name = import_open_clip(), model.replace("/", "-")
@@ -72,16 +73,15 @@ def find_weights(
             tag: open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "")
             for tag in open_clip.list_pretrained_tags_by_model(name)
         }
-        entry = tags.get(pretrained.lower().replace("-", "_"), "")
+    entry = tags.get(pretrained.lower().replace("-", "_"), "")
     if entry:
         path = hub.find(HubFile.read(entry), label, offline=offline, tell=tell)
         return Weights(path, label, named=False)
-    path = Path(pretrained).expanduser()
     if path.is_file():
         return Weights(path.absolute(), label, named=True)
     if path.is_dir():
         raise UsageError(f"{pretrained} is a folder, not a checkpoint")
-    if path.suffix in CHECKPOINT_ENDINGS or len(path.parts) > 1 or path.exists():
+    if is_path or path.exists():
         raise UsageError(f"{pretrained}: no such file")
     has = f"it has: {', '.join(tags)}" if tags else "it has none: name a checkpoint file"
     raise UsageError(f"{model} has no pretrained tag {pretrained} ({has})")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.base import Absent, Answer, DetectorInfo, DetectorSpec
 from guardian_cli.detectors.clip.architecture import (
+    DEFAULT,
     check_tokenizer,
     find_weights,
     name_model,
@@ -52,10 +53,7 @@ DEFAULT_CACHE = Path("~/.cache/guardian/text-features")
 
 
 def clip_specs(settings: Settings, options: DetectorOptions) -> list[DetectorSpec | Absent]:
-    """CLIP for the categories that have prompts; its weights are found, or downloaded, here.
-
-    Raises UsageError for a model or a tag that can't be meant.
-    """
+    """CLIP for the categories that have prompts; the default's weights are had here, or missing."""
     clip = settings.config.clip
     prompts = {
         name: Prompts(category.prompts.positive, category.prompts.negative)
@@ -67,17 +65,13 @@ def clip_specs(settings: Settings, options: DetectorOptions) -> list[DetectorSpe
     model = name_model(clip.model, options.model_config)
     info = DetectorInfo("clip", None, f"{model}/{clip.pretrained.rsplit('/', 1)[-1]}")
     offline = options.offline or settings.hub_offline
-    try:
-        find_weights(
-            model,
-            clip.pretrained,
-            Hub(),
-            own_config=options.model_config is not None,
-            offline=offline,
-            tell=options.on_download,
-        )
-    except MissingError as error:
-        return [Absent(info, "unavailable", str(error), tuple(prompts), error.hint)]
+    # Another tag's place on the hub is known to open_clip alone, whose import would hold up the
+    # decoders; a path is checked when it is loaded.
+    if (model, clip.pretrained) == DEFAULT and options.model_config is None:
+        try:
+            find_weights(*DEFAULT, Hub(), offline=offline, tell=options.on_download)
+        except MissingError as error:
+            return [Absent(info, "unavailable", str(error), tuple(prompts), error.hint)]
     load = functools.partial(
         load_clip,
         clip.model,
