@@ -25,7 +25,7 @@ from benchmarks.measuring import arguments, in_turns, machine, ratio, save, show
 
 from guardian_cli.detectors.clip import ClipDetector, load_clip
 from guardian_cli.detectors.clip.hardware import choose_precision
-from guardian_cli.detectors.clip.linear import linear_of
+from guardian_cli.detectors.clip.speedups import lay_out
 from guardian_cli.prompts import DEFAULT_PROMPTS
 from guardian_cli.settings import calm_threads
 
@@ -58,7 +58,7 @@ def peak_gflops(precision: str, device: str) -> float:
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     left = torch.randn(1600, 768, device=device).to(kind)
     right = torch.randn(3072, 768, device=device).to(kind)
-    multiply = linear_of(right, torch.zeros(3072, device=device).to(kind))
+    multiply = lay_out(right, torch.zeros(3072, device=device).to(kind))
     best = 0.0
     for _ in range(10):
         begun = time.perf_counter()

@@ -65,7 +65,7 @@ class FakeDetector:
             [{name: self.function(image) for name in self.categories} for image in images]
         )
 
-    def score_exactly(self, images: Sequence[Image]) -> Answer:
+    def score_fp32(self, images: Sequence[Image]) -> Answer:
         return self.score(images)
 
     def summary(self) -> str | None:
@@ -108,7 +108,7 @@ class RoughDetector(FakeDetector):
         ]
         return Answer(rough, errors=[dict.fromkeys(scores, self.error) for scores in rough])
 
-    def score_exactly(self, images: Sequence[Image]) -> Answer:
+    def score_fp32(self, images: Sequence[Image]) -> Answer:
         self.exact_batches.append(len(images))
         if self.exact_failure is not None:
             return Answer([{} for _ in images], self.exact_failure)

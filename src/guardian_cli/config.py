@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from guardian_cli.detectors.registry import check_detector
 
 Verdict = Literal["allow", "review", "block"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -31,7 +40,8 @@ class ScanSection(_Section):
 
     every: Seconds = 1.0
     detectors: Annotated[
-        tuple[Literal["clip", "endpoint", "nudenet"], ...], Field(strict=False, min_length=1)
+        tuple[Annotated[str, AfterValidator(check_detector)], ...],
+        Field(strict=False, min_length=1),
     ] = ("clip", "endpoint")
     max_gap: Seconds | None = None
     timeout_s: Seconds | None = None

@@ -10,17 +10,18 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli import __version__
+from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.clip.architecture import find_weights
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision, name_hardware
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.endpoint.client import HttpTransport
 from guardian_cli.detectors.endpoint.protocol import BadAnswerError, build_body, read_scores
 from guardian_cli.detectors.endpoint.retry import Failure, status_failure
+from guardian_cli.detectors.registry import make_specs
 from guardian_cli.errors import MissingError
 from guardian_cli.lifecycle.probe import draw_probe
 from guardian_cli.settings import environment_name
@@ -80,10 +81,10 @@ def diagnose(settings: Settings, hub: Hub | None = None) -> Diagnosis:
     checks = [*check_configuration(settings), check_libraries(versions)]
     if "clip" in detectors:
         checks += [check_weights(settings, hub), check_device()]
-    if "nudenet" in detectors:
-        checks.append(check_nudenet())
     if "endpoint" in detectors:
         checks += [check_endpoint(*one) for one in settings.endpoints.items() if one[1].uri]
+    others = [name for name in detectors if name not in {"clip", "endpoint"}]
+    checks += [check_detector(name, settings) for name in others]
     checks += check_disks({"weights": hub.folder, "temporary files": Path(tempfile.gettempdir())})
     return Diagnosis(tuple(checks), versions)
 
@@ -154,11 +155,14 @@ def check_device() -> Check:
     return Check("device", "ok", f"{device}{gpu}, {precision}")
 
 
-def check_nudenet() -> Check:
-    """Whether the offline detector that the settings name is installed."""
-    if find_spec("nudenet") and find_spec("onnxruntime"):
-        return Check("nudenet", "ok", "installed, weights in the package")
-    return Check("nudenet", "missing", "not installed", 'pip install "guardian-cli[offline]"')
+def check_detector(name: str, settings: Settings) -> Check:
+    """Whether a detector that the settings name is installed, and what it scores."""
+    try:
+        specs = make_specs(name, settings, DetectorOptions(offline=True))
+    except MissingError as error:
+        return Check(name, "missing", str(error), error.hint)
+    parts = [f"{spec.info.model or name} for {', '.join(spec.categories)}" for spec in specs]
+    return Check(name, "ok", "; ".join(parts) or "scores nothing with these settings")
 
 
 def check_endpoint(category: str, setting: EndpointSetting) -> Check:

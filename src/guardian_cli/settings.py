@@ -100,9 +100,10 @@ def load_settings(
     warnings += endpoint_warnings
     for name, category in config.categories.items():
         has_endpoint = name in endpoints and endpoints[name].uri is not None
-        # The offline detectors know nsfw without prompts.
-        offline = name == "nsfw" and "nudenet" in config.scan.detectors
-        if category.prompts is None and not has_endpoint and not offline:
+        # Other detectors need neither; what those of other packages score, they say themselves.
+        others = set(config.scan.detectors) - {"clip", "endpoint"}
+        has_other = bool(others - {"nudenet"}) or (name == "nsfw" and "nudenet" in others)
+        if category.prompts is None and not has_endpoint and not has_other:
             nothing = "has neither prompts nor an endpoint: nothing can score it"
             warnings.append(f"category {name} {nothing}")
     return Settings(

@@ -75,14 +75,14 @@ def test_it_says_who_it_is_and_what_it_takes(detector: Detector) -> None:
 
 def test_no_frames_have_no_scores(detector: Detector) -> None:
     assert list(detector.score([]).scores) == []
-    assert list(detector.score_exactly([]).scores) == []
+    assert list(detector.score_fp32([]).scores) == []
 
 
 def test_every_frame_has_its_own_scores_in_order(detector: Detector) -> None:
     frames = pictures()
-    together = scores(detector.score_exactly(frames), detector)
-    backwards = scores(detector.score_exactly(frames[::-1]), detector)[::-1]
-    alone = [scores(detector.score_exactly([frame]), detector)[0] for frame in frames]
+    together = scores(detector.score_fp32(frames), detector)
+    backwards = scores(detector.score_fp32(frames[::-1]), detector)[::-1]
+    alone = [scores(detector.score_fp32([frame]), detector)[0] for frame in frames]
     for one, other, single in zip(together, backwards, alone, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
         assert one == pytest.approx(single, abs=1e-4)
@@ -90,7 +90,7 @@ def test_every_frame_has_its_own_scores_in_order(detector: Detector) -> None:
 
 def test_a_score_is_off_by_no_more_than_it_says(detector: Detector) -> None:
     frames = pictures()
-    rough, exact = detector.score(frames), detector.score_exactly(frames)
+    rough, exact = detector.score(frames), detector.score_fp32(frames)
     assert not exact.errors
     errors = rough.errors or [dict.fromkeys(detector.categories, 0.0)] * len(frames)
     for frame, off_by, true in zip(rough.scores, errors, scores(exact, detector), strict=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.config import FusionSection, PolicySection
 from guardian_cli.console import Console
-from guardian_cli.detectors.registry import Panel
+from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.media.frames import DecodeSettings
 from guardian_cli.media.sources import Source
 from guardian_cli.progress import ScanProgress
@@ -47,7 +47,7 @@ def scan_context(scorer: Scorer, **more: Any) -> ScanContext:
     parts: dict[str, Any] = {
         "thresholds": BOTH,
         "policy": PolicySection(),
-        "panel": Panel(list(scorer.detectors)),
+        "detector_set": DetectorSet(list(scorer.detectors)),
         "scorer": scorer,
         "decoding": DecodeSettings(short_side_px=8),
         "progress": ScanProgress(1, Console(quiet=True)),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guardian_cli.detectors.base import Absent, DetectorInfo
-from guardian_cli.detectors.registry import Panel
+from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.pipeline import ScanRequest
 from guardian_cli.scanning.provenance import Provenance
@@ -36,7 +36,7 @@ def provenance(
 ) -> Provenance:
     (folder / "guardian.yaml").write_text(settings, encoding="utf-8")
     loaded = load_settings(environ={"NSFW_MODEL_ENDPOINT": uri}, folder=folder)
-    panel = Panel([FakeDetector(info=info) for info in detectors], list(absent), offline)
+    panel = DetectorSet([FakeDetector(info=info) for info in detectors], list(absent), offline)
     return Provenance(replace(ScanRequest(("a.mp4",)), **options), loaded, panel)
 
 

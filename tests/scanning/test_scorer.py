@@ -72,6 +72,25 @@ def test_a_failed_call_leaves_the_other_detector_alone() -> None:
     assert frame.failures == {1: "401 Unauthorized"}
 
 
+@pytest.mark.parametrize("score", [87.0, -0.5, float("nan")])
+def test_a_score_that_is_none_is_a_failure_not_left_out(score: float) -> None:
+    percent = FakeDetector(info=DetectorInfo("mine", None, None), function=lambda image: score)
+    with running_scorer([FakeDetector(), percent]) as scorer:
+        frame = submit(scorer, picture(255))
+        frame.wait()
+    assert frame.scores == {0: {"nsfw": 1.0}, 1: {}}
+    assert frame.failures == {1: "mine answered with no number in 0..1"}
+
+
+def test_detectors_of_one_name_speak_with_one_voice() -> None:
+    mine = DetectorInfo("mine", None, None)
+    low = FakeDetector(info=mine, function=lambda image: 0.2)
+    with running_scorer([low, FakeDetector(info=mine), low]) as scorer:
+        frame = submit(scorer, picture(255))
+        frame.wait()
+        assert scorer.fuse(frame.scores)["nsfw"].by_detector == {"mine": 1.0}
+
+
 def test_a_crash_reaches_whoever_waits() -> None:
     with running_scorer([FakeDetector(crash=ZeroDivisionError("no"))]) as scorer:
         frame = submit(scorer, picture(1))
@@ -84,7 +103,7 @@ class Numbers(FakeDetector):
     """Says which frame it was shown; dies of the ones in `crashes`."""
 
     categories: Sequence[str] = ("number",)
-    function: Callable[[np.ndarray], float] = number_in
+    function: Callable[[np.ndarray], float] = lambda image: number_in(image) / 100
     crashes: frozenset[int] = frozenset()
 
     def score(self, images: Sequence[np.ndarray]) -> Answer:
@@ -110,8 +129,8 @@ def test_a_crash_puts_no_score_on_another_frame() -> None:
             except ZeroDivisionError:
                 crashed += 1
             else:
-                assert frame.scores == {0: {"number": number}, 1: {"number": number}}
-            assert all(scores["number"] == number for scores in frame.scores.values())
+                assert frame.scores == {index: {"number": number / 100} for index in (0, 1)}
+            assert all(scores["number"] == number / 100 for scores in frame.scores.values())
     assert len(crashing.crashes) <= crashed <= 2 * len(crashing.crashes)
 
 

@@ -1,4 +1,7 @@
-"""The protocol every detector follows: frames in, a score per category out."""
+"""The protocol every detector follows: frames in, a score per category out.
+
+A detector is known by its `DetectorSpec` before it is loaded: who it is and what frames it wants.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-DetectorName = Literal["clip", "endpoint", "nudenet"]
 Status = Literal["ok", "degraded", "unavailable", "off"]
 
 
@@ -22,8 +25,8 @@ class Answer:
     A failed call has `failure` set (one line, no secret in it) and an empty mapping for each frame;
     `misconfigured` says that it is the user's to mend, no outage that will pass. `deployment` is
     who answered, where there are several who could.
-    `errors` says, for each frame as well, how far each score may be from the one that
-    `score_exactly` gives; without it, not at all.
+    `errors` says, for each frame as well, how far each score may be from the one that `score_fp32`
+    gives; without it, not at all.
     """
 
     scores: Sequence[Mapping[str, float]]
@@ -40,7 +43,7 @@ class DetectorInfo:
     `weights` is the SHA-256 of the file its weights are from, in hex, where there is one.
     """
 
-    name: DetectorName
+    name: str
     category: str | None
     model: str | None
     weights: str | None = None
@@ -72,7 +75,7 @@ class Detector(Protocol):
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR images (H x W x 3, uint8). Never raises for what a network can do."""
 
-    def score_exactly(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+    def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, without `errors`; for the few frames where those matter."""
 
     def summary(self) -> str | None:
@@ -92,6 +95,33 @@ class RoutedDetector(Detector, Protocol):
 
     def score_by(self, deployment: str | None, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, by this deployment and no other; None: by whoever answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """What the command line says about detectors; `on_download` is told of progress, in lines."""
+
+    no_endpoints: bool = False
+    offline: bool = False
+    deployment: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    model_config: Path | None = None
+    on_download: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """A detector that can be had, before anything heavy is loaded for it.
+
+    `short_side_px` is the shorter side, in pixels, that frames should have. `load` brings it, and
+    raises MissingError where it can't be had after all, UsageError for settings that make none.
+    """
+
+    info: DetectorInfo
+    categories: Sequence[str]
+    short_side_px: int
+    load: Callable[[], Detector]
 
 
 @dataclass(frozen=True, slots=True)

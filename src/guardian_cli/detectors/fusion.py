@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from guardian_cli.config import FusionSection
 
 # Scores are kept to a millionth, so that 0.7 * 0.8 + 0.3 * 0.8 reaches a threshold of 0.8, and so
 # that what a report shows is what was compared.
@@ -16,55 +18,30 @@ DIGITS = 6
 _SLACK = 1e-6
 
 
-class FusionWeights(Protocol):
-    """The section `fusion` of the configuration, each weight in 0..1."""
-
-    @property
-    def custom(self) -> float:
-        """The custom model's weight where CLIP answered as well."""
-
-    @property
-    def clip(self) -> float:
-        """CLIP's weight where a custom model answered as well."""
-
-    @property
-    def clip_only(self) -> float:
-        """CLIP's weight where it answered alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The default weights."""
-
-    custom: float = 0.7
-    clip: float = 0.3
-    clip_only: float = 0.85
-
-
 @dataclass(frozen=True, slots=True)
 class CategoryScore:
     """A frame's scores in one category, each in 0..1, or None where nobody answered.
 
-    `offline` has what each detector that runs on this machine said, by its name.
+    `by_detector` has what each detector beside CLIP and the endpoints said, by its name.
     """
 
     fused: float | None
     clip: float | None = None
     custom: float | None = None
-    offline: Mapping[str, float] = field(default_factory=dict)
+    by_detector: Mapping[str, float] = field(default_factory=dict)
 
 
 UNSCORED = CategoryScore(None)
 
 
-def fuse(custom: float | None, clip: float | None, weights: FusionWeights) -> float | None:
+def fuse(custom: float | None, clip: float | None, weights: FusionSection) -> float | None:
     """Return the fused score in 0..1, None when neither answered; 0.0 is an answer.
 
-    Both: `custom_weight * custom + clip_weight * clip`; CLIP alone: `clip_only * clip`; the custom
-    model alone: its score as it is. Weights that add up to more than 1 are cut off at 1. What is no
-    number in 0..1 is no answer: a detector gone wrong must not look like one that saw nothing.
+    Both: `weights.custom * custom + weights.clip * clip`; CLIP alone: `weights.clip_only * clip`;
+    the custom model alone: its score as it is. What is no number in 0..1 is no answer: a detector
+    gone wrong must not look like one that saw nothing.
     """
-    custom, clip = _answer(custom), _answer(clip)
+    custom, clip = read_score(custom), read_score(clip)
     if custom is not None and clip is not None:
         fused = weights.custom * custom + weights.clip * clip
     elif clip is not None:
@@ -76,21 +53,23 @@ def fuse(custom: float | None, clip: float | None, weights: FusionWeights) -> fl
     return round(min(1.0, max(0.0, fused)), DIGITS)
 
 
-def score_category(scores: Mapping[str, float], weights: FusionWeights) -> CategoryScore:
+def score_category(scores: Mapping[str, float], weights: FusionSection) -> CategoryScore:
     """Return a frame's scores in one category from what each detector answered, by its name.
 
     All but CLIP are custom models: the largest of their answers counts.
     """
     answers = {
-        name: answer for name, score in scores.items() if (answer := _answer(score)) is not None
+        name: answer for name, score in scores.items() if (answer := read_score(score)) is not None
     }
     clip = answers.pop("clip", None)
     custom = max(answers.values(), default=None)
+    # It is the user's own model: what it says is what reports call custom.
     answers.pop("endpoint", None)
     return CategoryScore(fuse(custom, clip, weights), clip, custom, answers)
 
 
-def _answer(score: float | None) -> float | None:
+def read_score(score: float | None) -> float | None:
+    """Return a score in 0..1 to DIGITS, None for what is no number in there."""
     if score is None or not math.isfinite(score) or not -_SLACK <= score <= 1.0 + _SLACK:
         return None
     return round(min(1.0, max(0.0, score)), DIGITS)

@@ -11,12 +11,13 @@ block). What is covered counts nothing, nor do faces, feet, bellies, armpits and
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.detectors.base import Answer, DetectorInfo
-from guardian_cli.detectors.views import views_of
+from guardian_cli.detectors.base import Answer, DetectorInfo, DetectorSpec
+from guardian_cli.detectors.views import View, views_of
 from guardian_cli.errors import MissingError
 from guardian_cli.settings import count_cores
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from guardian_cli.detectors.base import DetectorOptions
+    from guardian_cli.settings import Settings
 
 HINT = 'pip install "guardian-cli[offline]"'
 WEIGHTS: dict[str, float] = {
@@ -36,29 +40,20 @@ WEIGHTS: dict[str, float] = {
 }
 # The order of the model's outputs, as in nudenet 3.4.
 LABELS = (
-    "FEMALE_GENITALIA_COVERED",
-    "FACE_FEMALE",
-    "BUTTOCKS_EXPOSED",
-    "FEMALE_BREAST_EXPOSED",
-    "FEMALE_GENITALIA_EXPOSED",
-    "MALE_BREAST_EXPOSED",
-    "ANUS_EXPOSED",
-    "FEET_EXPOSED",
-    "BELLY_COVERED",
-    "FEET_COVERED",
-    "ARMPITS_COVERED",
-    "ARMPITS_EXPOSED",
-    "FACE_MALE",
-    "BELLY_EXPOSED",
-    "MALE_GENITALIA_EXPOSED",
-    "ANUS_COVERED",
-    "FEMALE_BREAST_COVERED",
+    "FEMALE_GENITALIA_COVERED", "FACE_FEMALE", "BUTTOCKS_EXPOSED", "FEMALE_BREAST_EXPOSED",
+    "FEMALE_GENITALIA_EXPOSED", "MALE_BREAST_EXPOSED", "ANUS_EXPOSED", "FEET_EXPOSED",
+    "BELLY_COVERED", "FEET_COVERED", "ARMPITS_COVERED", "ARMPITS_EXPOSED", "FACE_MALE",
+    "BELLY_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_COVERED", "FEMALE_BREAST_COVERED",
     "BUTTOCKS_COVERED",
-)
+)  # fmt: skip
+INFO = DetectorInfo("nudenet", "nsfw", "nudenet-320n")
+CATEGORIES = ("nsfw",)
 SIDE_PX = 320
-LEAST_CONFIDENCE = 0.25
+# As in nudenet: what is less sure is no box, and of two boxes that overlap by more one is kept.
+MIN_CONFIDENCE = 0.25
 BOX_OVERLAP = 0.45
 MAX_ASPECT = 2.5
+# More of them make a network of this size no faster.
 MAX_THREADS = 4
 
 
@@ -70,11 +65,23 @@ def score_parts(confidences: Mapping[str, float]) -> float:
     return 1.0 - innocence
 
 
+def nudenet_specs(_settings: Settings, _options: DetectorOptions) -> list[DetectorSpec]:
+    """The one detector there is. Raises MissingError when it is not installed."""
+    find_model()
+    # The model looks at 320 px of the longer side: a shorter one of 320 is plenty.
+    return [DetectorSpec(INFO, CATEGORIES, SIDE_PX, load_nudenet)]
+
+
 def load_nudenet(threads: int | None = None) -> NudeNetDetector:
     """Load the detector from the installed nudenet package; `threads` bounds onnxruntime's.
 
     Raises MissingError when nudenet or onnxruntime is not installed.
     """
+    return NudeNetDetector(find_model(), threads or min(count_cores(), MAX_THREADS))
+
+
+def find_model() -> Path:
+    """The ONNX file in the nudenet package. Raises MissingError when that is not installed."""
     package = find_spec("nudenet")
     if package is None or not package.submodule_search_locations:
         raise MissingError("the offline detector nudenet is not installed", hint=HINT)
@@ -83,7 +90,7 @@ def load_nudenet(threads: int | None = None) -> NudeNetDetector:
     model = Path(package.submodule_search_locations[0]) / "320n.onnx"
     if not model.is_file():
         raise MissingError(f"nudenet is installed without its weights ({model.name})", hint=HINT)
-    return NudeNetDetector(model, threads or min(count_cores(), MAX_THREADS))
+    return model
 
 
 class NudeNetDetector:
@@ -102,38 +109,18 @@ class NudeNetDetector:
             str(model), sess_options=options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
-        self._digest = hashlib.sha256(model.read_bytes()).hexdigest()
-
-    @property
-    def info(self) -> DetectorInfo:
-        """Name, category, model and the digest of its weights."""
-        return DetectorInfo("nudenet", "nsfw", "nudenet-320n", self._digest)
-
-    @property
-    def categories(self) -> Sequence[str]:
-        """nsfw alone."""
-        return ("nsfw",)
-
-    @property
-    def short_side_px(self) -> int:
-        """The model looks at 320 px of the longer side: a shorter one of 320 is plenty."""
-        return SIDE_PX
-
-    @property
-    def batch_size(self) -> int:
-        """A handful: larger batches are no faster on a CPU."""
-        return 8
-
-    @property
-    def concurrency(self) -> int:
-        """One: onnxruntime spreads a call over its threads itself."""
-        return 1
+        self.info = replace(INFO, weights=hashlib.sha256(model.read_bytes()).hexdigest())
+        self.categories: Sequence[str] = CATEGORIES
+        self.short_side_px = SIDE_PX
+        # Larger batches are no faster on a CPU, and onnxruntime uses several cores by itself.
+        self.batch_size = 8
+        self.concurrency = 1
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
         return Answer([{"nsfw": score_parts(parts)} for parts in self.find_parts(images)])
 
-    def score_exactly(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+    def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """The same: no score here is an approximation."""
         return self.score(images)
 
@@ -144,7 +131,14 @@ class NudeNetDetector:
         session = self._session
         if session is None:
             raise RuntimeError("the detector is closed")
-        pieces = [(index, piece) for index, image in enumerate(images) for piece in _split(image)]
+        pieces = []
+        for index, image in enumerate(images):
+            height, width = image.shape[:2]
+            # Fitted into a square, a long frame would be a sliver: its views are looked at.
+            is_long = max(width, height) > MAX_ASPECT * min(width, height)
+            views = views_of(width, height) if is_long else [View(0, 0, width, height)]
+            for left, top, wide, high in views:
+                pieces.append((index, image[top : top + high, left : left + wide]))
         found: list[dict[str, float]] = [{} for _ in images]
         if not pieces:
             return found
@@ -162,17 +156,6 @@ class NudeNetDetector:
     def close(self) -> None:
         """Let the model go."""
         self._session = None
-
-
-def _split(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The frame whole, or, where fitting it into a square would leave a sliver, its views."""
-    height, width = image.shape[:2]
-    if max(width, height) <= MAX_ASPECT * min(width, height):
-        return [image]
-    return [
-        image[view.top : view.top + view.height, view.left : view.left + view.width]
-        for view in views_of(width, height)
-    ]
 
 
 def _blob(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -202,14 +185,14 @@ def _read_boxes(output: NDArray[np.float32]) -> dict[str, float]:
     import numpy as np
 
     confidences = output[4:].max(axis=0)
-    sure = confidences >= LEAST_CONFIDENCE
+    sure = confidences >= MIN_CONFIDENCE
     boxes, labels, confidences = (
         output[:4, sure].T,
         output[4:, sure].argmax(axis=0),
         confidences[sure],
     )
     corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
-    kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), LEAST_CONFIDENCE, BOX_OVERLAP)
+    kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), MIN_CONFIDENCE, BOX_OVERLAP)
     found: dict[str, float] = {}
     for index in kept:
         label = LABELS[int(labels[index])]

@@ -42,6 +42,7 @@ def _spans(long_px: int, short_px: int) -> list[tuple[int, int]]:
     count = min(max(needed, 1), MAX_VIEWS)
     if count == 1:
         return [(0, long_px)]
+    # Where MAX_VIEWS are too few for so long a frame, each is longer than MAX_SQUEEZE allows.
     span = max(short_px, math.ceil((long_px + (count - 1) * OVERLAP * short_px) / count))
     last = long_px - span
     return [(round(index * last / (count - 1)), span) for index in range(count)]

@@ -118,7 +118,7 @@ def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:
         name: {
             "fused": _score(score.fused, limits.get(name)),
             **_plain(score, "clip custom"),
-            **_value(score.offline),
+            **_value(score.by_detector),
         }
         for name, score in sample.scores.items()
     }

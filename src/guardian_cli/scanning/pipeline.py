@@ -14,12 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
-from guardian_cli.detectors.registry import (
-    Panel,
-    PanelOptions,
-    build_panel,
-    expected_short_side_px,
-)
+from guardian_cli.detectors.base import DetectorOptions
+from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
 from guardian_cli.errors import UsageError
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
@@ -160,7 +156,7 @@ def _scan_all(
     interruption: Interruption,
 ) -> None:
     calm_threads()
-    options = PanelOptions(
+    options = DetectorOptions(
         no_endpoints=request.no_endpoints,
         offline=request.offline,
         deployment=request.deployment,
@@ -169,29 +165,16 @@ def _scan_all(
         model_config=request.model_config,
         on_download=console.note,
     )
-    panel = None
-    if all(source.kind not in {"file", "url", "stream"} for source in sources):
-        # There is nothing that could be scored, so nothing is loaded.
-        panel = Panel(offline=request.offline)
-    side_px = panel.short_side_px if panel else expected_short_side_px(settings, options)
-    if side_px is not None:
-        with ScanSession(request, settings, sources, writer, console, side_px) as session:
-            # The first frames are decoded while the model loads.
-            panel = panel or _load(settings, options, console)
-            if panel.short_side_px == side_px:
-                session.run(panel, interruption)
-                return
-    panel = panel or _load(settings, options, console)
-    with ScanSession(request, settings, sources, writer, console, panel.short_side_px) as session:
-        session.run(panel, interruption)
-
-
-def _load(settings: Settings, options: PanelOptions, console: Console) -> Panel:
-    panel = build_panel(settings, options)
-    for absent in panel.absent:
-        if absent.status == "unavailable":
-            console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
-    return panel
+    detector_set = DetectorSet(offline=request.offline)
+    if any(source.kind in {"file", "url", "stream"} for source in sources):
+        detector_set = choose_detectors(settings, options)
+    with ScanSession(request, settings, sources, writer, console, detector_set) as session:
+        # The first frames are decoded while the model loads.
+        detector_set.load(settings, options)
+        for absent in detector_set.absent:
+            if absent.status == "unavailable":
+                console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+        session.run(interruption)
 
 
 class ScanSession:
@@ -207,14 +190,14 @@ class ScanSession:
         sources: Sequence[Source],
         writer: ResultWriter,
         console: Console,
-        side_px: int,
+        detector_set: DetectorSet,
     ) -> None:
-        """`side_px` is the shorter side, in pixels, that frames are to have."""
+        """`detector_set` need not be loaded before `run`."""
         workers = min(request.workers or count_cores(), len(sources))
         self._writer = writer
         self._console = console
-        self._panel = Panel(offline=request.offline)
-        self._provenance = Provenance(request, settings, self._panel)
+        self._detector_set = detector_set
+        self._provenance = Provenance(request, settings, detector_set)
         config, stop = settings.config, threading.Event()
         thresholds = {
             name: Thresholds(one.review, one.block) for name, one in config.categories.items()
@@ -224,13 +207,13 @@ class ScanSession:
         context = ScanContext(
             thresholds=thresholds,
             policy=config.policy,
-            panel=self._panel,
+            detector_set=detector_set,
             scorer=self._scorer,
             decoding=DecodeSettings(
                 every_s=config.scan.every,
                 mode=request.decode,
                 max_gap_s=config.scan.max_gap_s,
-                short_side_px=side_px,
+                short_side_px=detector_set.short_side_px,
                 timeout_s=config.scan.timeout_s,
                 memory_mb=config.scan.memory_mb,
                 for_s=request.for_s,
@@ -270,14 +253,11 @@ class ScanSession:
         self._stack.close()
         self._console.end_progress()
 
-    def run(self, panel: Panel, interruption: Interruption) -> None:
+    def run(self, interruption: Interruption) -> None:
         """Let the detectors score what waits and what comes, and write every result."""
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
-        # Into the panel that the context has held since before the detectors were known.
-        self._panel.detectors += panel.detectors
-        self._panel.absent += panel.absent
-        self._scorer.start(panel.detectors)
+        self._scorer.start(self._detector_set.detectors)
         degraded: set[tuple[str, str | None]] = set()
         try:
             for result in self._threads.results():
@@ -291,7 +271,7 @@ class ScanSession:
             for result in self._threads.finished():
                 self._writer.put(result)
             raise
-        for detector in panel.detectors:
+        for detector in self._detector_set.detectors:
             summary = detector.summary()
             if summary is not None:
                 is_degraded = (detector.info.name, detector.info.category) in degraded

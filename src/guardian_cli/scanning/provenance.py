@@ -18,7 +18,7 @@ from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
-    from guardian_cli.detectors.registry import Panel
+    from guardian_cli.detectors.detector_set import DetectorSet
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
 
@@ -48,7 +48,7 @@ class Provenance:
 
     request: ScanRequest
     settings: Settings
-    panel: Panel
+    detector_set: DetectorSet
     _fingerprints: dict[bool, str] = field(default_factory=dict)
 
     def made(self, source: Source) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Provenance:
             },
             "weights": {
                 detector.info.name: f"sha256:{detector.info.weights}"
-                for detector in self.panel.detectors
+                for detector in self.detector_set.detectors
                 if detector.info.weights is not None
             },
             "endpoints": {
@@ -91,14 +91,14 @@ class Provenance:
 
     def inputs(self, *, is_stream: bool) -> dict[str, Any]:
         """Return everything that a fingerprint is a digest of; there is no secret in it."""
-        request, config, panel = self.request, self.settings.config, self.panel
-        infos = [detector.info for detector in panel.detectors]
+        request, config, chosen = self.request, self.settings.config, self.detector_set
+        infos = [detector.info for detector in chosen.detectors]
         detectors = [[one.name, one.category, one.model, one.weights] for one in infos]
         # With --offline a detector that can't be had is what the user chose, and degrades nothing.
-        if not panel.offline:
+        if not chosen.offline:
             detectors += [
                 [one.info.name, one.info.category, one.status]
-                for one in panel.absent
+                for one in chosen.absent
                 if one.status == "unavailable"
             ]
         model_config = request.model_config
@@ -123,7 +123,9 @@ class Provenance:
 
     def _endpoints(self) -> dict[str, str]:
         """The addresses of the endpoints that score, by category."""
-        asked = {one.info.category for one in self.panel.detectors if one.info.name == "endpoint"}
+        asked = {
+            one.info.category for one in self.detector_set.detectors if one.info.name == "endpoint"
+        }
         return {
             category: setting.uri
             for category, setting in self.settings.endpoints.items()

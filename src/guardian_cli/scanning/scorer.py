@@ -15,7 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from guardian_cli.detectors.base import RoutedDetector
-from guardian_cli.detectors.fusion import CategoryScore, score_category
+from guardian_cli.detectors.fusion import CategoryScore, read_score, score_category
 from guardian_cli.scanning.frame_queue import Batch, FrameQueue, Origin, PendingFrame
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from guardian_cli.config import FusionSection
     from guardian_cli.detectors.base import Answer, Detector
-    from guardian_cli.detectors.fusion import FusionWeights
     from guardian_cli.verdict.thresholds import Thresholds
 
 MAX_FRAMES_UNDER_WAY = 128
@@ -41,7 +41,7 @@ class Scorer:
     Frames that are submitted before `start` wait for it. A context manager that ends with `stop`.
     """
 
-    def __init__(self, thresholds: Mapping[str, Thresholds], weights: FusionWeights) -> None:
+    def __init__(self, thresholds: Mapping[str, Thresholds], weights: FusionSection) -> None:
         """`thresholds` name the categories to fuse and say which errors in a score matter."""
         self._thresholds = thresholds
         self._weights = weights
@@ -107,7 +107,9 @@ class Scorer:
             for index, detector in enumerate(self.detectors):
                 score = answers.get(index, {}).get(category)
                 if score is not None:
-                    scores.setdefault(detector.info.name, score)
+                    # Detectors of one name speak with one voice: their highest score is its.
+                    name = detector.info.name
+                    scores[name] = max(score, scores.get(name, score))
             fused[category] = score_category(scores, self._weights)
         return fused
 
@@ -148,7 +150,7 @@ class Scorer:
                 if self._stopped.is_set():
                     raise ScoringStopped  # noqa: TRY301 - as any other end of a batch
                 if batch.route.in_fp32:
-                    answer = detector.score_exactly(images)
+                    answer = detector.score_fp32(images)
                 elif isinstance(detector, RoutedDetector):
                     answer = detector.score_by(batch.route.deployment, images)
                 else:
@@ -162,8 +164,8 @@ class Scorer:
 
     def _note_answer(self, index: int, batch: Batch, answer: Answer) -> None:
         errors = answer.errors or [{}] * len(batch.frames)
+        name = self.detectors[index].info.name
         if {len(answer.scores), len(errors)} != {len(batch.frames)}:
-            name = self.detectors[index].info.name
             raise RuntimeError(f"{name} does not answer each of {len(batch.frames)} frames")
         with self._lock:
             rows = zip(batch.frames, answer.scores, errors, strict=True)
@@ -171,8 +173,12 @@ class Scorer:
                 # Another detector may have crashed on it while this one was busy.
                 if frame.done.is_set():
                     continue
-                frame.scores[index] = scores
-                frame.errors[index] = off_by
+                # A percentage, say, would be left out by fusion, and nobody would know.
+                is_sound = all(read_score(score) is not None for score in scores.values())
+                frame.scores[index] = scores if is_sound else {}
+                frame.errors[index] = off_by if is_sound else {}
+                if not is_sound:
+                    frame.failures[index] = f"{name} answered with no number in 0..1"
                 if scores and answer.deployment is not None:
                     frame.deployments[index] = answer.deployment
                 if answer.failure is not None and not scores:

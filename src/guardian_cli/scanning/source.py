@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardian_cli.detectors.registry import report_order
 from guardian_cli.errors import GuardianError, SourceError
 from guardian_cli.media.frames import Coverage
 from guardian_cli.scanning.samples import TIME_DIGITS, SampleCollector
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardian_cli.config import PolicySection
-    from guardian_cli.detectors.registry import Panel
+    from guardian_cli.detectors.detector_set import DetectorSet
     from guardian_cli.media.frames import DecodeSettings, Decoding, Frame
     from guardian_cli.media.sources import Source
     from guardian_cli.progress import ScanProgress
@@ -50,7 +51,7 @@ class ScanContext:
 
     thresholds: Mapping[str, Thresholds]
     policy: PolicySection
-    panel: Panel
+    detector_set: DetectorSet
     scorer: Scorer
     decoding: DecodeSettings
     progress: ScanProgress
@@ -271,7 +272,7 @@ class _SourceScan:
         )
 
     def detectors(self) -> tuple[DetectorReport, ...]:
-        """What became of each detector, CLIP and endpoints first; waits until they are known."""
+        """What became of each detector, guardian's own first; waits until they are known."""
         scorer, collector = self.context.scorer, self.collector
         scorer.wait_until_started()
         reports = []
@@ -288,10 +289,10 @@ class _SourceScan:
                 misconfigured=index in collector.misconfigured,
             )
             reports.append(report)
-        for absent in self.context.panel.absent:
+        for absent in self.context.detector_set.absent:
             info = absent.info
             report = DetectorReport(
                 info.name, info.category, info.model, absent.status, absent.reason
             )
             reports.append(report)
-        return tuple(sorted(reports, key=lambda one: (one.name != "clip", one.name != "endpoint")))
+        return tuple(sorted(reports, key=lambda one: report_order(one.name)))

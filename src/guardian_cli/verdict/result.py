@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardian_cli.detectors.base import DetectorName, Status
+    from guardian_cli.detectors.base import Status
     from guardian_cli.media.frames import Coverage, MediaFacts
     from guardian_cli.verdict.thresholds import Thresholds
     from guardian_cli.verdict.timeline import Sample
@@ -62,7 +62,7 @@ class DetectorReport:
     it is degraded because of a wrong key, address or request.
     """
 
-    name: DetectorName
+    name: str
     category: str | None
     model: str | None
     status: Status

@@ -17,8 +17,7 @@ import torch
 
 from guardian_cli.detectors.clip import ClipDetector, Prompts, load_clip
 from guardian_cli.detectors.clip.architecture import DEFAULT, DEFAULT_HUB_ENTRY
-from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
-from guardian_cli.detectors.clip.tower import build_tower
+from guardian_cli.detectors.clip.tower import Preprocessing, build_tower, cut_views, normalise
 from guardian_cli.errors import MissingError, UsageError
 from guardian_cli.prompts import DEFAULT_PROMPTS
 from tests.tiny_clip import LABELS, MODEL, Label, Place, TinyClip, draw_frame, draw_sample
@@ -138,7 +137,7 @@ def test_half_precision_says_how_far_it_may_be_off(
     exact, answer = scores(detector, frames), half.score(frames)
     for rough, off_by, score in zip(answer.scores, answer.errors, exact, strict=True):
         assert abs(rough["nsfw"] - score) <= off_by["nsfw"] + 1e-6
-    again = half.score_exactly(frames)
+    again = half.score_fp32(frames)
     assert [frame["nsfw"] for frame in again.scores] == pytest.approx(exact, abs=1e-6)
     assert again.errors == ()
     assert detector.score(frames[:2]).errors == ()
@@ -151,11 +150,11 @@ def test_weights_that_changed_are_not_mixed_with_those_in_use(
     mine.write_bytes(tiny_clip.checkpoint.read_bytes())
     half = load(tiny_clip, mine, precision="bf16")
     mine.write_bytes(tiny_clip.checkpoint.read_bytes())
-    answer = half.score_exactly([draw_frame(None)])
+    answer = half.score_fp32([draw_frame(None)])
     assert answer.failure is not None
     assert "changed while it was in use" in answer.failure
     mine.unlink()
-    assert half.score_exactly([draw_frame(None)]).scores == [{}]
+    assert half.score_fp32([draw_frame(None)]).scores == [{}]
 
 
 def test_auto_takes_half_precision_only_where_the_model_bears_it(tiny_clip: TinyClip) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.clip.hub import Hub, HubFile
-from guardian_cli.detectors.clip.lean_import import import_open_clip
+from guardian_cli.detectors.clip.speedups import import_open_clip
 from guardian_cli.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-# The default's place on the hub: without its weights nothing heavier than this is imported.
 DEFAULT = ("ViT-B-32", "laion2b_s34b_b79k")
 DEFAULT_HUB_ENTRY = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K/"
+DEFAULT_SIDE_PX = 224
 CHECKPOINT_ENDINGS = {".bin", ".ckpt", ".npz", ".pt", ".pth", ".safetensors"}
 
 
@@ -58,20 +58,33 @@ def find_weights(
     Raises UsageError for a path that is not there and an unknown tag, MissingError when a tag's
     weights can't be had.
     """
-    label = f"{model}/{Path(pretrained).name}"
+    # The folders of the user's own machine have no place in a report.
+    label, path = f"{model}/{Path(pretrained).name}", Path(pretrained).expanduser()
+    tags = {}
+    is_path = path.suffix in CHECKPOINT_ENDINGS or len(path.parts) > 1
     if (model, pretrained) == DEFAULT and not own_config:
-        entry = DEFAULT_HUB_ENTRY
-    else:
+        # open_clip takes a second to import, and is of no use without weights.
+        tags = {pretrained: DEFAULT_HUB_ENTRY}
+    elif not is_path:
         if not own_config:
             _look_up(model)
-        entry = _known_tags(model).get(_clean(pretrained), "")
+        open_clip, name = import_open_clip(), model.replace("/", "-")
+        tags = {
+            tag: open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "")
+            for tag in open_clip.list_pretrained_tags_by_model(name)
+        }
+    entry = tags.get(pretrained.lower().replace("-", "_"), "")
     if entry:
         path = hub.find(HubFile.read(entry), label, offline=offline, tell=tell)
         return Weights(path, label, named=False)
-    path = Path(pretrained).expanduser()
     if path.is_file():
         return Weights(path.absolute(), label, named=True)
-    raise UsageError(_no_such_weights(model, pretrained, path))
+    if path.is_dir():
+        raise UsageError(f"{pretrained} is a folder, not a checkpoint")
+    if is_path or path.exists():
+        raise UsageError(f"{pretrained}: no such file")
+    has = f"it has: {', '.join(tags)}" if tags else "it has none: name a checkpoint file"
+    raise UsageError(f"{model} has no pretrained tag {pretrained} ({has})")
 
 
 def read_architecture(model: str, pretrained: str, model_config: Path | None) -> Architecture:
@@ -79,10 +92,31 @@ def read_architecture(model: str, pretrained: str, model_config: Path | None) ->
 
     Raises UsageError for an unknown model, and for a JSON that is not there or no model config.
     """
-    if model_config is not None:
-        return _register(model, model_config)
-    config = _look_up(model)
-    return Architecture(model.replace("/", "-"), config, _tag_overrides(model, pretrained, config))
+    name, open_clip = model.replace("/", "-"), import_open_clip()
+    overrides: dict[str, Any] = {}
+    if model_config is None:
+        config = _look_up(model)
+        # How a tag's weights were trained, where that is not what the architecture says.
+        tag = open_clip.get_pretrained_cfg(name, pretrained)
+        if tag:
+            overrides["force_preprocess_cfg"] = tag
+            quick_gelu = bool(tag.get("quick_gelu", False))
+            if quick_gelu != bool(config.get("quick_gelu", False)):
+                overrides["quick_gelu"] = quick_gelu
+        return Architecture(name, config, overrides)
+    settings = _read_json(model_config)
+    config = settings.get("model_cfg", settings)
+    if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
+        needed = "embed_dim, vision_cfg and text_cfg are needed"
+        raise UsageError(f"{model_config}: no open_clip model config: {needed}")
+    # open_clip takes a config's name from its file's.
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / f"{name}.json"
+        named.write_text(json.dumps(config), encoding="utf-8")
+        open_clip.add_model_config(named)
+    if isinstance(settings.get("preprocess_cfg"), dict):
+        overrides["force_preprocess_cfg"] = settings["preprocess_cfg"]
+    return Architecture(name, config, overrides)
 
 
 def name_model(model: str, model_config: Path | None) -> str:
@@ -90,10 +124,10 @@ def name_model(model: str, model_config: Path | None) -> str:
     return model_config.stem if model_config and model == DEFAULT[0] else model
 
 
-def picture_side_px(model: str, model_config: Path | None) -> int | None:
-    """The shorter side, in pixels, of a model's pictures, without loading anything; None: unsure.
+def picture_side_px(model: str, model_config: Path | None) -> int:
+    """The shorter side, in pixels, of a model's pictures, without importing open_clip.
 
-    Models that bring their own preprocessing may want another; they say so once they are loaded.
+    A config that says nothing of it, or is none, has open_clip's default.
     """
     path = model_config
     if path is None:
@@ -102,11 +136,12 @@ def picture_side_px(model: str, model_config: Path | None) -> int | None:
         path = Path(*places[:1], "model_configs", f"{model.replace('/', '-')}.json")
     try:
         settings = _read_json(path)
-        size = settings.get("model_cfg", settings)["vision_cfg"]["image_size"]
+        size = settings.get("model_cfg", settings)["vision_cfg"].get("image_size", DEFAULT_SIDE_PX)
+        size = settings.get("preprocess_cfg", {}).get("size", size)
         side = size if isinstance(size, int) else min(size)
     except (UsageError, KeyError, TypeError, ValueError, AttributeError):
-        return None
-    return side if isinstance(side, int) and side > 0 else None
+        return DEFAULT_SIDE_PX
+    return side if isinstance(side, int) and side > 0 else DEFAULT_SIDE_PX
 
 
 def check_tokenizer(architecture: Architecture, *, offline: bool) -> None:
@@ -126,27 +161,13 @@ def _look_up(model: str) -> dict[str, Any]:
     """The config of a model that open_clip knows; a colon would make open_clip ask the hub."""
     open_clip = import_open_clip()
     config = None if ":" in model else open_clip.get_model_config(model.replace("/", "-"))
-    if config is None:
-        raise UsageError(_no_such_model(model, open_clip.list_models()))
-    return dict(config)
-
-
-def _register(name: str, path: Path) -> Architecture:
-    open_clip = import_open_clip()
-    settings = _read_json(path)
-    config = settings.get("model_cfg", settings)
-    if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
-        raise UsageError(
-            f"{path}: no open_clip model config: embed_dim, vision_cfg and text_cfg are needed"
-        )
-    # open_clip takes a config's name from its file's.
-    with tempfile.TemporaryDirectory() as folder:
-        named = Path(folder) / f"{name.replace('/', '-')}.json"
-        named.write_text(json.dumps(config), encoding="utf-8")
-        open_clip.add_model_config(named)
-    picture = settings.get("preprocess_cfg")
-    overrides = {"force_preprocess_cfg": picture} if isinstance(picture, dict) else {}
-    return Architecture(name.replace("/", "-"), config, overrides)
+    if config is not None:
+        return dict(config)
+    near = difflib.get_close_matches(model, open_clip.list_models(), n=1, cutoff=0.3)
+    ending = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(
+        f"unknown model {model}{ending} (--model-config FILE describes a model of your own)"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -159,46 +180,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UsageError(f"{path}: no open_clip model config: it holds no mapping")
     return settings
-
-
-def _known_tags(model: str) -> dict[str, str]:
-    """The pretrained tags of a model, and where on the hub each one's weights are."""
-    open_clip = import_open_clip()
-    name = model.replace("/", "-")
-    return {
-        tag: open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "")
-        for tag in open_clip.list_pretrained_tags_by_model(name)
-    }
-
-
-def _tag_overrides(model: str, pretrained: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """How a tag's weights were trained, where that is not what the architecture says."""
-    tag = import_open_clip().get_pretrained_cfg(model.replace("/", "-"), pretrained)
-    if not tag:
-        return {}
-    overrides: dict[str, Any] = {"force_preprocess_cfg": tag}
-    quick_gelu = bool(tag.get("quick_gelu", False))
-    if quick_gelu != bool(config.get("quick_gelu", False)):
-        overrides["quick_gelu"] = quick_gelu
-    return overrides
-
-
-def _clean(tag: str) -> str:
-    return tag.lower().replace("-", "_")
-
-
-def _no_such_model(model: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(model, known, n=1, cutoff=0.3)
-    ending = f"; did you mean {near[0]}?" if near else ""
-    return f"unknown model {model}{ending} (--model-config FILE describes a model of your own)"
-
-
-def _no_such_weights(model: str, pretrained: str, path: Path) -> str:
-    if path.is_dir():
-        return f"{pretrained} is a folder, not a checkpoint"
-    looks_like_a_path = path.suffix in CHECKPOINT_ENDINGS or len(path.parts) > 1
-    if looks_like_a_path or path.exists():
-        return f"{pretrained}: no such file"
-    tags = ", ".join(_known_tags(model))
-    choice = f"it has: {tags}" if tags else "it has none: name a checkpoint file"
-    return f"{model} has no pretrained tag {pretrained} ({choice})"

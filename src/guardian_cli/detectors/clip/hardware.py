@@ -22,9 +22,10 @@ def choose_device(wanted: str) -> str:
 
     if wanted not in DEVICES:
         raise UsageError(f"unknown device {wanted}: one of {', '.join(DEVICES)}")
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
+    mps = torch.backends.mps.is_available()
+    there = {"cuda": torch.cuda.is_available(), "mps": bool(mps), "cpu": True}
     if wanted == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+        return next(name for name, is_there in there.items() if is_there)
     if not there[wanted]:
         raise UsageError(
             f"device {wanted} is not available on this machine", hint="leave --device at auto"
@@ -35,7 +36,6 @@ def choose_device(wanted: str) -> str:
 def choose_precision(wanted: str, device: str, features: AbstractSet[str] | None = None) -> str:
     """`auto` takes half precision where the hardware computes in it, else fp32.
 
-    A processor without bf16 instructions emulates them, some five times slower than fp32.
     `features` are the processor's, as Linux names them; None reads this machine's.
     """
     if wanted not in PRECISIONS:
@@ -44,6 +44,7 @@ def choose_precision(wanted: str, device: str, features: AbstractSet[str] | None
         return wanted
     if device in {"cuda", "mps"}:
         return "fp16"
+    # A processor without such instructions emulates them, some five times slower than fp32.
     return "bf16" if has_native_bf16(features) else "fp32"
 
 
@@ -51,6 +52,16 @@ def has_native_bf16(features: AbstractSet[str] | None = None) -> bool:
     """Whether the processor, of these features or else this machine's, multiplies in bf16."""
     features = processor_features() if features is None else features
     return bool(features & {"amx_bf16", "avx512_bf16"})
+
+
+def name_hardware(device: str, features: AbstractSet[str] | None = None) -> list[str]:
+    """What computes on a device: which processor, or which GPU; `features` as above."""
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        return [device, torch.cuda.get_device_name()]
+    features = processor_features() if features is None else features
+    return [device, platform.machine(), *sorted(features)]
 
 
 @functools.cache
@@ -62,22 +73,3 @@ def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
         return frozenset()
     flags = next((line for line in lines if line.startswith("flags")), "")
     return frozenset(flags.partition(":")[2].split())
-
-
-def name_hardware(device: str, features: AbstractSet[str] | None = None) -> list[str]:
-    """What computes on a device: which processor, or which GPU; `features` as above."""
-    import torch
-
-    if device == "cuda" and torch.cuda.is_available():
-        return [device, torch.cuda.get_device_name()]
-    return [
-        device,
-        platform.machine(),
-        *sorted(processor_features() if features is None else features),
-    ]
-
-
-def _has_mps() -> bool:
-    import torch
-
-    return bool(torch.backends.mps.is_available())

@@ -59,15 +59,34 @@ class Hub:
         With `offline` only the cache is looked at. Raises MissingError when it can't be had.
         """
         deadline = time.monotonic() + SETTLED_S
-        cached = self._cached(file)
-        if cached is not None:
-            return cached
-        if offline or _switched_off():
+        from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+        for name in file.names:
+            found = try_to_load_from_cache(file.repository, name, cache_dir=self.cache_dir)
+            if isinstance(found, str):
+                return Path(found)
+        hint = (
+            f"guardian doctor --fetch-weights, where there is a network, fills {self.folder} "
+            "(HF_HOME names another place); that folder may be copied"
+        )
+        if offline or constants.HF_HUB_OFFLINE:
             message = f"the weights of {what} are not in the cache, and this is offline"
-            raise MissingError(message, hint=self._fetch_hint)
-        name = self._settle(file, what, deadline)
-        tell(f"downloading {what} from {self._address}")
-        return self._download(file.repository, name, what, tell)
+            raise MissingError(message, hint=hint)
+        address = self.endpoint or constants.ENDPOINT
+        name = _settle(file, address, what, hint, deadline)
+        tell(f"downloading {what} from {address}")
+        try:
+            path = hf_hub_download(
+                file.repository,
+                name,
+                cache_dir=self.cache_dir,
+                endpoint=self.endpoint,
+                tqdm_class=type("Progress", (DownloadProgress,), {"what": what, "tell": tell}),
+            )
+        except Exception as error:  # The HTTP library under it differs by version.
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise MissingError(f"the download of {what} failed: {reason}") from error
+        return Path(path)
 
     @property
     def folder(self) -> Path:
@@ -75,66 +94,6 @@ class Hub:
         from huggingface_hub import constants
 
         return self.cache_dir or Path(constants.HF_HUB_CACHE)
-
-    @property
-    def _fetch_hint(self) -> str:
-        return (
-            f"guardian doctor --fetch-weights, where there is a network, fills {self.folder} "
-            "(HF_HOME names another place); that folder may be copied"
-        )
-
-    @property
-    def _address(self) -> str:
-        from huggingface_hub import constants
-
-        return self.endpoint or constants.ENDPOINT
-
-    def _cached(self, file: HubFile) -> Path | None:
-        from huggingface_hub import try_to_load_from_cache
-
-        for name in file.names:
-            found = try_to_load_from_cache(file.repository, name, cache_dir=self.cache_dir)
-            if isinstance(found, str):
-                return Path(found)
-        return None
-
-    def _settle(self, file: HubFile, what: str, deadline: float) -> str:
-        """Which of the names the hub has, found out before `deadline` (monotonic seconds)."""
-        from huggingface_hub import hf_hub_url
-
-        urls = [hf_hub_url(file.repository, name, endpoint=self._address) for name in file.names]
-        answers: list[int | str] = []
-        # A thread bounds what a time-out does not: name resolution, and one address after another.
-        probe = threading.Thread(target=_probe, args=(urls, answers), daemon=True)
-        probe.start()
-        probe.join(max(0.0, deadline - time.monotonic()))
-        last = "no answer in time" if probe.is_alive() else answers[-1]
-        if isinstance(last, str) or last == 407 or last >= 500:
-            reason = last if isinstance(last, str) else f"HTTP {last}"
-            raise MissingError(
-                f"the weights of {what} are not in the cache, and the model hub "
-                f"{self._address} can't be reached ({reason})",
-                hint=self._fetch_hint,
-            )
-        if last == 404:
-            raise MissingError(f"the model hub {self._address} has no weights of {what}")
-        return file.names[len(answers) - 1]
-
-    def _download(self, repository: str, name: str, what: str, tell: Callable[[str], None]) -> Path:
-        from huggingface_hub import hf_hub_download
-
-        try:
-            path = hf_hub_download(
-                repository,
-                name,
-                cache_dir=self.cache_dir,
-                endpoint=self.endpoint,
-                tqdm_class=_progress_class(what, tell),
-            )
-        except Exception as error:  # The HTTP library under it differs by version.
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise MissingError(f"the download of {what} failed: {reason}") from error
-        return Path(path)
 
 
 class DownloadProgress:
@@ -152,7 +111,7 @@ class DownloadProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """Nothing is drawn, so there is nothing to put away."""
 
     def update(self, n: float | None = 1) -> None:
         """Count `n` more bytes; tell of them at most once in NEWS_EVERY_S, and at the end."""
@@ -162,36 +121,47 @@ class DownloadProgress:
             return
         self._told_at = now
         megabytes = f"{self.n / 1e6:.0f} of {self.total / 1e6:.0f} MB"
-        self.tell(f"{self.what}: {megabytes} ({self.n / self.total:.0%})")
-
-    def close(self) -> None:
-        """Part of tqdm's interface, as is the rest."""
+        type(self).tell(f"{self.what}: {megabytes} ({self.n / self.total:.0%})")
 
     def refresh(self, *_: Any, **__: Any) -> None:
-        """Nothing is drawn."""
+        """Part of tqdm's interface, as are its other names."""
 
-    set_description = set_postfix_str = clear = refresh
-
-
-def _progress_class(what: str, tell: Callable[[str], None]) -> type[DownloadProgress]:
-    return type("Progress", (DownloadProgress,), {"what": what, "tell": staticmethod(tell)})
+    close = set_description = set_postfix_str = clear = refresh
 
 
-def _probe(urls: Sequence[str], answers: list[int | str]) -> None:
-    """Ask for each file's head until one is there; the last of `answers` is what counts."""
+def _settle(file: HubFile, address: str, what: str, hint: str, deadline: float) -> str:
+    """Which of a file's names the hub has, found out before `deadline` (monotonic seconds)."""
     import requests
+    from huggingface_hub import hf_hub_url
 
-    for url in urls:
-        try:
-            with requests.Session() as session:
-                answers.append(session.head(url, timeout=ANSWER_S, stream=True).status_code)
-        except network_errors() as error:
-            answers.append(name_trouble(error))
-        if answers[-1] != 404:
-            return
+    answers: list[int | str] = []
 
+    def probe() -> None:
+        for name in file.names:
+            try:
+                with requests.Session() as session:
+                    url = hf_hub_url(file.repository, name, endpoint=address)
+                    # A redirect to the hub's storage is not followed: the hub has the file then.
+                    reply = session.head(url, timeout=ANSWER_S, stream=True)
+                    answers.append(reply.status_code)
+            except network_errors() as error:
+                answers.append(name_trouble(error))
+            if answers[-1] != 404:
+                return
 
-def _switched_off() -> bool:
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
+    # A thread bounds what a time-out does not: name resolution, and one address after another.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    last = "no answer in time" if thread.is_alive() else answers[-1]
+    # 401 and 403 are the hub's own answers, which the download explains better.
+    if isinstance(last, str) or last == 407 or last >= 500:
+        reason = last if isinstance(last, str) else f"HTTP {last}"
+        raise MissingError(
+            f"the weights of {what} are not in the cache, and the model hub "
+            f"{address} can't be reached ({reason})",
+            hint=hint,
+        )
+    if last == 404:
+        raise MissingError(f"the model hub {address} has no weights of {what}")
+    return file.names[len(answers) - 1]

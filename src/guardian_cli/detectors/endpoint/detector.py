@@ -88,7 +88,7 @@ class EndpointDetector:
                 answer = _joined(answer, self._ask(group, deployment or answer.deployment))
         return answer
 
-    def score_exactly(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+    def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """The same: no score here is an approximation."""
         return self.score(images)
 

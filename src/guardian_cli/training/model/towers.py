@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from guardian_cli.detectors.clip.architecture import find_weights, read_architecture
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
-from guardian_cli.detectors.clip.loading import load_model
-from guardian_cli.detectors.clip.pixels import Preprocessing
+from guardian_cli.detectors.clip.loading import map_model
+from guardian_cli.detectors.clip.tower import Preprocessing, own_memory
 from guardian_cli.errors import MissingError
 from guardian_cli.training.model.backbones import Tower
 
@@ -35,7 +35,8 @@ def load_tower(
         clip.model, clip.pretrained, Hub(), own_config=own_config, offline=offline, tell=tell
     )
     architecture = read_architecture(clip.model, clip.pretrained, model_config)
-    model = load_model(architecture, weights)
+    model = map_model(architecture, weights)
+    own_memory(model.visual)
     picture = Preprocessing.read(model.visual.preprocess_cfg)
     height, width = picture.size_px
     if height != width:

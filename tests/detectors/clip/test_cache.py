@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from guardian_cli.detectors.clip.text_cache import (
-    LARGE_BYTES,
-    TextCache,
-    cache_key,
-    identify_weights,
-)
+from guardian_cli.detectors.clip.cache import LARGE_BYTES, Cache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +29,9 @@ class Encoder:
 
 
 def test_the_second_time_is_remembered(tmp_path: Path) -> None:
-    encode, cache = Encoder(), TextCache(tmp_path / "new" / "folder")
-    first = cache.features("key", PROMPTS, 4, encode)
-    second = TextCache(tmp_path / "new" / "folder").features("key", PROMPTS, 4, encode)
+    encode, cache = Encoder(), Cache(tmp_path / "new" / "folder")
+    first = cache.text_features("key", PROMPTS, 4, encode)
+    second = Cache(tmp_path / "new" / "folder").text_features("key", PROMPTS, 4, encode)
     assert encode.asked == 1
     assert torch.equal(first, second)
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["key.safetensors"]
@@ -43,11 +39,11 @@ def test_the_second_time_is_remembered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["empty", "random", "cut", "other shape", "not unit", "folder"])
 def test_a_damaged_file_is_written_anew(tmp_path: Path, damage: str) -> None:
-    cache, path = TextCache(tmp_path), tmp_path / "key.safetensors"
-    cache.features("key", PROMPTS, 4, Encoder())
+    cache, path = Cache(tmp_path), tmp_path / "key.safetensors"
+    cache.text_features("key", PROMPTS, 4, Encoder())
     good = path.read_bytes()
     if damage == "other shape":
-        TextCache(tmp_path).features("other", PROMPTS, 8, Encoder(width=8))
+        Cache(tmp_path).text_features("other", PROMPTS, 8, Encoder(width=8))
         (tmp_path / "other.safetensors").replace(path)
     elif damage == "folder":
         path.unlink()
@@ -62,7 +58,7 @@ def test_a_damaged_file_is_written_anew(tmp_path: Path, damage: str) -> None:
             }[damage]
         )
     encode = Encoder()
-    assert torch.equal(cache.features("key", PROMPTS, 4, encode), encode.features)
+    assert torch.equal(cache.text_features("key", PROMPTS, 4, encode), encode.features)
     assert encode.asked == 1
     if damage != "folder":
         assert path.read_bytes() == good
@@ -72,25 +68,14 @@ def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
     encode = Encoder()
     for folder in (tmp_path / "file" / "cache", None):
-        assert torch.equal(TextCache(folder).features("k", PROMPTS, 4, encode), encode.features)
+        assert torch.equal(Cache(folder).text_features("k", PROMPTS, 4, encode), encode.features)
     assert encode.asked == 2
-
-
-def test_the_key_depends_on_weights_model_and_prompts() -> None:
-    key = cache_key("w", {"embed_dim": 4}, PROMPTS)
-    assert key == cache_key("w", {"embed_dim": 4}, list(PROMPTS))
-    others = [
-        cache_key("v", {"embed_dim": 4}, PROMPTS),
-        cache_key("w", {"embed_dim": 5}, PROMPTS),
-        cache_key("w", {"embed_dim": 4}, PROMPTS[::-1]),
-    ]
-    assert key not in others
 
 
 def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     checkpoint = tmp_path / "model.pt"
     checkpoint.write_bytes(b"weights")
-    assert identify_weights(checkpoint) == hashlib.sha256(b"weights").hexdigest()
+    assert Cache(None).digest(checkpoint) == hashlib.sha256(b"weights").hexdigest()
 
 
 def test_the_hubs_cache_names_content_by_its_digest(tmp_path: Path) -> None:
@@ -99,7 +84,7 @@ def test_the_hubs_cache_names_content_by_its_digest(tmp_path: Path) -> None:
     blob.write_bytes(b"not read")
     link = tmp_path / "model.safetensors"
     link.symlink_to(blob)
-    assert identify_weights(link) == "ab" * 32
+    assert Cache(None).digest(link) == "ab" * 32
 
 
 def large_file(path: Path, first: bytes) -> Path:
@@ -113,23 +98,46 @@ def large_file(path: Path, first: bytes) -> Path:
 def test_a_large_files_digest_is_remembered_while_it_is_unchanged(tmp_path: Path) -> None:
     checkpoint, memory = large_file(tmp_path / "model.pt", b"one"), tmp_path / "memory"
     now_s = checkpoint.stat().st_ctime + 60
-    digest = identify_weights(checkpoint, memory, now_s)
+    digest = Cache(memory).digest(checkpoint, now_s)
     assert digest == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    (note,) = memory.iterdir()
+    (note,) = (memory / "weights").iterdir()
     note.write_text("ab" * 32)  # to see that it is read
-    assert identify_weights(checkpoint, memory, now_s) == "ab" * 32
-    assert identify_weights(checkpoint, None, now_s) == digest
+    assert Cache(memory).digest(checkpoint, now_s) == "ab" * 32
+    assert Cache(None).digest(checkpoint, now_s) == digest
     note.write_text("damaged")
-    assert identify_weights(checkpoint, memory, now_s) == digest
+    assert Cache(memory).digest(checkpoint, now_s) == digest
     # The same size and the same modification time, but other content.
     before = checkpoint.stat()
     large_file(checkpoint, b"two")
     os.utime(checkpoint, ns=(before.st_atime_ns, before.st_mtime_ns))
     other = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    assert identify_weights(checkpoint, memory, now_s) == other != digest
+    assert Cache(memory).digest(checkpoint, now_s) == other != digest
 
 
 def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
     checkpoint, memory = large_file(tmp_path / "model.pt", b"one"), tmp_path / "memory"
-    identify_weights(checkpoint, memory, checkpoint.stat().st_ctime + 1)
+    Cache(memory).digest(checkpoint, checkpoint.stat().st_ctime + 1)
     assert not memory.exists()
+
+
+def test_it_is_measured_once(tmp_path: Path) -> None:
+    cache, taken = Cache(tmp_path), iter([{"nsfw": math.inf}, {"nsfw": 0.5}])
+    assert cache.errors("one", ["nsfw"], lambda: next(taken)) == {"nsfw": math.inf}
+    assert cache.errors("one", ["nsfw"], lambda: next(taken)) == {"nsfw": math.inf}
+    assert Cache(None).errors("one", ["nsfw"], lambda: next(taken)) == {"nsfw": 0.5}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b"[" * 100_000, b"\xff", b"{}", b'{"nsfw": "0"}', b'{"nsfw": -1.0}'),
+        *(b'{"nsfw": NaN}', b'{"gore": 0.5}', b'{"nsfw": 0.5, "gore": 0.5}', b'{"nsfw": [0.5]}'),
+    ],
+    ids=lambda content: repr(content[:30]),
+)
+def test_a_damaged_note_is_measured_again(tmp_path: Path, content: bytes) -> None:
+    cache, file = Cache(tmp_path), tmp_path / "precision" / "one.json"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    assert cache.errors("one", ["nsfw"], lambda: {"nsfw": 0.25}) == {"nsfw": 0.25}
+    assert cache.errors("one", ["nsfw"], lambda: {"nsfw": 0.75}) == {"nsfw": 0.25}

@@ -8,8 +8,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from guardian_cli.detectors.clip.pixels import Preprocessing, cut_views, normalise
-from guardian_cli.detectors.clip.tower import ImageTower
+from guardian_cli.detectors.clip.tower import ImageTower, Preprocessing, cut_views, normalise
 from tests.tiny_clip import draw_frame
 
 SETTINGS = {

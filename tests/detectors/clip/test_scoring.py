@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -8,7 +9,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.detectors.clip.ensembles import score_ensembles, score_error
+from guardian_cli.detectors.clip.detector import check_key
+from guardian_cli.detectors.clip.scoring import (
+    PICTURES,
+    draw_views,
+    measure_errors,
+    score_ensembles,
+    score_error,
+)
+from guardian_cli.detectors.clip.tower import ImageTower, Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SETTINGS = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3)
 
 SCALE = 100.0
 
@@ -94,3 +108,60 @@ def rounding(score: float) -> float:
 def test_an_error_of_unknown_size_is_the_whole_range(score: float) -> None:
     assert score_error(score, math.inf) == 1.0
     assert score_error(score, 0.0) == pytest.approx(0.0, abs=2**-24)
+
+
+def texts() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    random = torch.Generator().manual_seed(1)
+    sides = torch.nn.functional.normalize(torch.randn(7, 3 * 16, generator=random), dim=1)
+    return {"nsfw": (sides[:3], sides[3:])}
+
+
+def tower(change: Callable[[torch.Tensor], torch.Tensor] = lambda features: features) -> ImageTower:
+    def encode(pictures: torch.Tensor) -> torch.Tensor:
+        return change(torch.nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1))
+
+    return ImageTower(encode, SETTINGS, "cpu", "fp32")
+
+
+def test_the_pictures_are_the_same_each_time_and_use_all_of_the_range() -> None:
+    views = draw_views((48, 40))
+    assert views.shape == (PICTURES, 3, 48, 40)
+    assert views.dtype == torch.uint8
+    assert torch.equal(views, draw_views((48, 40)))
+    assert views.min() < 20
+    assert views.max() > 235
+
+
+def test_a_tower_does_not_differ_from_itself() -> None:
+    assert measure_errors(tower(), tower(), texts(), 50.0) == {"nsfw": 0.0}
+
+
+def test_the_largest_difference_counts() -> None:
+    def bend(features: torch.Tensor) -> torch.Tensor:
+        bent = features.clone()
+        bent[3, :5] += 1.0
+        return bent
+
+    (difference,) = measure_errors(tower(), tower(bend), texts(), 50.0).values()
+    (rounded,) = measure_errors(
+        tower(), tower(lambda f: f.bfloat16().float()), texts(), 50.0
+    ).values()
+    assert difference > 10 * rounded > 0
+
+
+def test_what_is_no_number_is_an_error_without_bound() -> None:
+    broken = measure_errors(tower(), tower(lambda features: features * math.nan), texts(), 50.0)
+    assert broken == {"nsfw": math.inf}
+
+
+def test_other_prompts_devices_and_numbers_are_measured_anew() -> None:
+    sides = texts()["nsfw"]
+    keys = [
+        check_key("model", {"nsfw": sides}, "cpu", "bf16"),
+        check_key("other", {"nsfw": sides}, "cpu", "bf16"),
+        check_key("model", {"gore": sides}, "cpu", "bf16"),
+        check_key("model", {"nsfw": sides[::-1]}, "cpu", "bf16"),
+        check_key("model", {"nsfw": sides}, "cuda", "bf16"),
+        check_key("model", {"nsfw": sides}, "cpu", "fp16"),
+    ]
+    assert len(set(keys)) == len(keys)
