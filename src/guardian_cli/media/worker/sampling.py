@@ -178,8 +178,9 @@ class PacketIndex:
     """What a track's packets say before anything is decoded.
 
     Memory grows with the number of sample times, not with the number of packets. `discarded` are
-    packets that an edit list leaves out, `leading` those shown before the first key frame, which
-    not every decoder can give; `others_end_s` is where the other tracks end, if they were read, and
+    packets that an edit list leaves out, `repeated` come after some that lie behind them in the
+    file, as where a part is shown again, `leading` are shown before the first key frame, which not
+    every decoder can give; `others_end_s` is where the other tracks end, if they were read, and
     `spans` says of each video track where it starts and ends on the file's clock.
     `steady` is False where stamps are missing, start again (`restarts`) or jump ahead by more than
     `max_pause_s` (`jumps`), so that stamps alone say little; `by_order` is True where only the
@@ -188,7 +189,7 @@ class PacketIndex:
 
     def __init__(self, every_s: float, max_pause_s: float = math.inf) -> None:
         self.every_s = every_s
-        self.count = self.empty = self.discarded = self.leading = 0
+        self.count = self.empty = self.discarded = self.repeated = self.leading = 0
         self.start_s: float | None = None
         self.first_s, self.last_s = math.inf, -math.inf
         self.last_duration_s = self.others_end_s = 0.0
@@ -235,6 +236,11 @@ class PacketIndex:
         if stamp_s < self._firsts.get(bucket, math.inf):
             self._firsts[bucket] = stamp_s
             self._buckets = None
+
+    @property
+    def length_s(self) -> float:
+        """How long the packets are shown, from the first to the last; 0 where no stamp tells."""
+        return max(0.0, self.last_s - self.first_s + self.last_duration_s)
 
     def shown_until(self, stamp_s: float) -> float | None:
         """Return when the next frame comes after one that is shown for `every_s` or longer."""
