@@ -163,6 +163,17 @@ def test_the_environment_does_not_hide_what_is_wrong_in_the_file(tmp_path: Path)
         load(tmp_path, "azure: west\n", AZURE_ML_WORKSPACE="here")
 
 
+def test_a_file_that_a_mount_left_out_is_an_error_and_not_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "guardian.yaml"
+    path.symlink_to("nothing.yaml")
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(environ={}, folder=tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match="a folder, not a file"):
+        load_settings(environ={}, folder=tmp_path)
+
+
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_settings(tmp_path / "none.yaml", environ={}, folder=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 import shutil
@@ -194,7 +195,8 @@ def check_disks(folders: dict[str, Path]) -> Iterator[Check]:
     """Whether there is room where guardian writes."""
     for what, folder in folders.items():
         # Before its first use a folder is not there, but one above it is.
-        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        # Not `Path.exists`, which raises where a home is another user's.
+        there = next(filter(os.path.exists, (folder, *folder.absolute().parents)))
         free_bytes = shutil.disk_usage(there).free
         detail = f"{free_bytes / 1e9:.1f} GB free for {what} ({folder})"
         few = free_bytes < MIN_DISK_BYTES

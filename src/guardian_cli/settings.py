@@ -86,7 +86,8 @@ def load_settings(
     file = None
     if path.exists() and not path.is_dir():
         file = read_settings(path)
-    elif config_file is not None:
+    # A mount of what is not there leaves a folder or a broken link: rules must not get lost so.
+    elif config_file is not None or os.path.lexists(path):
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
     merged = _merge(DEFAULTS, file.data if file else {})

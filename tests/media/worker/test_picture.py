@@ -75,7 +75,7 @@ def test_deep_and_grey_pictures_become_eight_bit_colour() -> None:
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.float32, np.float64])
 def test_numbers_without_a_known_white_are_an_error_and_not_all_white(kind: type) -> None:
-    image: NDArray[Any] = np.full((10, 10, 3), 100, kind)
+    image: NDArray[Any] = np.full((10, 10, 3), 100).astype(kind)
     image[:5] = 3
     with pytest.raises(SourceError, match="what is white"):
         eight_bit(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,52 @@ def test_what_an_edit_list_hides_is_looked_at_and_told(decoder: Decoder, tmp_pat
     assert [frame.image.mean() > 200 for frame in frames] == [True, True, False, False, False]
 
 
+def with_edits(path: Path, *edits_s: tuple[float, float]) -> Path:
+    """Give an MP4 with its index at its end a list of edits: each a length and where it starts."""
+    data = path.read_bytes()
+    units = int.from_bytes(data[data.index(b"mdhd") + 16 :][:4], "big")
+    at = data.index(b"edts") - 4
+    entries = b"".join(
+        struct.pack(">IiI", round(1000 * length_s), round(start_s * units), 1 << 16)
+        for length_s, start_s in edits_s
+    )
+    elst = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, len(edits_s)) + entries
+    edts = struct.pack(">I4s", 8 + len(elst), b"edts") + elst
+    before = int.from_bytes(data[at : at + 4], "big")
+    changed = bytearray(data[:at] + edts + data[at + before :])
+    for kind in (b"moov", b"trak"):
+        size_at = data.index(kind) - 4
+        size = int.from_bytes(data[size_at:][:4], "big") + len(edts) - before
+        changed[size_at : size_at + 4] = size.to_bytes(4, "big")
+    path.write_bytes(changed)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("times_s", "hot", "edits_s"),
+    [
+        ([0.0, 3.0, *(6 + time_s for time_s in steady(4))], 2, [(4.0, 6.0)]),
+        (steady(4), 50, [(2.0, 2.0), (2.0, 2.0)]),
+    ],
+    ids=["pictures-that-stand", "another-part-twice"],
+)
+def test_an_edit_list_hides_nothing_however_few_the_frames(
+    decoder: Decoder,
+    tmp_path: Path,
+    times_s: Sequence[float],
+    hot: int,
+    edits_s: Sequence[tuple[float, float]],
+) -> None:
+    pictures = [HOT] * hot + [COLD] * (len(times_s) - hot)
+    options = {"bf": "0", "g": "1"}
+    path = draw(tmp_path / "hides.mp4", times_s, pictures=pictures, options=options)
+    frames, decoding = look(decoder, with_edits(path, *edits_s))
+    assert frames[0].image.mean() > 200
+    assert decoding.coverage.frames_decoded == len(times_s)
+    assert "which were looked at too" in decoding.coverage.remarks[0]
+    assert decoding.coverage.complete, decoding.coverage.notes
+
+
 def joined(path: Path, *parts: Path) -> Path:
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
@@ -263,6 +310,15 @@ def test_a_second_view_that_lasts_longer_is_not_passed_over(
     _, decoding = look(decoder, path)
     assert not decoding.coverage.complete
     assert any("goes on for 2.0" in note for note in decoding.coverage.notes)
+
+
+def test_a_second_view_that_starts_before_is_not_passed_over(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    late = [2.0 + time_s for time_s in steady(2)]
+    path = draw_tracks(tmp_path / "before.mkv", [late, steady(3)])
+    _, decoding = look(decoder, path)
+    assert "another video track starts before the one that counts" in decoding.coverage.notes
 
 
 def test_packets_in_the_order_of_decoding_are_not_compared_with_times(

@@ -66,13 +66,17 @@ def probe_video(
     """
     found = _probe(file, every_s, log, go_on, index, with_hidden=False)
     # What an edit list hides has no packets, or such as are discarded: the list of frames has more.
-    missing = max(found.track.frame_count - found.packets.count, found.packets.discarded)
+    # One that shows a part twice may hide another of the same length.
+    shown = found.packets.count - found.packets.repeated
+    missing = max(found.track.frame_count - shown, found.packets.discarded)
     if "mov" not in found.format.split(",") or not missing:
         return found
     whole = _probe(file, every_s, log, go_on, index, with_hidden=True)
     total = whole.packets.count
-    hidden = total - found.packets.count
-    if hidden * found.interval_s <= tolerance_s(found.interval_s):
+    hidden = total - shown
+    # Pictures that stand are few frames and much time.
+    hidden_s = max(hidden * found.interval_s, whole.packets.length_s - found.packets.length_s)
+    if hidden <= 0 or hidden_s <= tolerance_s(found.interval_s):
         listed = found.declared.frames
         frames = None if listed is None else listed - max(0, hidden - found.packets.discarded)
         found.declared = replace(found.declared, frames=frames)
@@ -155,6 +159,7 @@ def index_packets(
         if other.index != track.index and (other.is_moving or media.end_s is not None)
     ]
     videos = {other.index for other in media.tracks if other.is_moving}
+    latest_at = -1
     for packet in media.packets(track.index, *others):
         pts, dts, duration = packet.pts, packet.dts, max(0, packet.duration or 0)
         begins = dts if pts is None else pts
@@ -170,6 +175,9 @@ def index_packets(
         if packet.is_discard:
             found.discarded += 1
             continue
+        at = -1 if packet.pos is None else packet.pos
+        found.repeated += at < latest_at
+        latest_at = max(latest_at, at)
         stamp_s = None if pts is None else (pts - start) * scale
         order_s = None if dts is None else (dts - start) * scale
         found.add(stamp_s, order_s, duration * scale, empty=not packet.size)
@@ -189,6 +197,8 @@ def _other_tracks(
     doubts = []
     if first and any(end_s < starts_s + _SAME_END_S for _, end_s in others.values()):
         doubts.append("another video track ends before the one that counts starts")
+    elif first and any(start_s < starts_s - _SAME_END_S for start_s, _ in others.values()):
+        doubts.append("another video track starts before the one that counts")
     later = [(span, index) for index, span in others.items() if span[1] > ends_s + _SAME_END_S]
     following = [pair for pair in later if pair[0][0] > ends_s - _SAME_END_S]
     if following:

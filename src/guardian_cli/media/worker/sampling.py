@@ -144,7 +144,8 @@ def bucket_of(time_s: float, every_s: float) -> int:
 class PacketIndex:
     """What a track's packets say before anything is decoded.
 
-    `discarded` are packets that an edit list leaves out, `leading` those shown before the first key
+    `discarded` are packets that an edit list leaves out, `repeated` come after some that lie behind
+    them in the file, as where a part is shown again, `leading` are shown before the first key
     frame, which not every decoder can give; `others_end_s` is where the other tracks end, if they
     were read, and `spans` says of each video track where it starts and ends on the file's clock.
     `steady` is False where stamps are missing, start again (`restarts`) or jump ahead by more than
@@ -154,7 +155,7 @@ class PacketIndex:
 
     def __init__(self, every_s: float, max_pause_s: float = math.inf) -> None:
         self.every_s = max(every_s, TOLERANCE_S)
-        self.count = self.empty = self.discarded = self.leading = 0
+        self.count = self.empty = self.discarded = self.repeated = self.leading = 0
         self.start_s: float | None = None
         self.first_s, self.last_s = math.inf, -math.inf
         self.last_duration_s = self.others_end_s = 0.0
@@ -197,6 +198,11 @@ class PacketIndex:
             self.last_s, self.last_duration_s = stamp_s, max(0.0, duration_s)
         self._stamps.append(stamp_s)
         self._is_sorted = False
+
+    @property
+    def length_s(self) -> float:
+        """How long the packets are shown, from the first to the last; 0 where no stamp tells."""
+        return max(0.0, self.last_s - self.first_s + self.last_duration_s)
 
     def matches(self, stamp_s: float | None) -> bool:
         """Say whether the decoder's first frame is that of the first packet that has a stamp."""
