@@ -59,13 +59,15 @@ class MissingError(GuardianError):
 
 
 def machine_limit(error: BaseException) -> UsageError | None:
-    """Return what is wrong with the disk or the limits that guardian runs under; else None."""
-    number = error.errno if isinstance(error, OSError) else None
+    """Return what is wrong with the disk, with a file's rights or with limits; else None."""
+    number, name = (error.errno, error.filename) if isinstance(error, OSError) else (None, None)
     reason = getattr(error, "strerror", None) or str(error)
     if number in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}:
-        place = getattr(error, "filename", None) or tempfile.gettempdir()
+        place = name or tempfile.gettempdir()
         hint = "df -h; TMPDIR=FOLDER guardian … puts temporary files elsewhere"
         return UsageError(f"nothing could be written to {place}: {reason}", hint=hint)
+    if number in {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG} and name:
+        return UsageError(f"{os.fsdecode(name)}: {reason}", hint="ls -ld FILE; id")
     if number in {errno.EMFILE, errno.ENFILE}:
         return UsageError(f"no more files may be open: {reason}", hint="ulimit -n 4096")
     # Python, ONNX Runtime and OpenMP each have words of their own for a thread that was refused.
