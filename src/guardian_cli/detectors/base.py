@@ -27,6 +27,8 @@ class Answer:
     who answered, where there are several who could.
     `errors` says, for each frame as well, how far each score may be from the one that `score_fp32`
     gives; without it, not at all.
+    `features` are, for each frame as well, the unit image features of its views, (V, D) float32,
+    from a detector that has such.
     """
 
     scores: Sequence[Mapping[str, float]]
@@ -34,6 +36,7 @@ class Answer:
     errors: Sequence[Mapping[str, float]] = ()
     misconfigured: bool = False
     deployment: str | None = None
+    features: Sequence[NDArray[np.float32]] = ()
 
 
 @dataclass(frozen=True, slots=True)

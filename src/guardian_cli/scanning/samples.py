@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from guardian_cli.scanning.frame_queue import Origin
+from guardian_cli.scanning.observer import ScoredFrame
 from guardian_cli.verdict.timeline import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from guardian_cli.media.frames import Frame
     from guardian_cli.scanning.frame_queue import PendingFrame
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.scorer import Scorer
 
 # Both passes give a frame the same time, to the microsecond.
@@ -58,18 +60,26 @@ class SampleCollector:
     `scored` counts the frames that each detector, by its index, has scored.
     """
 
-    def __init__(self, scorer: Scorer, on_sample: Callable[[float], None]) -> None:
-        """`on_sample` is told the time in seconds of each sample."""
+    def __init__(
+        self,
+        scorer: Scorer,
+        on_sample: Callable[[float], None],
+        observers: Sequence[SourceObserver] = (),
+    ) -> None:
+        """`on_sample` is told the time in seconds of each sample, `observers` all there is."""
         self._scorer = scorer
         self._on_sample = on_sample
+        self._observers = observers
         self._origin = Origin()
+        self._is_refined = False
         self.scored: Counter[int] = Counter()
         self.deployments: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.failures: dict[int, str] = {}
         self.misconfigured: set[int] = set()
 
-    def collect(self, frames: Iterable[Frame]) -> list[Sample]:
+    def collect(self, frames: Iterable[Frame], *, is_refined: bool = False) -> list[Sample]:
         """Score all frames; blocks until the last has been answered."""
+        self._is_refined = is_refined
         samples: list[Sample] = []
         under_way: deque[_Shown] = deque()
         picture: Picture | None = None
@@ -120,4 +130,16 @@ class SampleCollector:
         self._on_sample(shown.time_s)
         first_s = shown.picture.time_s
         same_as_s = first_s if first_s != shown.time_s else None
-        return Sample(shown.time_s, self._scorer.fuse(pending.scores), same_as_s, shown.until_s)
+        sample = Sample(shown.time_s, self._scorer.fuse(pending.scores), same_as_s, shown.until_s)
+        if self._observers:
+            scored = ScoredFrame(
+                shown.picture.image,
+                sample,
+                pending.scores,
+                pending.features,
+                pending.deployments,
+                self._is_refined,
+            )
+            for observer in self._observers:
+                observer.on_frame(scored)
+        return sample

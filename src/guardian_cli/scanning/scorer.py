@@ -12,6 +12,7 @@ scored once more, in fp32; so the verdict does not depend on the numbers a machi
 from __future__ import annotations
 
 import threading
+from itertools import repeat
 from typing import TYPE_CHECKING, Self
 
 from guardian_cli.detectors.base import RoutedDetector
@@ -168,8 +169,9 @@ class Scorer:
         if {len(answer.scores), len(errors)} != {len(batch.frames)}:
             raise RuntimeError(f"{name} does not answer each of {len(batch.frames)} frames")
         with self._lock:
-            rows = zip(batch.frames, answer.scores, errors, strict=True)
-            for (frame, _), scores, off_by in rows:
+            features = answer.features or repeat(None)
+            rows = zip(batch.frames, answer.scores, errors, features, strict=False)
+            for (frame, _), scores, off_by, seen in rows:
                 # Another detector may have crashed on it while this one was busy.
                 if frame.done.is_set():
                     continue
@@ -179,6 +181,8 @@ class Scorer:
                 frame.errors[index] = off_by if is_sound else {}
                 if not is_sound:
                     frame.failures[index] = f"{name} answered with no number in 0..1"
+                if seen is not None:
+                    frame.features[index] = seen
                 if scores and answer.deployment is not None:
                     frame.deployments[index] = answer.deployment
                 if answer.failure is not None and not scores:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from guardian_cli.media.sources import Source
     from guardian_cli.progress import ScanProgress
     from guardian_cli.scanning.decoder_pool import DecoderLease
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.scorer import Scorer
     from guardian_cli.verdict.result import Outcome
     from guardian_cli.verdict.thresholds import Thresholds
@@ -46,7 +47,8 @@ class ScanContext:
     """What every source of a run is scanned with; `fetch` brings an address into a folder.
 
     `made` says what makes a source's result, once the detectors are known. `is_done` says whether a
-    result that is kept still stands, given the SHA-256 of the source's content in hex.
+    result that is kept still stands, given the SHA-256 of the source's content in hex. `observers`
+    makes those that watch a source.
     """
 
     thresholds: Mapping[str, Thresholds]
@@ -60,6 +62,7 @@ class ScanContext:
     is_done: Callable[[Source, str | None], bool]
     keep_frames: bool = False
     offline: bool = False
+    observers: Callable[[Source], Sequence[SourceObserver]] = lambda _: ()
 
 
 def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> ScanResult | None:
@@ -67,7 +70,16 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
 
     None where the result that is kept of it still stands.
     """
-    scan = _SourceScan(source, context, lease)
+    observers = context.observers(source)
+    scan = _SourceScan(source, context, lease, observers)
+    result = _run(scan)
+    if result is not None:
+        for observer in observers:
+            observer.on_result(result)
+    return result
+
+
+def _run(scan: _SourceScan) -> ScanResult | None:
     try:
         return scan.run()
     except SourceError as error:
@@ -87,18 +99,24 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
     finally:
         if scan.decoding is not None:
             scan.decoding.close()
-        context.progress.finished(source.shown)
+        scan.context.progress.finished(scan.source.shown)
 
 
 class _SourceScan:
     """One source's scan in the making; `decoding` is there once the source is open."""
 
-    def __init__(self, source: Source, context: ScanContext, lease: DecoderLease) -> None:
+    def __init__(
+        self,
+        source: Source,
+        context: ScanContext,
+        lease: DecoderLease,
+        observers: Sequence[SourceObserver],
+    ) -> None:
         self.decoding: Decoding | None = None
         self.source = source
         self.context = context
         self.lease = lease
-        self.collector = SampleCollector(context.scorer, self.show_progress)
+        self.collector = SampleCollector(context.scorer, self.show_progress, observers)
         self.sha256: str | None = None
         self.timed_out: str | None = None
         self.started_s = time.perf_counter()
@@ -207,12 +225,12 @@ class _SourceScan:
                 return
 
         self.lease.start()
-        return self.score(new_frames())
+        return self.score(new_frames(), is_refined=True)
 
-    def score(self, frames: Iterator[Frame]) -> list[Sample]:
+    def score(self, frames: Iterator[Frame], *, is_refined: bool = False) -> list[Sample]:
         started_s = time.perf_counter()
         try:
-            return self.collector.collect(self.timed(frames))
+            return self.collector.collect(self.timed(frames), is_refined=is_refined)
         finally:
             self.collect_s += time.perf_counter() - started_s
 

@@ -240,6 +240,7 @@ class ClipDetector:
         self._tower = self._fp32 = None
 
     def _score(self, tower: ImageTower | None, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        import numpy as np
         import torch
 
         if tower is None:
@@ -251,6 +252,7 @@ class ClipDetector:
         with torch.inference_mode():
             views, owners = cut_views(images, tower.preprocessing)
             features = tower.features(views)
+            rows = features.float().cpu().numpy()
             for name, sides in self._texts.items():
                 # A frame counts as its worst view: what is in one corner is in the frame.
                 scores = score_ensembles(features, *sides, self._scale).tolist()
@@ -260,7 +262,11 @@ class ClipDetector:
                         broken.add(owner)
         for owner in broken:
             frames[owner].clear()
-        return Answer(frames, "CLIP answered with something that is no number" if broken else None)
+        return Answer(
+            frames,
+            "CLIP answered with something that is no number" if broken else None,
+            features=[rows[np.equal(owners, number)] for number in range(len(images))],
+        )
 
 
 def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
