@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from guardian_cli.media.sources import Source
     from guardian_cli.settings import Settings
 
+# Whoever scans inside a service scans what strangers name.
+DEFAULTS = {"scan": {"private_addresses": "refuse"}}
+
 
 @dataclass(frozen=True, slots=True)
 class Result(ScanResult):
@@ -122,7 +125,8 @@ class Scanner:
             workers=workers,
             for_s=for_s,
         )
-        return cls(request, load_settings(Path(config) if config else None, flags=flags))
+        file = Path(config) if config else None
+        return cls(request, load_settings(file, flags=flags, defaults=DEFAULTS))
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -69,9 +69,11 @@ def load_settings(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Merge flags, environment, .env, guardian.yaml and defaults; a flag that is None is not given.
 
+    `defaults` are laid over guardian's own, and guardian.yaml over them.
     Raises ConfigError for a file that is named and not there, unknown keys and wrong types.
     """
     folder = folder or Path()
@@ -90,7 +92,7 @@ def load_settings(
     elif config_file is not None or os.path.lexists(path):
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
-    merged = _merge(DEFAULTS, file.data if file else {})
+    merged = _merge(_merge(DEFAULTS, defaults or {}), file.data if file else {})
     if file:
         # By itself first: what a flag or the environment lays over it is still wrong in the file.
         _validate(merged, file, {})

@@ -12,7 +12,7 @@ from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
 from guardian_cli.scanning.decoder_pool import DecoderPool
 from guardian_cli.scanning.provenance import Provenance
-from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from guardian_cli.scanning.source import ScanContext, scan_source
 from guardian_cli.settings import count_cores
 from guardian_cli.verdict.thresholds import Thresholds
@@ -124,7 +124,11 @@ class ScanSession:
         What is wrong with the source is a result. Raises ScoringStopped after `close`.
         """
         with self._pool.lease() as lease:
-            return scan_source(source, self._context, lease)
+            result = scan_source(source, self._context, lease)
+        # A decoder that `close` has ended is no fault of the source.
+        if self._stopped.is_set():
+            raise ScoringStopped
+        return result
 
     def close(self) -> None:
         """End decoders, downloads and scoring; whoever waits in `scan` gets ScoringStopped."""
