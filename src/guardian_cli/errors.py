@@ -13,7 +13,6 @@
 
 import errno
 import os
-import tempfile
 from typing import ClassVar
 
 
@@ -70,7 +69,7 @@ def machine_limit(error: BaseException) -> UsageError | None:
     number, name = (error.errno, error.filename) if isinstance(error, OSError) else (None, None)
     reason = getattr(error, "strerror", None) or str(error)
     if number in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}:
-        place = name or tempfile.gettempdir()
+        place = name or "the folder for temporary files"
         hint = "df -h; TMPDIR=FOLDER guardian … puts temporary files elsewhere"
         return UsageError(f"nothing could be written to {place}: {reason}", hint=hint)
     if number in {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG} and name:
