@@ -30,6 +30,7 @@ scan:
   max_gap: 2.0                  # widest gap in seconds between two samples; default 2 x every
   timeout_s: null               # decoding time for one source; default max(600, 2 x its length)
   memory_mb: 4096               # memory allowed to its decoder
+  private_addresses: allow      # refuse: fetch nothing from private addresses (docs/scale.md)
 
 clip:
   model: ViT-B-32               # an open_clip architecture

@@ -46,6 +46,7 @@ class ScanSection(_Section):
     max_gap: Seconds | None = None
     timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
+    private_addresses: Literal["allow", "refuse"] = "allow"
 
     @property
     def max_gap_s(self) -> float:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
+from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
 from guardian_cli.errors import UsageError
@@ -70,6 +71,7 @@ class ScanRequest:
     workers: int | None = None
     resume: Path | None = None
     for_s: float | None = None
+    max_bytes: int = MAX_DOWNLOAD_BYTES
 
 
 def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
@@ -204,6 +206,7 @@ class ScanSession:
         }
         self._scorer = Scorer(thresholds, config.fusion)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
+        refuses_private = config.scan.private_addresses == "refuse"
         context = ScanContext(
             thresholds=thresholds,
             policy=config.policy,
@@ -222,12 +225,18 @@ class ScanSession:
             ),
             progress=ScanProgress(len(sources), console),
             fetch=lambda url, folder: fetch_url(
-                url, folder, timeout_s=timeout_s, max_bytes=MAX_DOWNLOAD_BYTES, stop=stop
+                url,
+                folder,
+                timeout_s=timeout_s,
+                max_bytes=request.max_bytes,
+                rule=AddressRule(refuse_private=refuses_private),
+                stop=stop,
             ),
             made=self._provenance.made,
             is_done=self._is_done,
             keep_frames=request.frames,
             offline=request.offline,
+            refuses_private=refuses_private,
         )
         pool = DecoderPool(workers)
 
