@@ -20,7 +20,7 @@ HEAVY = {
 # Who may import whom, as layers: a file imports from its own layer or one further down.
 LAYERS = [
     {"cli", "__main__"},
-    {"commands"},
+    {"commands", "library"},
     {"scanning"},
     {"reports"},
     {"training"},
