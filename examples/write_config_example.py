@@ -33,6 +33,7 @@ scan:
   memory_mb: 4096               # memory allowed to its decoder
   cascade: {}                   # {nsfw: {below: 0.02}} sends frames that an offline detector of
                                 # scan.detectors scores below that to no endpoint for nsfw
+  private_addresses: allow      # refuse: fetch nothing from private addresses (docs/scale.md)
 
 clip:
   model: ViT-B-32               # an open_clip architecture
