@@ -38,7 +38,16 @@ _UNSEEN_SECTIONS: Any = {
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s", "max_bytes"),
+        *(
+            "device",
+            "precision",
+            "no_endpoints",
+            "offline",
+            "model_config",
+            "for_s",
+            "max_bytes",
+            "shard",
+        ),
     }
 )
 
