@@ -67,7 +67,7 @@ azure: {subscription_id: null, resource_group: null, workspace: null, location: 
 # A category has thresholds, prompts for CLIP, and the URI of a custom model. Add your own by
 # adding prompts; switch one off by `violence: off`, and by nothing else.
 categories:
-  # Ready to use, with prompts and thresholds of their own, once they are named (docs/categories.md):
+  # Ready to use once they are named, with prompts of their own (docs/categories.md):
 """
 
 
