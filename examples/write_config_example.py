@@ -33,6 +33,7 @@ scan:
   memory_mb: 4096               # memory allowed to its decoder
   cascade: {}                   # {nsfw: {below: 0.02}} sends frames that an offline detector of
                                 # scan.detectors scores below that to no endpoint for nsfw
+  private_addresses: allow      # refuse: fetch nothing from private addresses (docs/scale.md)
 
 clip:
   model: ViT-B-32               # an open_clip architecture
@@ -67,7 +68,7 @@ azure: {subscription_id: null, resource_group: null, workspace: null, location: 
 # A category has thresholds, prompts for CLIP, and the URI of a custom model. Add your own by
 # adding prompts; switch one off by `violence: off`, and by nothing else.
 categories:
-  # Ready to use once they are named, with prompts of their own (docs/categories.md):
+  # Ready to use, with prompts and thresholds of their own, once named (docs/categories.md):
 """
 
 

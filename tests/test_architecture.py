@@ -27,7 +27,7 @@ LAYERS = [
     {"training"},
     {"lifecycle", "doctor"},
     {"detectors", "media", "console", "progress", "config", "settings", "settings_file"},
-    {"prompts", "files", "http", "urls", "endpoint_keys"},
+    {"prompts", "files", "http", "addresses", "urls", "endpoint_keys"},
     {"verdict"},
     {"serving"},
     {"errors", "__init__"},

@@ -53,6 +53,7 @@ class ScanSection(_Section):
     timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
     cascade: dict[str, CascadeSection] = Field(default_factory=dict)
+    private_addresses: Literal["allow", "refuse"] = "allow"
 
     @property
     def max_gap_s(self) -> float:

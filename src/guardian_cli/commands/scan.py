@@ -128,6 +128,15 @@ def scan(
         float | None,
         typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
     ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            metavar="BYTES",
+            help="Fetch nothing larger than this. [default: 16 GiB]",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -145,7 +154,7 @@ def scan(
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
-    from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+    from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
     from guardian_cli.settings import load_settings
 
     if common.as_json and as_jsonl:
@@ -178,6 +187,7 @@ def scan(
         workers=workers,
         resume=resume,
         for_s=for_s,
+        max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
     )
     return run_scan(request, settings, Console(quiet=common.quiet))
 

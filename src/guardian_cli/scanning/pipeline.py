@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+MAX_DOWNLOAD_BYTES = 16 << 30
 # A thread that hangs in the network must not hold up the exit for longer.
 MAX_SHUTDOWN_S = 5.0
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -61,6 +62,7 @@ class ScanRequest:
     workers: int | None = None
     resume: Path | None = None
     for_s: float | None = None
+    max_bytes: int = MAX_DOWNLOAD_BYTES
 
 
 def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
+from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
 from guardian_cli.media.download import fetch_url
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
-
-MAX_DOWNLOAD_BYTES = 16 << 30
 
 
 class ScanSession:
@@ -73,6 +72,7 @@ class ScanSession:
         }
         scorer = self._scorer = Scorer(thresholds, config.fusion)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
+        refuses_private = config.scan.private_addresses == "refuse"
 
         def fingerprint(source: Source) -> str:
             scorer.wait_until_started()
@@ -99,13 +99,15 @@ class ScanSession:
                 url,
                 folder,
                 timeout_s=timeout_s,
-                max_bytes=MAX_DOWNLOAD_BYTES,
+                max_bytes=request.max_bytes,
+                rule=AddressRule(refuse_private=refuses_private),
                 stop=self._stopped,
             ),
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,
             offline=request.offline,
+            refuses_private=refuses_private,
         )
         self._pool = DecoderPool(self.workers)
 
