@@ -48,7 +48,8 @@ class PendingFrame:
 
     `errors` are how far scores may be off; with `in_fp32` it is asked for scores without. Of the
     `failures` those of `misconfigured` are the user's to mend; `features` are of its views, (V, D).
-    All are by a detector's index.
+    It is not yet handed to the detectors in `held`, and never was to those in `not_sent`. All are
+    by a detector's index.
     """
 
     image: NDArray[np.uint8] | None
@@ -61,6 +62,8 @@ class PendingFrame:
     misconfigured: set[int] = field(default_factory=set)
     deployments: dict[int, str] = field(default_factory=dict)
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    held: set[int] = field(default_factory=set)
+    not_sent: set[int] = field(default_factory=set)
     done: threading.Event = field(default_factory=threading.Event)
     crash: BaseException | None = None
 
@@ -109,10 +112,10 @@ class FrameQueue:
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, frame: PendingFrame) -> None:
-        """Add a frame."""
+    def put(self, *frames: PendingFrame) -> None:
+        """Add frames; those of one call may share a batch."""
         with self._changed:
-            self._waiting[frame] = self._clock()
+            self._waiting |= dict.fromkeys(frames, self._clock())
             self._changed.notify_all()
 
     def take(self) -> Batch | None:

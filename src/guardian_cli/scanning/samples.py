@@ -57,7 +57,8 @@ class _Shown(NamedTuple):
 class SampleCollector:
     """Submits one source's frames and keeps of each only its time and scores.
 
-    `scored` counts the frames that each detector, by its index, has scored.
+    `scored` counts the frames that each detector, by its index, has scored, `not_sent` those that
+    a cascade kept from it.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class SampleCollector:
         self._origin = Origin()
         self._is_refined = False
         self.scored: Counter[int] = Counter()
+        self.not_sent: Counter[int] = Counter()
         self.deployments: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.failures: dict[int, str] = {}
         self.misconfigured: set[int] = set()
@@ -120,6 +122,7 @@ class SampleCollector:
         pending = shown.picture.pending
         pending.wait()
         self.scored.update(index for index, scores in pending.scores.items() if scores)
+        self.not_sent.update(pending.not_sent)
         for index, deployment in pending.deployments.items():
             self.deployments[index][deployment] += 1
         for index, reason in pending.failures.items():
@@ -130,7 +133,10 @@ class SampleCollector:
         self._on_sample(shown.time_s)
         first_s = shown.picture.time_s
         same_as_s = first_s if first_s != shown.time_s else None
-        sample = Sample(shown.time_s, self._scorer.fuse(pending.scores), same_as_s, shown.until_s)
+        detectors = self._scorer.detectors
+        not_sent = sorted(detectors[index].info.category or "" for index in pending.not_sent)
+        scores = self._scorer.fuse(pending.scores)
+        sample = Sample(shown.time_s, scores, same_as_s, shown.until_s, tuple(not_sent))
         if self._observers:
             scored = ScoredFrame(
                 shown.picture.image,
