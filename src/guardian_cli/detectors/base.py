@@ -101,6 +101,15 @@ class RoutedDetector(Detector, Protocol):
 
 
 @runtime_checkable
+class ViewDetector(Detector, Protocol):
+    """A detector that lays views over a frame, and loses room where it has letterbox bars."""
+
+    @property
+    def without_bars(self) -> bool:
+        """Whether it is to be shown frames without their bars."""
+
+
+@runtime_checkable
 class BilledDetector(Detector, Protocol):
     """A detector whose calls cost money, and which a cascade may spare some frames."""
 

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from guardian_cli.detectors.base import RoutedDetector
+from guardian_cli.detectors.base import RoutedDetector, ViewDetector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +46,7 @@ class Origin:
 class PendingFrame:
     """A frame under way: filled in by every detector, then `wait` returns.
 
+    `inner` is the part of the image that is inside its bars, None where that is not known.
     `errors` are how far scores may be off; with `in_fp32` it is asked for scores without. Of the
     `failures` those of `misconfigured` are the user's to mend; `features` are of its views, (V, D).
     It is not yet handed to the detectors in `held`, and never was to those in `not_sent`. All are
@@ -64,6 +65,7 @@ class PendingFrame:
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     held: set[int] = field(default_factory=set)
     not_sent: set[int] = field(default_factory=set)
+    inner: NDArray[np.uint8] | None = None
     done: threading.Event = field(default_factory=threading.Event)
     crash: BaseException | None = None
 
@@ -102,6 +104,7 @@ class FrameQueue:
         self._index = index
         self._batch_size = max(1, detector.batch_size)
         self._routed = detector if isinstance(detector, RoutedDetector) else None
+        self._without_bars = isinstance(detector, ViewDetector) and detector.without_bars
         self._clock = clock
         # Each frame with the time at which it came.
         self._waiting: dict[PendingFrame, float] = {}
@@ -155,8 +158,12 @@ class FrameQueue:
             for frame in group:
                 del self._waiting[frame]
             # Read once: a frame that is given up from now on lets go of its image.
-            images = [(frame, frame.image) for frame in group]
-            frames = [(frame, image) for frame, image in images if image is not None]
+            images = [(frame, frame.image, frame.inner) for frame in group]
+            frames = [
+                (frame, inner if self._without_bars and inner is not None else image)
+                for frame, image, inner in images
+                if image is not None
+            ]
             if route.first:
                 self._asking_first |= {frame.origin for frame, _ in frames}
             return Batch(route, frames), None

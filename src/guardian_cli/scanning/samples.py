@@ -6,6 +6,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from guardian_cli.scanning.borders import BorderCutter
 from guardian_cli.scanning.frame_queue import Origin
 from guardian_cli.scanning.observer import ScoredFrame
 from guardian_cli.verdict.timeline import Sample
@@ -27,11 +28,15 @@ TIME_DIGITS = 6
 
 @dataclass(slots=True)
 class Picture:
-    """A picture that is scored once, however many frames in a row show it; first at `time_s`."""
+    """A picture that is scored once, however many frames in a row show it; first at `time_s`.
+
+    `inner` is the part of it inside its bars.
+    """
 
     image: NDArray[np.uint8]
     time_s: float
     pending: PendingFrame
+    inner: NDArray[np.uint8] | None = None
     is_retried: bool = False
 
     def is_in(self, frame: Frame) -> bool:
@@ -72,6 +77,7 @@ class SampleCollector:
         self._on_sample = on_sample
         self._observers = observers
         self._origin = Origin()
+        self._borders = BorderCutter()
         self._is_refined = False
         self.scored: Counter[int] = Counter()
         self.not_sent: Counter[int] = Counter()
@@ -91,8 +97,9 @@ class SampleCollector:
             for frame in frames:
                 is_repeat = picture is not None and picture.is_in(frame)
                 if picture is None or not is_repeat:
-                    pending = self._scorer.submit(frame.image, self._origin)
-                    picture = Picture(frame.image, frame.time_s, pending)
+                    inner = self._borders.cut(frame.image, frame.time_s, is_refined=is_refined)
+                    pending = self._scorer.submit(frame.image, self._origin, inner)
+                    picture = Picture(frame.image, frame.time_s, pending, inner)
                 shown = _Shown(frame.time_s, frame.shown_until_s, picture, is_repeat)
                 under_way.append(shown)
                 # In the order in which they came: a slow first one holds up those behind it.
@@ -113,7 +120,7 @@ class SampleCollector:
             return False
         if shown.is_repeat and picture.pending.failures and not picture.is_retried:
             # Once: where the failure lasts, the picture's other frames have failed as well.
-            picture.pending = self._scorer.submit(picture.image, self._origin)
+            picture.pending = self._scorer.submit(picture.image, self._origin, picture.inner)
             picture.time_s, picture.is_retried = shown.time_s, True
             return False
         return True

@@ -88,16 +88,19 @@ class Scorer:
         if self._stopped.is_set():
             raise ScoringStopped
 
-    def submit(self, image: NDArray[np.uint8], origin: Origin) -> PendingFrame:
+    def submit(
+        self, image: NDArray[np.uint8], origin: Origin, inner: NDArray[np.uint8] | None = None
+    ) -> PendingFrame:
         """Hand in one upright BGR image (H x W x 3, uint8) of a source.
 
+        `inner` is the part of it inside its bars, for detectors that want that, where it has any.
         Blocks while too many are under way; raises ScoringStopped after `stop`.
         """
         # With a time-out, for room may never come: detectors that are stopped make none.
         while not self._room.acquire(timeout=0.5):
             if self._stopped.is_set():
                 raise ScoringStopped
-        frame = PendingFrame(image, origin)
+        frame = PendingFrame(image, origin, inner=inner)
         with self._lock:
             if self._stopped.is_set():
                 raise ScoringStopped
@@ -280,6 +283,6 @@ class Scorer:
 
     def _finish(self, frame: PendingFrame) -> None:
         if not frame.done.is_set():
-            frame.image = None
+            frame.image = frame.inner = None
             frame.done.set()
             self._room.release()

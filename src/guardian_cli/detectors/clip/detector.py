@@ -200,6 +200,7 @@ class ClipDetector:
         self.batch_size = BATCH_SIZE
         # torch spreads a single call over the cores itself.
         self.concurrency = 1
+        self.without_bars = True
         self.precision = tower.precision
         self._tower: ImageTower | None = tower
         self._fp32: ImageTower | None = None
