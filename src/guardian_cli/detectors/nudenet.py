@@ -115,6 +115,7 @@ class NudeNetDetector:
         # Larger batches are no faster on a CPU, and onnxruntime uses several cores by itself.
         self.batch_size = 8
         self.concurrency = 1
+        self.without_bars = True
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
