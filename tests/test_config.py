@@ -26,7 +26,7 @@ def load(folder: Path, text: str | None = None, **environ: str) -> Settings:
 def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     config = load(tmp_path).config
     assert (config.scan.every, config.scan.max_gap_s, config.scan.timeout_s) == (1.0, 2.0, None)
-    assert config.scan.detectors == ("clip", "endpoint")
+    assert config.scan.detectors == ("clip", "endpoint", "model")
     assert (config.clip.model, config.clip.pretrained) == ("ViT-B-32", "laion2b_s34b_b79k")
     assert (config.fusion.custom, config.fusion.clip, config.fusion.clip_only) == (0.7, 0.3, 0.85)
     assert set(config.categories) == {"nsfw", "violence"}
@@ -100,7 +100,7 @@ def test_nothing_else_drops_anything(tmp_path: Path, text: str) -> None:
 def test_a_category_that_nothing_can_score_is_said(tmp_path: Path, weapons: str) -> None:
     settings = load(tmp_path, f"categories: {{weapons: {weapons}}}\n")
     assert "weapons" in settings.config.categories
-    said = "category weapons has neither prompts nor an endpoint: nothing can score it"
+    said = "category weapons has no prompts, no endpoint and no model: nothing can score it"
     assert settings.warnings == (said,)
     address = "http://127.0.0.1:1/score"
     assert not load(tmp_path, WEAPONS_MODEL_ENDPOINT=address).warnings

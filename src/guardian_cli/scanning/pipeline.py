@@ -174,6 +174,14 @@ def _scan_all(
         for absent in detector_set.absent:
             if absent.status == "unavailable":
                 console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+        scored = {name for one in detector_set.detectors for name in one.categories}
+        left = [name for name in settings.config.categories if name not in scored]
+        if detector_set.detectors and left:
+            console.warn(
+                f"not scored: {', '.join(left)}",
+                f"guardian doctor says what is missing; `categories: {{{left[0]}: off}}` in "
+                "guardian.yaml switches a category off",
+            )
         session.run(interruption)
 
 
