@@ -191,6 +191,14 @@ def _scan_all(
                 console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
         for warning in without_effect(settings.config.scan.cascade, session.detector_set.specs):
             console.warn(warning)
+        scored = {name for one in session.detector_set.detectors for name in one.categories}
+        left = [name for name in settings.config.categories if name not in scored]
+        if session.detector_set.detectors and left:
+            console.warn(
+                f"not scored: {', '.join(left)}",
+                f"guardian doctor says what is missing; `categories: {{{left[0]}: off}}` in "
+                "guardian.yaml switches a category off",
+            )
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)
