@@ -38,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
         "violence-detector": {"category": "violence"},
     },
 }
+# Detectors that score nsfw whatever the settings say, and nothing else.
+NSFW_DETECTORS = {"opennsfw", "nudenet"}
 _OUR_NAMES = re.compile(r"MODEL_ENDPOINT|AZURE_|MLFLOW_TRACKING_URI|GUARDIAN_CONFIG|HF_HUB_OFFLINE")
 _AZURE_NAMES = {
     "AZURE_SUBSCRIPTION_ID": "subscription_id",
@@ -113,14 +115,18 @@ def load_settings(
     warnings += endpoint_warnings
     for name, category in config.categories.items():
         has_endpoint = name in endpoints and endpoints[name].uri is not None
-        # Other detectors need neither; what those of other packages score, they say themselves.
-        others = set(config.scan.detectors) - {"clip", "endpoint"}
-        has_other = bool(others - {"nudenet"}) or (name == "nsfw" and "nudenet" in others)
-        if category.prompts is None and not has_endpoint and not has_other:
-            nothing = "has neither prompts nor an endpoint: nothing can score it"
+        # Other detectors need none; what those of other packages score, they say themselves.
+        others = set(config.scan.detectors) - {"clip", "endpoint", "model"}
+        has_other = bool(others - NSFW_DETECTORS) or (name == "nsfw" and bool(others))
+        if category.prompts is None and not (has_endpoint or category.model or has_other):
+            nothing = "has no prompts, no endpoint and no model: nothing can score it"
             near = difflib.get_close_matches(name, READY, n=1, cutoff=0.7)
             meant = f" (did you mean {near[0]}?)" if near else ""
             warnings.append(f"category {name} {nothing}{meant}")
+        if category.model and "model" not in config.scan.detectors:
+            warnings.append(
+                f"categories.{name}.model has no effect: model is not in scan.detectors"
+            )
     return Settings(
         config,
         endpoints,

@@ -96,7 +96,7 @@ def to_dict(result: ScanResult) -> Json:
         " complete timed_out discontinuities",
     )
     element["detectors"] = [
-        _plain(one, "name category model status reason frames deployments")
+        _plain(one, "name category model status reason frames deployments not_sent")
         for one in result.detectors
     ]
     element["categories"] = {name: _category(one) for name, one in result.categories.items()}
@@ -137,7 +137,9 @@ def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:
         for name, score in sample.scores.items()
     }
     frame = {**_plain(sample, "time_s"), "scores": scores}
-    return frame if sample.same_as_s is None else {**frame, **_plain(sample, "same_as_s")}
+    if sample.same_as_s is not None:
+        frame |= _plain(sample, "same_as_s")
+    return {**frame, "not_sent": list(sample.not_sent)} if sample.not_sent else frame
 
 
 def _score(value: float | None, thresholds: Thresholds | None) -> float | None:

@@ -219,6 +219,7 @@ def _facts(result: ScanResult) -> Iterator[tuple[str, str]]:
         is_said = any(f": {detector.reason}" in reason for reason in result.reasons)
         model = f" {detector.model}" if detector.model else ""
         frames = f", {count(detector.frames, 'frame')}" if has_scored else ""
+        frames += f", {detector.not_sent} not sent" if detector.not_sent else ""
         reason = f" ({detector.reason})" if detector.reason and not is_said else ""
         text = f"{detector.label}{model}: {detector.status}{frames}{reason}"
         yield "scored by" if has_scored else "without", text

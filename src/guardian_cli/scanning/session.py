@@ -73,7 +73,7 @@ class ScanSession:
         thresholds = {
             name: Thresholds(one.review, one.block) for name, one in config.categories.items()
         }
-        scorer = self._scorer = Scorer(thresholds, config.fusion)
+        scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         refuses_private = config.scan.private_addresses == "refuse"
 
