@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from guardian_cli.lifecycle.azure.client import quiet_sdk
 from tests.conftest import REPOSITORY
 from tests.guardian_process import environment, guardian
 from tests.kubernetes import read_manifests
@@ -34,9 +35,10 @@ def kubernetes_script() -> tuple[str, dict[str, str]]:
 
 def azure_job() -> Any:
     """The job as Azure's own loader reads it, which checks it against the schema of its CLI."""
-    from azure.ai.ml import load_job
+    with quiet_sdk():
+        from azure.ai.ml import load_job
 
-    return load_job(AZURE)
+        return load_job(AZURE)
 
 
 def run(script: str, folder: Path, **variables: str) -> int:

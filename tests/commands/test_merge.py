@@ -12,14 +12,12 @@ from jsonschema import Draft202012Validator
 
 from guardian_cli.cli import run
 from guardian_cli.reports.schemas import load_schema
-from tests.guardian_process import guardian, tiny_options, write_settings
+from tests.guardian_process import guardian
 from tests.scoring_server import ScoringServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.tiny_clip import TinyClip
 
 COUNT = 3
 PICTURES = 8
@@ -56,6 +54,8 @@ def lines_of(path: Path) -> dict[str, Any]:
         line = json.loads(text)
         Draft202012Validator(load_schema("scan")).validate(line)
         del line["timing"], line["made"]["when"]
+        for detector in line["detectors"]:
+            detector.pop("latency_ms", None)
         found[line["source"]] = line
     return found
 
@@ -185,36 +185,21 @@ def test_an_empty_shard_is_no_error(batch: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("tiny-clip")
 def test_shards_of_real_media_are_the_documents_of_one_process(
-    shared_data: Path, tiny_clip: TinyClip, tmp_path: Path
+    shared_data: Path, batch: Path, tmp_path: Path
 ) -> None:
-    """A sample of all kinds. Scores may differ in the last digit: other batches, other sums."""
-    write_settings(tmp_path, tiny_clip, "scan: {every: 5}\n")
+    """A sample of all kinds, broken ones as well."""
     uploads = tmp_path / "uploads"
     uploads.mkdir()
     media = sorted(path for path in (shared_data / "data").rglob("*") if path.is_file())
-    for number, path in enumerate(media[::9]):
+    for number, path in enumerate(media[::12]):
         (uploads / f"{number}-{path.name}").symlink_to(path)
-    scan = ["scan", "uploads", *tiny_options(tiny_clip), "--fail-on", "never", "--quiet"]
-    once = guardian(*scan, "--output", "jsonl=one.jsonl", folder=tmp_path)
-    assert once.code == 3, once.err
+    scan = ["scan", str(uploads), "--config", str(batch / "guardian.yaml"), "--every", "5", "-q"]
+    assert run([*scan, "--output", f"jsonl={tmp_path / 'one.jsonl'}"]) in {3, 11}
     for index in (1, 2):
-        part = [*scan, "--shard", f"{index}/2", "--output", f"jsonl={index}.jsonl"]
-        assert guardian(*part, folder=tmp_path).code == 3
+        part = f"jsonl={tmp_path / f'{index}.jsonl'}"
+        assert run([*scan, "--shard", f"{index}/2", "--output", part]) in {3, 11}
     assert run(["merge", *parts(tmp_path, 1, 2), "--output", f"jsonl={tmp_path / 'all.jsonl'}"])
     one, joined = lines_of(tmp_path / "one.jsonl"), lines_of(tmp_path / "all.jsonl")
-    assert one.keys() == joined.keys()
-    assert len(one) > 40
-    assert [name for name in one if not is_same(one[name], joined[name])] == []
-
-
-def is_same(one: Any, other: Any) -> bool:
-    """Whether two documents are the same, numbers up to 2e-6."""
-    if isinstance(one, float):
-        return isinstance(other, float) and abs(one - other) <= 2e-6
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(is_same(one[k], other[k]) for k in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    return bool(one == other)
+    assert len(one) > 30
+    assert joined == one
