@@ -38,9 +38,11 @@ def render_batch(report: BatchReport) -> RenderableType:
     """Return the table of a run: all about its only source, or a row for each."""
     if report.only is not None:
         return render_one(report.only)
-    total = f" in {report.took_s:.1f} s"
-    if report.scored_frames:
-        total += f", {report.scored_frames / max(report.took_s, 1e-6):.0f} frames/s"
+    total = ""
+    if report.took_s is not None:
+        total = f" in {report.took_s:.1f} s"
+        if report.scored_frames:
+            total += f", {report.scored_frames / max(report.took_s, 1e-6):.0f} frames/s"
     if len(report.scans) < report.sources:
         total += f"; {report.sources - len(report.scans)} more were not scanned"
     return render_many(report.scans, total)
