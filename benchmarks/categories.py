@@ -75,12 +75,14 @@ def main() -> None:
         )
     detector.score(frames)
     two, nine = "beside the tower, two", "beside the tower, nine"
-    works = {
+    works: dict[str, tuple[Callable[[], object], int]] = {
         "all of it, two": (functools.partial(detector.score, frames), 1),
         two: (beside_the_tower(DEFAULT_CATEGORIES, count), 10),
         nine: (beside_the_tower(tuple(READY), count), 10),
     }
-    rivals = {name: functools.partial(milliseconds, *work) for name, work in works.items()}
+    rivals = {
+        name: functools.partial(milliseconds, work, times) for name, (work, times) in works.items()
+    }
     taken = in_turns(rivals, wanted.rounds)
     # The best of the rounds: whatever else runs here can only add to it.
     best = {name: min(times) for name, times in taken.items()}
