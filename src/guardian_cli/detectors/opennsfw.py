@@ -69,6 +69,7 @@ class OpenNsfwDetector:
         self.short_side_px = SQUEEZED_PX
         self.batch_size = BATCH_SIZE
         self.concurrency = 1
+        self.without_bars = True
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
