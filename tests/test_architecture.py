@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "guardian_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {
     "av", "azure", "cv2", "huggingface_hub", "mlflow", "nudenet", "numpy", "open_clip",
-    "onnxruntime", "pandas", "requests", "rich", "safetensors", "scipy", "sklearn", "torch",
+    "onnxruntime", "pandas", "pyarrow", "requests", "rich", "safetensors", "scipy", "sklearn", "torch",
     "torchvision", "yaml",
 }  # fmt: skip
 
@@ -21,7 +21,7 @@ HEAVY = {
 LAYERS = [
     {"cli", "__main__"},
     {"commands"},
-    {"scanning"},
+    {"scanning", "store"},
     {"reports"},
     {"training"},
     {"lifecycle", "doctor"},

@@ -28,6 +28,7 @@ from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.scanning.scorer import Scorer
 from guardian_cli.scanning.source import ScanContext, scan_source
 from guardian_cli.settings import calm_threads, count_cores
+from guardian_cli.store.writer import StoreWriter
 from guardian_cli.verdict.policy import exit_code
 from guardian_cli.verdict.thresholds import Thresholds
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
     from guardian_cli.verdict.result import ScanResult
@@ -69,6 +71,7 @@ class ScanRequest:
     fail_on: FailOn = "review"
     workers: int | None = None
     resume: Path | None = None
+    store: Path | None = None
     for_s: float | None = None
 
 
@@ -87,6 +90,7 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
     _check(request, sources)
     for warning in (*settings.warnings, *_without_effect(request, settings, sources)):
         console.warn(warning)
+    store = StoreWriter(request.store) if request.store is not None else None
     interruption = Interruption()
     with (
         interruption.watched(),
@@ -101,7 +105,7 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
         ) as writer,
     ):
         try:
-            _scan_all(request, settings, sources, writer, console, interruption)
+            _scan_all(request, settings, sources, writer, console, interruption, store)
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
             if interruption.came:
@@ -154,6 +158,7 @@ def _scan_all(
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
+    store: StoreWriter | None,
 ) -> None:
     calm_threads()
     options = DetectorOptions(
@@ -168,7 +173,9 @@ def _scan_all(
     detector_set = DetectorSet(offline=request.offline)
     if any(source.kind in {"file", "url", "stream"} for source in sources):
         detector_set = choose_detectors(settings, options)
-    with ScanSession(request, settings, sources, writer, console, detector_set) as session:
+    with ScanSession(
+        request, settings, sources, writer, console, detector_set, store
+    ) as session:
         # The first frames are decoded while the model loads.
         detector_set.load(settings, options)
         for absent in detector_set.absent:
@@ -191,12 +198,16 @@ class ScanSession:
         writer: ResultWriter,
         console: Console,
         detector_set: DetectorSet,
+        store: StoreWriter | None = None,
     ) -> None:
         """`detector_set` need not be loaded before `run`."""
         workers = min(request.workers or count_cores(), len(sources))
         self._writer = writer
         self._console = console
         self._detector_set = detector_set
+        self._store = store
+        self._resumed_store = store if request.resume is not None else None
+        self._numbers = {source: number for number, source in enumerate(sources)}
         self._provenance = Provenance(request, settings, detector_set)
         config, stop = settings.config, threading.Event()
         thresholds = {
@@ -228,6 +239,7 @@ class ScanSession:
             is_done=self._is_done,
             keep_frames=request.frames,
             offline=request.offline,
+            observers=self._observers,
         )
         pool = DecoderPool(workers)
 
@@ -257,6 +269,8 @@ class ScanSession:
         """Let the detectors score what waits and what comes, and write every result."""
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
+        if self._store is not None:
+            self._store.begin(self._provenance.kept())
         self._scorer.start(self._detector_set.detectors)
         degraded: set[tuple[str, str | None]] = set()
         try:
@@ -276,12 +290,24 @@ class ScanSession:
             if summary is not None:
                 is_degraded = (detector.info.name, detector.info.category) in degraded
                 (self._console.warn if is_degraded else self._console.note)(summary)
+        if self._store is not None:
+            self._store.close()
+
+    def _observers(self, source: Source) -> list[SourceObserver]:
+        if self._store is None:
+            return []
+        return [self._store.observe(source, self._numbers[source])]
 
     def _is_done(self, source: Source, sha256: str | None) -> bool:
         def fingerprint() -> str:
             self._scorer.wait_until_started()
             return self._provenance.fingerprint(source)
 
+        # What is held but not stored, as after a scan without a store, is scanned again.
+        if self._resumed_store is not None and not self._resumed_store.holds(
+            source, sha256, fingerprint
+        ):
+            return False
         return self._writer.is_done(source, sha256, fingerprint)
 
 

@@ -203,18 +203,18 @@ class ClipDetector:
         self._fp32: ImageTower | None = None
         self._load_fp32 = load_fp32
         self._texts = texts
-        self._scale = scale
-        self._logit_errors = logit_errors
+        self.scale = scale
+        self.logit_errors = logit_errors
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8): each category's largest view, in 0..1."""
         answer = self._score(self._tower, images)
-        if not self._logit_errors:
+        if not self.logit_errors:
             return answer
         if answer.failure is not None:
             # A number too large for half precision may be none in fp32.
             return self.score_fp32(images)
-        off_by = self._logit_errors
+        off_by = self.logit_errors
         errors = [
             {name: score_error(score, off_by[name]) for name, score in scores.items()}
             for scores in answer.scores
@@ -223,7 +223,7 @@ class ClipDetector:
 
     def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, in fp32. What can't be had any more is an answer that failed."""
-        if not self._logit_errors or self._tower is None:
+        if not self.logit_errors or self._tower is None:
             return self._score(self._tower, images)
         try:
             self._fp32 = self._fp32 or self._load_fp32()
@@ -255,7 +255,7 @@ class ClipDetector:
             rows = features.float().cpu().numpy()
             for name, sides in self._texts.items():
                 # A frame counts as its worst view: what is in one corner is in the frame.
-                scores = score_ensembles(features, *sides, self._scale).tolist()
+                scores = score_ensembles(features, *sides, self.scale).tolist()
                 for owner, score in zip(owners, scores, strict=True):
                     frames[owner][name] = max(score, frames[owner].get(name, 0.0))
                     if not math.isfinite(score):
