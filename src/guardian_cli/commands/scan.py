@@ -161,7 +161,7 @@ def scan(
         sources=tuple(sources),
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
-        reports=tuple(_report(text) for text in output or ()),
+        reports=tuple(read_report(text) for text in output or ()),
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -179,7 +179,8 @@ def scan(
     return run_scan(request, settings, Console(quiet=common.quiet))
 
 
-def _report(text: str) -> tuple[str, Path]:
+def read_report(text: str) -> tuple[str, Path]:
+    """Take FORMAT=FILE apart."""
     name, separator, path = text.partition("=")
     if not separator or not path:
         raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")

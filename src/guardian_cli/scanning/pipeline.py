@@ -173,9 +173,7 @@ def _scan_all(
     detector_set = DetectorSet(offline=request.offline)
     if any(source.kind in {"file", "url", "stream"} for source in sources):
         detector_set = choose_detectors(settings, options)
-    with ScanSession(
-        request, settings, sources, writer, console, detector_set, store
-    ) as session:
+    with ScanSession(request, settings, sources, writer, console, detector_set, store) as session:
         # The first frames are decoded while the model loads.
         detector_set.load(settings, options)
         for absent in detector_set.absent:

@@ -5,7 +5,7 @@
     DIR/part-GROUP-RUN.parquet              many such, put together
 
 A file is written beside its place and renamed, so a source is there whole or not at all. Files of
-one GROUP are made by the same settings and models, which their Parquet metadata holds once. The same
+one GROUP are made by the same settings and models, which their Parquet metadata holds once. A
 source may be there twice, scanned again, or put together by a guardian that was killed before it
 removed what it had copied: the row that was stored last counts.
 
@@ -19,14 +19,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from guardian_cli.media.sources import Source
     from guardian_cli.verdict.result import ScanResult
@@ -89,8 +89,6 @@ def read_metadata(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[st
 
 def result_fields(result: ScanResult, source: Source) -> dict[str, Any]:
     """What a row keeps of a result beside its frames: all that judging needs, and its outcome."""
-    from dataclasses import asdict
-
     return {
         "source_kind": source.kind,
         "media": None if result.media is None else asdict(result.media),

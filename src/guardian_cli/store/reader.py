@@ -50,9 +50,16 @@ class StoreReader:
         Raises UsageError where there is no such folder.
         """
         if not folder.is_dir():
-            raise UsageError(f"{folder}: no such store", hint="guardian scan … --store DIR makes one")
+            raise UsageError(
+                f"{folder}: no such store", hint="guardian scan … --store DIR makes one"
+            )
         self.folder = folder
         self._set_aside = set_aside
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def provenances(self) -> list[dict[str, Any]]:
+        """What made the rows, one for each group of files, once `index` has seen them."""
+        return list(self._known.values())
 
     def index(self) -> list[Row]:
         """The row that counts of every source, in the order in which they were named and scanned.
@@ -61,7 +68,9 @@ class StoreReader:
         """
         newest: dict[str, Row] = {}
         for _, table in self._tables(INDEX_COLUMNS):
-            for row in zip(*(table.column(name).to_pylist() for name in INDEX_COLUMNS), strict=True):
+            for row in zip(
+                *(table.column(name).to_pylist() for name in INDEX_COLUMNS), strict=True
+            ):
                 found = Row(*row)
                 known = newest.get(found.key)
                 if known is None or known.stored_at_ns <= found.stored_at_ns:
@@ -86,6 +95,8 @@ class StoreReader:
                 yield Block(provenance, table)
             elif take:
                 yield Block(provenance, table.take(pa.array(take)))
+        if wanted:
+            raise UsageError(f"{self.folder} changed while it was read", hint="run it again")
 
     def _tables(
         self, columns: Sequence[str] | None, left_out: Sequence[str] = ()
@@ -94,7 +105,7 @@ class StoreReader:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        known: dict[str, dict[str, Any]] = {}
+        known = self._known
         read: set[str] = set()
         for _ in range(MAX_LISTINGS):
             files = [one for one in list_files(self.folder) if one.path.name not in read]
@@ -162,7 +173,7 @@ class Block:
         total, lengths = int(self.offsets[-1]), np.diff(self.offsets)
         if name not in self.table.column_names:
             return np.full(total, np.nan)
-        flat = self._flat(name).cast("float64").to_numpy(zero_copy_only=False)
+        flat: Floats = self._flat(name).cast("float64").to_numpy(zero_copy_only=False)
         if len(flat) == total:
             return flat
         # Some of the sources have no such column.

@@ -1,4 +1,4 @@
-"""`scan --store DIR`: a file for each source as it ends, and many of them put together now and then."""
+"""`scan --store DIR`: a file for each source as it ends, many of them put together now and then."""
 
 from __future__ import annotations
 
@@ -87,11 +87,9 @@ class StoreWriter:
         """Make the folder this CLIP's; the first of two guardians that start at once decides."""
         path = self.folder / MODEL_FILE
         with ExitStack() as stack:
-            try:
+            # Whoever compacts holds it for long, and some file systems have no locks.
+            with contextlib.suppress(LockHeldError, PlatformError, OSError):
                 stack.enter_context(hold_lock(self.folder / LOCK_FILE, LOCK_WAIT_S))
-            except (LockHeldError, PlatformError, OSError):
-                # Whoever compacts holds it for long, and some file systems have no locks.
-                pass
             try:
                 known = json.loads(path.read_bytes()) if path.exists() else None
             except (OSError, ValueError) as error:
@@ -311,8 +309,8 @@ def put_together(singles: Sequence[StoreFile], path: Path) -> None:
     with replacing(path) as partial:
         with pq.ParquetWriter(partial, schema, **_options(schema)) as writer:
             rows, size = [], 0
-            for single in whole:
-                rows.append(pq.read_table(single))
+            for file in whole:
+                rows.append(pq.read_table(file))
                 size += rows[-1].nbytes
                 if size >= ROW_GROUP_BYTES:
                     writer.write_table(_joined(rows, schema))
@@ -320,10 +318,10 @@ def put_together(singles: Sequence[StoreFile], path: Path) -> None:
             if rows:
                 writer.write_table(_joined(rows, schema))
         # Before the small ones go: a power cut must not take both.
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-    for single in whole:
-        single.unlink(missing_ok=True)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+    for file in whole:
+        file.unlink(missing_ok=True)
 
 
 def _joined(rows: Sequence[Any], schema: Any) -> Any:

@@ -124,18 +124,7 @@ def load_clip(
     cache, state = Cache(text_cache), state_of(weights.path)
     clip = map_model(architecture, weights)
     digest = cache.digest(weights.path)
-    prompts = [prompt for sides in categories.values() for side in sides for prompt in side]
-    settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    key = digest_of([digest, settings, prompts, version("open_clip_torch")])
-    features = cache.text_features(
-        key,
-        prompts,
-        int(architecture.config["embed_dim"]),
-        lambda: _encode_texts(clip, architecture.name, prompts),
-    )
-    lengths = [len(side) for sides in categories.values() for side in sides]
-    parts = iter(features.split(lengths))  # type: ignore[no-untyped-call]
-    texts = {name: (next(parts), next(parts)) for name in categories}
+    key, texts = _texts(architecture, digest, categories, cache, lambda: clip)
     scale = float(clip.logit_scale.detach().exp())
     load = functools.partial(_load_tower, architecture, weights, device, state)
     chosen, errors = choose_precision(precision, device), {}
@@ -156,6 +145,67 @@ def load_clip(
         logit_errors=errors,
         load_fp32=functools.partial(load, "fp32"),
     )
+
+
+def load_texts(
+    model: str,
+    pretrained: str,
+    categories: Mapping[str, Prompts],
+    *,
+    digest: str,
+    model_config: Path | None = None,
+    offline: bool = False,
+    text_cache: Path | None = DEFAULT_CACHE,
+    on_download: Callable[[str], None] = lambda _: None,
+) -> Texts:
+    """Encode prompts alone, by the model whose weights have this SHA-256, in hex.
+
+    Weights are only looked for where the prompts are not in the cache. Raises what `load_clip`
+    raises, and UsageError for other weights.
+    """
+    architecture = read_architecture(model, pretrained, model_config)
+    check_tokenizer(architecture, offline=offline)
+    cache = Cache(text_cache)
+
+    def load() -> Any:
+        weights = find_weights(
+            model,
+            pretrained,
+            Hub(),
+            own_config=model_config is not None,
+            offline=offline,
+            tell=on_download,
+        )
+        found = cache.digest(weights.path)
+        if found != digest:
+            raise UsageError(
+                f"{weights.label} has other weights: {found[:12]}…, not {digest[:12]}…"
+            )
+        return map_model(architecture, weights)
+
+    return _texts(architecture, digest, categories, cache, load)[1]
+
+
+def _texts(
+    architecture: Architecture,
+    digest: str,
+    categories: Mapping[str, Prompts],
+    cache: Cache,
+    load: Callable[[], Any],
+) -> tuple[str, Texts]:
+    """Each category's text features, and what they are remembered under."""
+    prompts = [prompt for sides in categories.values() for side in sides for prompt in side]
+    settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
+    key = digest_of([digest, settings, prompts, version("open_clip_torch")])
+    features = cache.text_features(
+        key,
+        prompts,
+        int(architecture.config["embed_dim"]),
+        lambda: _encode_texts(load(), architecture.name, prompts),
+    )
+    lengths = [len(side) for sides in categories.values() for side in sides]
+    parts = iter(features.split(lengths))  # type: ignore[no-untyped-call]
+    return key, {name: (next(parts), next(parts)) for name in categories}
 
 
 def check_key(model_key: str, texts: Texts, device: str, precision: str) -> str:
