@@ -69,7 +69,7 @@ def test_a_name_that_cannot_be_asked_for_is_no_bug(tmp_path: Path, option: str) 
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left", "/data/x.part"), "written to /data/x.part: No"),
-        (OSError(errno.EDQUOT, "Quota exceeded"), "written to /"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), "written to the folder for temporary files"),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: Permission denied"),
         (OSError(errno.EMFILE, "Too many open files"), "no more files may be open"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "processes or threads"),
@@ -138,8 +138,7 @@ def test_an_unknown_user_without_a_home_gets_the_one_that_docker_gives(tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 3])
 def test_a_low_limit_of_processes_is_named_and_no_interrupt(tmp_path: Path, processes: int) -> None:
-    pytest.importorskip("nudenet", reason="the extra `offline` is not installed")
-    (tmp_path / "guardian.yaml").write_text("scan: {detectors: [nudenet]}\n", encoding="utf-8")
+    (tmp_path / "guardian.yaml").write_text("scan: {detectors: [opennsfw]}\n", encoding="utf-8")
     (tmp_path / "x.mp4").write_bytes(b"no video")
     done = as_stranger(tmp_path, *COMMAND, "scan", "x.mp4", processes=processes)
     assert "error: no more processes or threads may be started (ulimit -u" in done.stderr

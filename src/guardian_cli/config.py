@@ -35,6 +35,12 @@ class _Section(BaseModel):
         return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
+class CascadeSection(_Section):
+    """Below which score of an offline detector a frame goes to no endpoint of the category."""
+
+    below: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
 class ScanSection(_Section):
     """How videos are sampled, and by what they are scored."""
 
@@ -42,10 +48,12 @@ class ScanSection(_Section):
     detectors: Annotated[
         tuple[Annotated[str, AfterValidator(check_detector)], ...],
         Field(strict=False, min_length=1),
-    ] = ("clip", "endpoint")
+    ] = ("clip", "endpoint", "model")
     max_gap: Seconds | None = None
     timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
+    cascade: dict[str, CascadeSection] = Field(default_factory=dict)
+    private_addresses: Literal["allow", "refuse"] = "allow"
 
     @property
     def max_gap_s(self) -> float:
@@ -83,12 +91,16 @@ class PromptsSection(_Section):
 
 
 class CategorySection(_Section):
-    """One category: its thresholds, its prompts, and its custom model's endpoint."""
+    """One category: its thresholds, its prompts, and its custom model: an endpoint, or one here.
+
+    `model` is MODEL@champion, MODEL@VERSION, or the folder of a model.
+    """
 
     review: Unit = 0.5
     block: Unit = 0.8
     prompts: PromptsSection | None = None
     endpoint: str | None = None
+    model: Annotated[str, Field(min_length=1)] | None = None
 
     @field_validator("prompts", mode="before")
     @classmethod

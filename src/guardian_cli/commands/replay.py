@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from guardian_cli.commands._options import Common, common_options
-from guardian_cli.commands.scan import FailOn, read_report
+from guardian_cli.commands.scan import FailOn, read_output
 
 
 @common_options()
@@ -15,6 +15,14 @@ def replay(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="What guardian scan --store DIR has kept.")
     ],
+    categories: Annotated[
+        str | None,
+        typer.Option(
+            "--categories",
+            metavar="NAME,NAME",
+            help="What to judge, as with scan. [default: nsfw,violence and those of guardian.yaml]",
+        ),
+    ] = None,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON line per source, as each is decided.")
     ] = False,
@@ -66,11 +74,14 @@ def replay(
         )
     named = {"model": model, "pretrained": pretrained}
     flags = {"clip": {name: value for name, value in named.items() if value is not None}}
-    settings = load_settings(common.config, flags=flags if flags["clip"] else {})
+    chosen = None
+    if categories is not None:
+        chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    settings = load_settings(common.config, flags=flags if flags["clip"] else {}, categories=chosen)
     request = ReplayRequest(
         folder=folder,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
-        reports=tuple(read_report(text) for text in output or ()),
+        reports=tuple(read_output(text) for text in output or ()),
         frames=frames,
         model_config=model_config,
         fail_on=fail_on.value,

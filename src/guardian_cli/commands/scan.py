@@ -56,6 +56,15 @@ def scan(
         float | None,
         typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
     ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(
+            "--categories",
+            metavar="NAME,NAME",
+            help="What to score: nsfw, violence, gore, weapons, self-harm, drugs, hate-symbols, "
+            "alcohol, tobacco, or a category of guardian.yaml. [default: nsfw,violence and those]",
+        ),
+    ] = None,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
     ] = False,
@@ -127,6 +136,23 @@ def scan(
         float | None,
         typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
     ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            metavar="BYTES",
+            help="Fetch nothing larger than this. [default: 16 GiB]",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Scan part I of N, the same on every machine; guardian merge joins them.",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -144,7 +170,8 @@ def scan(
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
-    from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+    from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
+    from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import load_settings
 
     if common.as_json and as_jsonl:
@@ -156,12 +183,15 @@ def scan(
         "scan": {"every": every, "timeout_s": timeout},
         "clip": {name: value for name, value in named.items() if value is not None},
     }
-    settings = load_settings(common.config, flags=flags)
+    chosen = None
+    if categories is not None:
+        chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    settings = load_settings(common.config, flags=flags, categories=chosen)
     request = ScanRequest(
         sources=tuple(sources),
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
-        reports=tuple(read_report(text) for text in output or ()),
+        reports=tuple(read_output(text) for text in output or ()),
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -175,12 +205,14 @@ def scan(
         resume=resume,
         store=store,
         for_s=for_s,
+        max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
+        shard=Shard.parse(shard) if shard is not None else None,
     )
     return run_scan(request, settings, Console(quiet=common.quiet))
 
 
-def read_report(text: str) -> tuple[str, Path]:
-    """Take FORMAT=FILE apart."""
+def read_output(text: str) -> tuple[str, Path]:
+    """Read FORMAT=FILE; BadParameter for anything else."""
     name, separator, path = text.partition("=")
     if not separator or not path:
         raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from guardian_cli.store.reader import Block
     from guardian_cli.store.rules import Rules
     from guardian_cli.store.scores import BlockScores
-    from guardian_cli.verdict.result import CategoryVerdict
+    from guardian_cli.verdict.result import CategoryVerdict, DetectorReport
 
 _SAME_WINDOW_S = 1e-6
 
@@ -56,6 +57,10 @@ class BlockFrames:
     def first_count(self, number: int) -> int:
         """How many frames a source's first pass has."""
         return int(self._first_ends[number] - self.block.offsets[number])
+
+    def is_refined(self, number: int) -> bool:
+        """Whether a source was looked at a second time."""
+        return bool(self._first_ends[number] < self.block.offsets[number + 1])
 
     def judge_calm(self) -> dict[int, dict[str, CategoryVerdict]]:
         """The categories of all sources in which nothing reaches a threshold, by their number."""
@@ -96,12 +101,14 @@ class BlockFrames:
             name: self._scores(one, begin, end, with_answers=with_answers)
             for name, one in self.scores.items()
         }
+        not_sent = self.block.words("not_sent", number)
         samples = [
             Sample(
-                float(times[at] or 0.0),
+                times[at] or 0.0,
                 {name: scores[at] for name, scores in by_category.items()},
                 sames[at],
                 untils[at],
+                tuple((not_sent[at] or "").split(",")) if not_sent[at] else (),
             )
             for at in range(end - begin)
         ]
@@ -161,6 +168,41 @@ class BlockFrames:
             f"{one.start_s:.1f} to {one.end_s:.1f} s was never looked at closely"
             for one in missing[:1]
         ]
+
+    def recount(
+        self, number: int, reports: Sequence[DetectorReport], samples: Sequence[Sample]
+    ) -> tuple[DetectorReport, ...]:
+        """Reports that count only these of a source's samples."""
+        import numpy as np
+
+        begin, end = self.block.offsets[number : number + 2]
+        times = {sample.time_s for sample in samples}
+        kept = np.array([one in times for one in self._times[begin:end].tolist()], np.bool_)
+        counted = []
+        for report in reports:
+            scored = np.zeros(int(end - begin), np.bool_)
+            deployments: Counter[str] = Counter()
+            for index, one in enumerate(self.rules.provenance["detectors"]):
+                if (one["name"], one["category"]) != (report.name, report.category):
+                    continue
+                prefix = f"score.{index}.{report.name}."
+                for name in self.block.table.column_names:
+                    if name.startswith(prefix):
+                        scored |= ~np.isnan(self.block.column(name)[begin:end])
+                names = self.block.words(f"deployment.{index}.{report.name}", number)
+                deployments.update(
+                    name for name, is_kept in zip(names, kept, strict=True) if name and is_kept
+                )
+            not_sent = sum(report.category in sample.not_sent for sample in samples)
+            counted.append(
+                replace(
+                    report,
+                    frames=int((scored & kept).sum()),
+                    deployments=dict(deployments),
+                    not_sent=not_sent if report.not_sent else 0,
+                )
+            )
+        return tuple(counted)
 
     def _old_first(self, number: int) -> list[Sample]:
         """The first pass as it was scored when it was stored."""

@@ -181,6 +181,14 @@ class Block:
         values[np.repeat(self._lengths(name) > 0, lengths)] = flat
         return values
 
+    def words(self, name: str, number: int) -> list[str | None]:
+        """A source's words, one for each frame; None where there are none."""
+        begin, end = self.offsets[number : number + 2]
+        values: list[str | None] | None = None
+        if name in self.table.column_names:
+            values = self.table.column(name)[number].as_py()
+        return values or [None] * int(end - begin)
+
     def is_refined(self) -> NDArray[np.bool_]:
         """Which frames are of the second, denser pass."""
         import numpy as np

@@ -22,7 +22,7 @@ from guardian_cli.verdict.policy import conclude, exit_code, judge
 from guardian_cli.verdict.result import ScanResult, SourceFailure, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.console import Console
@@ -177,14 +177,20 @@ class Replay:
         }
         samples: tuple[Sample, ...] = ()
         if calm is not None:
+            if frames.is_refined(number):
+                first, _ = frames.samples(number)
+                result = _recounted(result, frames, number, first)
             verdict = conclude(calm, **common, needs_rescan=why)
             count = frames.first_count(number)
         else:
             first, refined = frames.samples(number, with_answers=self.keep_frames)
             # A stream and a picture are never looked at a second time.
             if not is_stream and kind == "video":
+                stored = len(refined)
                 refined, missing = frames.refinement(number, first, refined)
                 why += missing
+                if len(refined) < stored:
+                    result = _recounted(result, frames, number, (*first, *refined))
             verdict = judge(
                 first,
                 refined,
@@ -206,6 +212,13 @@ class Replay:
             every_s=rules.every_s,
             needs_rescan=bool(why),
         )
+
+
+def _recounted(
+    result: ScanResult, frames: BlockFrames, number: int, samples: Sequence[Sample]
+) -> ScanResult:
+    """The result without a refinement that nobody asks for any more."""
+    return replace(result, detectors=frames.recount(number, result.detectors, samples))
 
 
 def _coverage(stored: Mapping[str, Any]) -> Coverage:

@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import ValidationError
+
 from guardian_cli.config import CategorySection, FusionSection, ScanSection
+from guardian_cli.errors import UsageError
 from guardian_cli.scanning.provenance import (
     digest_of_json,
     inputs_of_settings,
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
     from guardian_cli.config import Config
     from guardian_cli.settings import Settings
 
-# They bound how long or with how much memory a source was decoded, which its result says itself.
-_UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors"}
+# They bound how a source was fetched and decoded, which its result says itself.
+_UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors", "private_addresses"}
 _KNOWN_CATEGORY_KEYS = {"review", "block", "prompts", "endpoint"}
 SWITCHED_OFF = "switched off by an empty value"
 
@@ -134,12 +137,13 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
     """Lay the settings over what made some stored sources."""
     config = settings.config
     stored_scan, named = provenance["scan"], config.scan.model_fields_set
-    kept = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in stored_scan.items()
-        if name not in named and name in ScanSection.model_fields
-    }
-    config = config.model_copy(update={"scan": config.scan.model_copy(update=kept)})
+    kept = {name: one for name, one in stored_scan.items() if name in ScanSection.model_fields}
+    try:
+        scan = ScanSection.model_validate(kept | config.scan.model_dump(include=named))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise UsageError(f"the store's own scan settings are not valid here: {reason}") from error
+    config = config.model_copy(update={"scan": scan})
     dropped = set(stored_scan["detectors"]) - set(config.scan.detectors)
     if not any(one.prompts for one in config.categories.values()):
         dropped.add("clip")
@@ -190,8 +194,9 @@ def _missing(
     """Why no source of this run can be decided for certain; nothing where all can."""
     if provenance["inputs"]["decisions"] != DECISIONS:
         yield f"guardian {provenance['guardian']} stored it, and decides otherwise"
+    scan = config.scan.model_dump(mode="json")
     for key, old in provenance["scan"].items():
-        new = getattr(config.scan, key, old)
+        new = scan.get(key, old)
         if key not in _UNSEEN_SCAN_KEYS and new != old:
             yield f"scan.{key} is {new}, and was {old} when it was stored"
     seen = {one["name"] for one in (*provenance["detectors"], *provenance["absent"])}

@@ -199,6 +199,7 @@ class SourceRecorder:
         # By column: the number of a frame and its value; most frames have the same columns.
         self._values: dict[str, dict[int, float]] = {}
         self._deployments: dict[str, dict[int, str]] = {}
+        self._not_sent: dict[int, str] = {}
         self._views: list[int] = []
         self._features: list[NDArray[np.float16]] = []
         self._rounding: list[NDArray[np.float32]] = []
@@ -224,6 +225,8 @@ class SourceRecorder:
         for at, deployment in frame.deployments.items():
             column = f"deployment.{at}.{detectors[at]['name']}"
             self._deployments.setdefault(column, {})[number] = deployment
+        if sample.not_sent:
+            self._not_sent[number] = ",".join(sample.not_sent)
         index = self._writer.clip_index
         features = frame.features.get(-1 if index is None else index)
         if features is None:
@@ -267,7 +270,8 @@ class SourceRecorder:
         for name, numbers in self._values.items():
             kind = pa.list_(pa.float64())
             columns[name] = pa.array([[numbers.get(n) for n in range(count)]], kind)
-        for name, names in self._deployments.items():
+        words = {**self._deployments, **({"not_sent": self._not_sent} if self._not_sent else {})}
+        for name, names in words.items():
             kind = pa.list_(pa.string())
             columns[name] = pa.array([[names.get(n) for n in range(count)]], kind)
         if self._features:
@@ -338,7 +342,11 @@ def _joined(rows: Sequence[Any], schema: Any) -> Any:
 def _options(schema: Any) -> dict[str, Any]:
     """How Parquet writes it: bytes of the same weight together, which shrinks fp16 by a sixth."""
     plain = [name for name in schema.names if name.startswith(("features", "score", "error"))]
-    words = [name for name in schema.names if name.startswith(("run", "fingerprint", "deployment"))]
+    words = [
+        name
+        for name in schema.names
+        if name.startswith(("run", "fingerprint", "deployment", "not_sent"))
+    ]
     split = [f"{name}.list.element" for name in plain if name != "features"]
     return {
         "compression": "zstd",
