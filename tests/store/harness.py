@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.detectors.base import Detector
     from guardian_cli.media.frames import Window
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
 
@@ -40,7 +42,7 @@ FPS = 10
 
 @dataclass
 class ScriptedDecoder:
-    """A video with a picture of one brightness (0..255) every 1 / FPS seconds; it can be refined."""
+    """A video with a picture of one brightness (0..255) every 1 / FPS seconds."""
 
     levels: Sequence[int]
 
@@ -119,15 +121,15 @@ def scan_scripts(
         for number, levels in enumerate(scripts):
             source = Source("file", str(folder / f"{number}.mp4"), f"{number}.mp4")
             (folder / f"{number}.mp4").write_bytes(bytes(levels))
-            recorders = [] if writer is None else [writer.observe(source, number)]
+            recorders = () if writer is None else (writer.observe(source, number),)
             more: dict[str, Any] = {
                 "thresholds": thresholds,
                 "policy": config.policy,
                 "decoding": DecodeSettings(every_s=config.scan.every, short_side_px=8),
                 "made": provenance.made,
-                "observers": lambda _, recorders=recorders: recorders,
+                "observers": functools.partial(_always, recorders),
             }
-            pool = DecoderPool(1, lambda levels=levels: ScriptedDecoder(levels))
+            pool = DecoderPool(1, functools.partial(ScriptedDecoder, levels))
             with closing(pool), pool.lease() as lease:
                 result = scan_source(source, scan_context(scorer, **more), lease)
             assert result is not None
@@ -135,6 +137,10 @@ def scan_scripts(
     if writer is not None:
         writer.close()
     return results
+
+
+def _always(recorders: Sequence[SourceObserver], _: Source) -> Sequence[SourceObserver]:
+    return recorders
 
 
 def replay(store: Path, settings: Settings, **more: Any) -> list[ScanResult]:

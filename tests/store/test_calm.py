@@ -27,9 +27,7 @@ def sources(draw: st.DrawFn) -> list[Sample]:
     unscored = draw(st.sampled_from([(), (), ("y",), ("x", "y")]))
     for _ in range(draw(st.integers(1, 24))):
         shown_s = draw(SHOWN_S)
-        scores = {
-            name: CategoryScore(None if name in unscored else draw(SCORE)) for name in LIMITS
-        }
+        scores = {name: CategoryScore(None if name in unscored else draw(SCORE)) for name in LIMITS}
         until_s = None if shown_s is None else round(time_s + shown_s, 6)
         found.append(Sample(time_s, scores, shown_until_s=until_s))
         time_s = round(time_s + draw(STEP_S), 6)
@@ -40,7 +38,7 @@ def number(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(sources(), min_size=1, max_size=4), st.sampled_from([1.0, 0.5, 3.0]))
 def test_calm_sources_are_judged_as_any(batch: list[list[Sample]], every_s: float) -> None:
     samples = [sample for source in batch for sample in source]
@@ -54,7 +52,9 @@ def test_calm_sources_are_judged_as_any(batch: list[list[Sample]], every_s: floa
     starts = np.cumsum([0, *map(len, kept)])
     review = {name: one.review for name, one in LIMITS.items()}
     for name, limits in LIMITS.items():
-        judged = judge_calm(times[frames], starts, fused[name][frames], limits, "review") if kept else []
+        judged = (
+            judge_calm(times[frames], starts, fused[name][frames], limits, "review") if kept else []
+        )
         for source, verdict in zip(kept, judged, strict=True):
             assert not windows_to_refine(source, review, every_s)
             slow = judge_category(

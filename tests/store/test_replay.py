@@ -45,7 +45,7 @@ def comparable(result: ScanResult) -> ScanResult:
     return replace(result, made=made, timing=timing, categories=categories)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scripts=st.lists(LEVELS, min_size=1, max_size=4),
     every_s=st.sampled_from([1.0, 0.5]),
@@ -118,9 +118,7 @@ def test_a_flash_that_nobody_looked_at_is_not_allowed(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_was_never_stored_is_named(
-    tmp_path: Path, settings_text: str, reason: str
-) -> None:
+def test_what_was_never_stored_is_named(tmp_path: Path, settings_text: str, reason: str) -> None:
     default = settings_of(tmp_path)
     scan_scripts([CALM], default, detectors(), tmp_path, tmp_path / "store")
     assert [one.needs_rescan for one in replay(tmp_path / "store", default)] == [False]

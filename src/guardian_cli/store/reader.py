@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guardian_cli.errors import UsageError
+from guardian_cli.store.arrow import numbers
 from guardian_cli.store.layout import (
     FEATURE_COLUMNS,
     FRAME_COLUMNS,
@@ -79,7 +80,7 @@ class StoreReader:
 
     def blocks(self, rows: Sequence[Row], *, features: bool = False) -> Iterator[Block]:
         """Yield these rows, each once, many at a time; `features` brings those too."""
-        import pyarrow as pa
+        import numpy as np
 
         wanted = {row.key: row.stored_at_ns for row in rows}
         left_out = () if features else FEATURE_COLUMNS
@@ -94,7 +95,7 @@ class StoreReader:
             if len(take) == len(keys):
                 yield Block(provenance, table)
             elif take:
-                yield Block(provenance, table.take(pa.array(take)))
+                yield Block(provenance, table.take(numbers(np.array(take))))
         if wanted:
             raise UsageError(f"{self.folder} changed while it was read", hint="run it again")
 
@@ -227,5 +228,6 @@ class Block:
         import numpy as np
         import pyarrow.compute as pc
 
-        lengths = pc.fill_null(pc.list_value_length(self.table.column(name)), 0)
-        return np.asarray(lengths.to_numpy(), np.int64)
+        lists = self.table.column(name).combine_chunks()
+        lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+        return np.asarray(np.nan_to_num(lengths), np.int64)

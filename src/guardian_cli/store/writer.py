@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.files import LockHeldError, hold_lock, replacing, write_atomic
+from guardian_cli.store.arrow import floats, numbers, one_list, vectors, words
 from guardian_cli.store.layout import (
     LOCK_FILE,
     METADATA,
@@ -54,10 +55,14 @@ class StoreWriter:
     `begin` says what makes the rows, once the detectors are known, before any source has ended.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder. Raises UsageError where it can't be made or written to."""
+    def __init__(self, folder: Path, *, compact_at: int = COMPACT_AT) -> None:
+        """Make the folder. So many small files are put together.
+
+        Raises UsageError where the folder can't be made or written to.
+        """
         self.folder = folder
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._compact_at = compact_at
         self._run = f"{stamp}-{secrets.token_hex(4)}"
         self._provenance: Mapping[str, Any] = {}
         self._group = ""
@@ -132,16 +137,21 @@ class StoreWriter:
 
     def put(self, columns: Mapping[str, Any], source: Source, number: int) -> None:
         """Store one source; raises UsageError when it can't be written."""
+        import numpy as np
         import pyarrow as pa
 
-        row = {
-            "key": key_of(source),
-            "stored_at_ns": time.time_ns(),
-            "run": self._run,
-            "number": number,
+        columns = {
+            "key": words([key_of(source)]),
+            "stored_at_ns": numbers(np.array([time.time_ns()], np.int64)),
+            "run": words([self._run]),
+            "number": numbers(np.array([number], np.int64)),
+            **columns,
         }
-        table = pa.table({**{name: [value] for name, value in row.items()}, **columns})
-        table = table.replace_schema_metadata({METADATA: json.dumps(self._provenance)})
+        table = pa.Table.from_arrays(
+            list(columns.values()),
+            names=list(columns),
+            metadata={METADATA: json.dumps(self._provenance)},
+        )
         path = self.folder / f"source-{self._group}-{self._run}-{number:07}.parquet"
         try:
             with replacing(path) as partial:
@@ -151,14 +161,14 @@ class StoreWriter:
             raise UsageError(f"{self.folder}: cannot be written: {reason}") from error
         with self._lock:
             self._singles += 1
-            is_due = self._singles >= COMPACT_AT
+            is_due = self._singles >= self._compact_at
             self._singles = 0 if is_due else self._singles
         if is_due:
             self.compact()
 
     def close(self) -> None:
         """Put what is there together, where that is worth it."""
-        if self._singles >= COMPACT_AT_END:
+        if self._singles >= min(COMPACT_AT_END, self._compact_at):
             self.compact()
 
     def compact(self) -> None:
@@ -245,11 +255,11 @@ class SourceRecorder:
         """Store the source. One that could not be scanned has no frames that could be judged."""
         made = result.made or {}
         columns: dict[str, Any] = {
-            "source": [result.source],
-            "source_id": [result.source_id],
-            "sha256": [result.sha256],
-            "fingerprint": [made.get("fingerprint")],
-            "result": [json.dumps(result_fields(result, self._source))],
+            "source": words([result.source]),
+            "source_id": words([result.source_id]),
+            "sha256": words([result.sha256]),
+            "fingerprint": words([made.get("fingerprint")]),
+            "result": words([json.dumps(result_fields(result, self._source))]),
         }
         if result.error is None:
             columns |= self._frame_columns()
@@ -257,30 +267,25 @@ class SourceRecorder:
 
     def _frame_columns(self) -> dict[str, Any]:
         import numpy as np
-        import pyarrow as pa
 
-        count = len(self._frames)
+        everyone = range(len(self._frames))
         times, untils, sames, refined = zip(*self._frames, strict=True)
         columns = {
-            "time_s": pa.array([times], pa.list_(pa.float64())),
-            "shown_until_s": pa.array([untils], pa.list_(pa.float64())),
-            "same_as_s": pa.array([sames], pa.list_(pa.float64())),
-            "is_refined": pa.array([refined], pa.list_(pa.bool_())),
+            "time_s": floats(times),
+            "shown_until_s": floats(untils),
+            "same_as_s": floats(sames),
+            "is_refined": numbers(np.array(refined, np.bool_)),
         }
-        for name, numbers in self._values.items():
-            kind = pa.list_(pa.float64())
-            columns[name] = pa.array([[numbers.get(n) for n in range(count)]], kind)
-        words = {**self._deployments, **({"not_sent": self._not_sent} if self._not_sent else {})}
-        for name, names in words.items():
-            kind = pa.list_(pa.string())
-            columns[name] = pa.array([[names.get(n) for n in range(count)]], kind)
+        for name, scores in self._values.items():
+            columns[name] = floats([scores.get(number) for number in everyone])
+        said = {**self._deployments, **({"not_sent": self._not_sent} if self._not_sent else {})}
+        for name, one in said.items():
+            columns[name] = words([one.get(number) for number in everyone])
         if self._features:
-            rows = np.concatenate(self._features)
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
-            columns["views"] = pa.array([self._views], pa.list_(pa.int8()))
-            columns["features"] = pa.ListArray.from_arrays([0, len(rows)], vectors)
-            columns["rounding"] = pa.array([np.concatenate(self._rounding)])
-        return columns
+            columns["views"] = numbers(np.array(self._views, np.int8))
+            columns["features"] = vectors(np.concatenate(self._features))
+            columns["rounding"] = numbers(np.concatenate(self._rounding))
+        return {name: one_list(column) for name, column in columns.items()}
 
 
 def write_table(table: Any, path: Path) -> None:
@@ -314,7 +319,11 @@ def put_together(singles: Sequence[StoreFile], path: Path) -> None:
         with pq.ParquetWriter(partial, schema, **_options(schema)) as writer:
             rows, size = [], 0
             for file in whole:
-                rows.append(pq.read_table(file))
+                try:
+                    rows.append(pq.ParquetFile(file).read())
+                except (OSError, pa.ArrowException):
+                    file.rename(file.with_suffix(".damaged"))
+                    continue
                 size += rows[-1].nbytes
                 if size >= ROW_GROUP_BYTES:
                     writer.write_table(_joined(rows, schema))
@@ -342,15 +351,12 @@ def _joined(rows: Sequence[Any], schema: Any) -> Any:
 def _options(schema: Any) -> dict[str, Any]:
     """How Parquet writes it: bytes of the same weight together, which shrinks fp16 by a sixth."""
     plain = [name for name in schema.names if name.startswith(("features", "score", "error"))]
-    words = [
-        name
-        for name in schema.names
-        if name.startswith(("run", "fingerprint", "deployment", "not_sent"))
-    ]
+    repeating = ("run", "fingerprint", "deployment", "not_sent")
+    named = [name for name in schema.names if name.startswith(repeating)]
     split = [f"{name}.list.element" for name in plain if name != "features"]
     return {
         "compression": "zstd",
-        "use_dictionary": [*words, *(f"{name}.list.element" for name in words)],
+        "use_dictionary": [*named, *(f"{name}.list.element" for name in named)],
         "use_byte_stream_split": [*split, "features.list.element.list.element"],
         "write_statistics": False,
     }

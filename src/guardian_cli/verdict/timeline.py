@@ -151,6 +151,8 @@ def _repeats(sample: Sample, from_s: float, step_s: float) -> list[Sample]:
     step_s = max(step_s, SAME_TIME_S)
     first = math.floor((sample.time_s + SAME_TIME_S - from_s) / step_s) + 1
     end = math.ceil((sample.shown_until_s - SAME_TIME_S - from_s) / step_s)
+    if first >= end:
+        return []
     # A forged length must not cost memory: only both ends of a long stay are made.
     numbers = range(first, end)
     kept = [*numbers[:_MAX_REPEATS], *numbers[_MAX_REPEATS:][-_MAX_REPEATS:]]
