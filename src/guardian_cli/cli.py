@@ -18,6 +18,7 @@ from guardian_cli.commands._options import CONFIG, DEBUG, QUIET, Common
 from guardian_cli.commands.deploy import deploy
 from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
+from guardian_cli.commands.monitor import monitor
 from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
 from guardian_cli.commands.setup import setup
@@ -57,9 +58,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 MAIN_JOB = "The main job"
+WATCHING = "Watching models, and renewing them"
 SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
+for verb in (monitor,):
+    app.command(rich_help_panel=WATCHING)(verb)
 app.command(rich_help_panel=SUPPORT)(doctor)
 
 

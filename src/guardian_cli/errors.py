@@ -5,7 +5,8 @@
     │   └── ConfigError          2  guardian.yaml or the environment is wrong
     ├── SourceError              3  an input could not be scanned
     ├── PlatformError            4  a platform, endpoint or network failed
-    └── MissingError             5  an optional dependency or model weights are missing
+    ├── MissingError             5  an optional dependency or model weights are missing
+    └── GateError               12  a gate or a monitor says no
 
 `cli.main` is the one place where an error becomes an exit code.
 """
@@ -55,6 +56,12 @@ class MissingError(GuardianError):
     """An optional dependency or model weights are missing."""
 
     exit_code = 5
+
+
+class GateError(GuardianError):
+    """A gate or a monitor says no: all went well, and what was asked for is refused."""
+
+    exit_code = 12
 
 
 def machine_limit(error: BaseException) -> UsageError | None:

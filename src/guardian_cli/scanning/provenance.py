@@ -28,6 +28,7 @@ _UNSEEN_SECTIONS: Any = {
     "target": True,
     "models": True,
     "azure": True,
+    "monitor": True,
     "clip": True,
     "scan": {"detectors", "max_gap", "timeout_s", "memory_mb"},
     "categories": {"__all__": {"endpoint"}},
