@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
-from guardian_cli.reports.results_file import stream_results
+from guardian_cli.reports.results_file import key_of, stream_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,7 +97,9 @@ class Collector:
             coverage = result.get("coverage") or {}
             is_error = verdict == VERDICTS.index("error")
             values = {name: one["score"] for name, one in categories.items()}
-            scored = {name: one for name, one in values.items() if one is not None}
+            scored = {name: float(one) for name, one in values.items() if one is not None}
+            if not all(0 <= score <= 1 for score in scored.values()):
+                raise ValueError("a score is no share")  # noqa: TRY301 - as whatever else is wrong
             flags = (
                 # An error is told as one, not also as what it left unseen and unscored.
                 not is_error and coverage.get("complete") is False,
@@ -108,7 +110,7 @@ class Collector:
             when = _seconds((result.get("made") or {}).get("when"))
             source = str(result["source"])
             for name, score in scored.items() if not is_error else ():
-                self._scores.setdefault(name, _Column()).put(row, float(score))
+                self._scores.setdefault(name, _Column()).put(row, score)
             for one in result.get("detectors") or ():
                 self._add_detector(row, one)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -117,7 +119,7 @@ class Collector:
                 hint="guardian scan … --jsonl > FILE makes results",
             ) from error
         # Also over several files: the row that was there before is passed over in the end.
-        self._rows[str(result.get("source_id") or source)] = row
+        self._rows[key_of(result)] = row
         self._sources.append(source)
         self._when.append(when)
         self._verdicts.append(verdict)
