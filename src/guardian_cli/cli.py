@@ -20,6 +20,7 @@ from guardian_cli.commands.deploy import deploy
 from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
 from guardian_cli.commands.monitor import monitor
+from guardian_cli.commands.retrain import retrain
 from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
 from guardian_cli.commands.setup import setup
@@ -66,7 +67,7 @@ for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
 for verb in (compare,):
     app.command(rich_help_panel=EVIDENCE)(verb)
-for verb in (monitor,):
+for verb in (monitor, retrain):
     app.command(rich_help_panel=WATCHING)(verb)
 app.command(rich_help_panel=SUPPORT)(doctor)
 

@@ -121,6 +121,13 @@ class Registry(Protocol):
         """Where the runs of this workspace are logged."""
 
 
+class ModelStore(Registry, Protocol):
+    """A registry from which a version's files can be had again."""
+
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Copy a version's folder to a destination that is not there yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentSpec:
     """A deployment to be created; its `tags` tell guardian's deployments from foreign ones."""
@@ -239,7 +246,7 @@ class Platform(Protocol):
         """Where that is, for people to read: `.guardian/ in /home/me/project`."""
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> ModelStore:
         """The versions of models."""
 
     def who(self) -> str:
