@@ -29,7 +29,7 @@ from guardian_cli.watching.monitor import DRIFT, monitor
 from guardian_cli.watching.observations import read_observations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from guardian_cli.config import RetrainSection
     from guardian_cli.console import Console
@@ -104,16 +104,16 @@ def decide(section: RetrainSection, found: Situation) -> tuple[bool, tuple[str, 
     return bool(due), tuple(due or against)
 
 
+@dataclass
 class Retrainer:
-    """Retrains models of one project, one at a time."""
+    """Retrains models of one project, one at a time; `folder` holds its notes and locks."""
 
-    def __init__(
-        self, platform: Platform, releases: Releases, settings: Settings, console: Console
-    ) -> None:
-        self._platform = platform
-        self._releases = releases
-        self._settings = settings
-        self._console = console
+    platform: Platform
+    releases: Releases
+    settings: Settings
+    console: Console
+    folder: Path = RETRAIN_FOLDER
+    train: Callable[..., tuple[list[TrainReport], GuardianError | None]] = train_all
 
     def look(self, model: Model, section: RetrainSection) -> Retraining:
         """Say whether a model is due, and change nothing. Raises UsageError, PlatformError."""
@@ -123,16 +123,16 @@ class Retrainer:
 
     def retrain(self, model: Model, section: RetrainSection) -> Retraining:
         """Look, and do what is due. Raises UsageError, PlatformError; traffic is then as it was."""
-        make_private_folder(RETRAIN_FOLDER)
+        make_private_folder(self.folder)
         try:
-            with hold_lock(RETRAIN_FOLDER / f"{model.name}.lock"):
+            with hold_lock(self.folder / f"{model.name}.lock"):
                 return self._retrain(model, section)
         except LockHeldError:
             busy = "another guardian is retraining it right now"
             return Retraining(model.name, due=False, reasons=(busy,))
 
     def _retrain(self, model: Model, section: RetrainSection) -> Retraining:
-        note = RETRAIN_FOLDER / f"{model.name}.json"
+        note = self.folder / f"{model.name}.json"
         begun = json.loads(note.read_bytes()) if note.exists() else None
         found = self.look(model, section)
         situation, version = found.situation, None
@@ -143,7 +143,7 @@ class Retrainer:
         if not found.due or situation is None:
             return found
         for reason in found.reasons:
-            self._console.note(f"{model.name} is due: {reason}")
+            self.console.note(f"{model.name} is due: {reason}")
         if begun is None:
             begun = {"newest": situation.newest, "reasons": found.reasons}
             write_private(note, json.dumps(begun).encode())
@@ -155,10 +155,10 @@ class Retrainer:
         if situation.champion is None:
             # The first version would be champion at once: that is for people to say.
             first = f"guardian deploy {model.name} --version {version}"
-            self._console.note(f"hint: {model.name} has no champion yet: {first}")
+            self.console.note(f"hint: {model.name} has no champion yet: {first}")
         else:
             why = f"retrain: {begun['reasons'][0]}"
-            release = deploy_model(self._releases, model, DeployRequest(version, why=why))
+            release = deploy_model(self.releases, model, DeployRequest(version, why=why))
         note.unlink()
         action = "train" if release is None else "deploy"
         return replace(found, action=action, report=report, version=version, release=release)
@@ -166,7 +166,7 @@ class Retrainer:
     def _train(self, model: Model, section: RetrainSection, note: Path) -> TrainReport:
         options = TrainOptions(data=Path(section.data))
         try:
-            [report], _ = train_all(self._platform, self._settings, [model], options, self._console)
+            [report], _ = self.train(self.platform, self.settings, [model], options, self.console)
         except GuardianError:
             # Nothing was registered: the next run looks anew.
             note.unlink()
@@ -175,7 +175,7 @@ class Retrainer:
 
     def _made_since(self, model: Model, section: RetrainSection, newest: str | None) -> str | None:
         """The version that a retraining which was cut off has registered already, if it has."""
-        versions = self._platform.registry.versions(model.name)
+        versions = self.platform.registry.versions(model.name)
         source = versions[-1].tags.get("data", "").removeprefix("…") if versions else ""
         # One that somebody trained on other data meanwhile is theirs.
         is_ours = source and str(Path(section.data)).endswith(source)
@@ -183,9 +183,9 @@ class Retrainer:
 
     def _look(self, model: Model, section: RetrainSection) -> Situation:
         """Find out what decides; reads every file of the data once, for its digest."""
-        registry = self._platform.registry
+        registry = self.platform.registry
         versions = registry.versions(model.name)
-        endpoint = own_endpoint(self._platform, model)
+        endpoint = own_endpoint(self.platform, model)
         role = roles_on(endpoint).champion if endpoint else None
         champion = next((one for one in versions if one.version == role), None)
         newest = versions[-1] if versions else None
@@ -211,7 +211,7 @@ class Retrainer:
         """Which figures say that this model's videos, or their verdicts, are not what they were."""
         watched = read_observations(find_files(section.results))
         usual = read_observations(find_files(section.reference))
-        found = monitor(watched, usual, self._settings.config.monitor)
+        found = monitor(watched, usual, self.settings.config.monitor)
         return tuple(
             one.name + (f" of {one.category}" if one.category else "")
             for _, one in found.alerts
@@ -220,7 +220,7 @@ class Retrainer:
 
     def _digests(self, model: Model, data: Path) -> set[str]:
         """The digest of every labelled file; of one that has not changed since, from a note."""
-        path = RETRAIN_FOLDER / f"{model.name}.digests.json"
+        path = self.folder / f"{model.name}.digests.json"
         try:
             known = json.loads(path.read_bytes())
         except (OSError, ValueError):
@@ -238,7 +238,7 @@ class Retrainer:
                 # Training names what it cannot read.
                 continue
             found[str(sample.path)] = entry
-        if RETRAIN_FOLDER.is_dir():
+        if self.folder.is_dir():
             write_private(path, json.dumps(found).encode())
         return {entry[2] for entry in found.values()}
 
