@@ -83,4 +83,3 @@ def test_this_machine_bills_nothing_and_takes_memory_and_disk() -> None:
     both = replace(endpoint, deployments=(*endpoint.deployments, idle))
     costs = local_costs([both], {ENDPOINT: Footprint(None, {})})
     assert [one.name for one in costs.deployments] == ["version-0", "version-1"]
-
