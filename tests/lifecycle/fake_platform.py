@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,7 @@ class FakeRegistry:
 
     found: dict[str, list[ModelVersion]] = field(default_factory=dict)
     broken: set[tuple[str, str]] = field(default_factory=set)
+    folders: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     def versions(self, model: str) -> Sequence[ModelVersion]:
         return tuple(self.found.get(model, ()))
@@ -91,9 +93,15 @@ class FakeRegistry:
         known = self.found.setdefault(model, [])
         made = ModelVersion(model, str(len(known) + 1), dict(tags), datetime.now(UTC))
         known.append(made)
+        self.folders[model, made.version] = folder
         if folder.name == BROKEN_NAME:
             self.broken.add((model, made.version))
         return made
+
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        folder = self.folders[model, version]
+        # Many tests register a folder that only has a name.
+        shutil.copytree(folder, destination) if folder.is_dir() else destination.mkdir()
 
     def tracking(self) -> Tracking:
         return Tracking("memory://", takes_artifacts=False)

@@ -117,6 +117,9 @@ class Registry(Protocol):
     def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
         """Upload a model folder (MLflow's format) as the next version."""
 
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Bring a version's files into a folder that is not there yet."""
+
     def tracking(self) -> Tracking:
         """Where the runs of this workspace are logged."""
 

@@ -86,6 +86,11 @@ class AzureRegistry:
             created = getattr(made.creation_context, "created_at", None)
             return ModelVersion(model, str(made.version), dict(made.tags or {}), created)
 
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Download a version's files into a folder that is not there yet."""
+        with self._client.calls("fetching the model", f"{model} {version}"):
+            self._client.ml.models.download(model, version, download_path=str(destination))
+
     def tracking(self) -> Tracking:
         """The workspace's MLflow: parameters and metrics; its files travel with the version."""
         path, doing = self._client.address.workspace_path, "looking for the workspace's MLflow"
