@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import expand_sources
 from guardian_cli.reports.text import count
-from guardian_cli.scanning.cascade import without_effect
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
@@ -203,19 +202,8 @@ def _scan_all(
         # The first frames are decoded while the model loads.
         threads.start()
         session.load(None if store is None else store.begin)
-        for absent in session.detector_set.absent:
-            if absent.status == "unavailable":
-                console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
-        for warning in without_effect(settings.config.scan.cascade, session.detector_set.specs):
-            console.warn(warning)
-        scored = {name for one in session.detector_set.detectors for name in one.categories}
-        left = [name for name in settings.config.categories if name not in scored]
-        if session.detector_set.detectors and left:
-            console.warn(
-                f"not scored: {', '.join(left)}",
-                f"guardian doctor says what is missing; `categories: {{{left[0]}: off}}` in "
-                "guardian.yaml switches a category off",
-            )
+        for warning, hint in session.warnings():
+            console.warn(warning, hint)
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)

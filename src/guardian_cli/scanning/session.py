@@ -12,6 +12,7 @@ from guardian_cli.lifecycle.model_files import find_version
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
+from guardian_cli.scanning.cascade import without_effect
 from guardian_cli.scanning.decoder_pool import DecoderPool
 from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
@@ -20,7 +21,7 @@ from guardian_cli.settings import count_cores
 from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
@@ -128,6 +129,21 @@ class ScanSession:
         if begin is not None:
             begin(self._provenance.kept())
         self._scorer.start(self.detector_set.detectors)
+
+    def warnings(self) -> Iterator[tuple[str, str | None]]:
+        """Say what the user should know of the detectors once they are loaded, with a hint each."""
+        found, config = self.detector_set, self._settings.config
+        for absent in found.absent:
+            if absent.status == "unavailable":
+                yield f"{absent.info.name} is not available: {absent.reason}", absent.hint
+        for warning in without_effect(config.scan.cascade, found.specs):
+            yield warning, None
+        scored = {name for one in found.detectors for name in one.categories}
+        left = [name for name in config.categories if name not in scored]
+        if found.detectors and left:
+            hint = "guardian doctor says what is missing; "
+            hint += f"`categories: {{{left[0]}: off}}` in guardian.yaml switches a category off"
+            yield f"not scored: {', '.join(left)}", hint
 
     def scan(self, source: Source) -> ScanResult | None:
         """Scan a source; None where the result that is kept of it stands.
