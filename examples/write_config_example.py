@@ -73,7 +73,8 @@ def example_text() -> str:
     for name, category in config.categories.items():
         lines += [f"  {name}:", f"    review: {category.review}", f"    block: {category.block}"]
         lines += [
-            "    endpoint: null              # or http(s)://…; an empty value switches it off"
+            "    calibration: null           # a scale that guardian evaluate --calibrate fitted",
+            "    endpoint: null              # or http(s)://…; an empty value switches it off",
         ]
         if category.prompts is not None:
             lines.append("    prompts:")

@@ -29,7 +29,6 @@ from guardian_cli.scanning.scorer import Scorer
 from guardian_cli.scanning.source import ScanContext, scan_source
 from guardian_cli.settings import calm_threads, count_cores
 from guardian_cli.verdict.policy import exit_code
-from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,13 +51,17 @@ CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """Everything the command line says; `output` is what stdout gets, `reports` go to files."""
+    """Everything the command line says; `output` is what stdout gets, `reports` go to files.
+
+    `levels` asks for the highest `review` threshold that each category would reach.
+    """
 
     sources: tuple[str, ...]
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
     frames: bool = False
+    levels: bool = False
     decode: Literal["fast", "full"] = "fast"
     model_config: Path | None = None
     device: str = "auto"
@@ -199,9 +202,7 @@ class ScanSession:
         self._detector_set = detector_set
         self._provenance = Provenance(request, settings, detector_set)
         config, stop = settings.config, threading.Event()
-        thresholds = {
-            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-        }
+        thresholds = {name: one.thresholds for name, one in config.categories.items()}
         self._scorer = Scorer(thresholds, config.fusion)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         context = ScanContext(
@@ -227,6 +228,7 @@ class ScanSession:
             made=self._provenance.made,
             is_done=self._is_done,
             keep_frames=request.frames,
+            levels=request.levels,
             offline=request.offline,
         )
         pool = DecoderPool(workers)

@@ -64,6 +64,11 @@ class Provenance:
             "thresholds": {
                 name: {"review": one.review, "block": one.block} for name, one in categories
             },
+            "calibration": {
+                name: digest_of_json(one.calibration.model_dump(mode="json"))
+                for name, one in categories
+                if one.calibration is not None
+            },
             "policy": config.policy.model_dump(),
             "fusion": config.fusion.model_dump(),
             "prompts": {

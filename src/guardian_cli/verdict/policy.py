@@ -56,12 +56,14 @@ def judge(
 ) -> ScanVerdict:
     """Judge one source by the samples of the first pass and of its refinement, if there was one.
 
-    The verdict is the worst category's, raised by the policy. With `offline` a detector that is
+    The verdict is the worst category's, raised by the policy. `thresholds` are those of any length;
+    which apply is told by how many pictures the first pass saw. With `offline` a detector that is
     unavailable is what the user chose and does not degrade the scan. Raises SourceError when there
     is no sample or no category: nothing seen is no verdict.
     """
     if not first or not thresholds:
         raise SourceError("no frame could be judged", kind="no-frames")
+    own = for_source(thresholds, first)
     categories = {
         name: judge_category(
             name,
@@ -72,7 +74,7 @@ def judge(
             every_s=every_s,
             end_s=max(first[-1].time_s, coverage.duration_s or 0.0),
         )
-        for name, limits in thresholds.items()
+        for name, limits in own.items()
     }
     # What was switched off by the user is `off`, and takes nothing from the scan.
     is_lost = {"degraded"} if offline else {"degraded", "unavailable"}
@@ -83,6 +85,7 @@ def judge(
         *_unscored(categories, detectors, policy),
         *_degraded(lost, policy),
         *_unconfirmed(categories),
+        *_under_raised(categories, thresholds, first),
         *(_Reason("allow", remark) for remark in coverage.remarks),
     ]
     # Stable: within a level, what was found comes before what is missing.
@@ -91,6 +94,22 @@ def judge(
     verdicts += [reason.level for reason in reasons]
     verdict = max(verdicts, key=_SEVERITY.__getitem__)
     return ScanVerdict(verdict, tuple(r.text for r in reasons), bool(lost), categories)
+
+
+def for_source(
+    thresholds: Mapping[str, Thresholds], first: Sequence[Sample]
+) -> dict[str, Thresholds]:
+    """Return the thresholds for a source by the samples of its first pass."""
+    return {name: one.for_samples(_chances(first)) for name, one in thresholds.items()}
+
+
+def _chances(first: Sequence[Sample]) -> int:
+    """How often a detector could have been wrong: once for each picture that was really scored.
+
+    Not by the length that a container claims, nor by pictures that stand still: whoever uploads
+    would choose a threshold with them.
+    """
+    return sum(sample.same_as_s is None for sample in first)
 
 
 def worst(verdicts: Iterable[Outcome]) -> Outcome:
@@ -173,3 +192,19 @@ def _unconfirmed(categories: Mapping[str, CategoryVerdict]) -> Iterator[_Reason]
             more = f", nor {len(one.unconfirmed) - 1} more" if len(one.unconfirmed) > 1 else ""
             shown = format_score(score, one.thresholds)
             yield _Reason("allow", f"{name} {shown} at {at_s:.1f} s was not confirmed{more}")
+
+
+def _under_raised(
+    categories: Mapping[str, CategoryVerdict],
+    thresholds: Mapping[str, Thresholds],
+    first: Sequence[Sample],
+) -> Iterator[_Reason]:
+    """What a shorter video would have been reviewed for."""
+    for name, one in categories.items():
+        if one.score is None or one.thresholds is None or one.verdict != "allow":
+            continue
+        if one.score >= thresholds[name].review:
+            raised = f"{one.thresholds.review:.2f}, which is review for {_chances(first)} samples"
+            at = f" at {one.at_s:.1f} s" if one.at_s is not None else ""
+            shown = format_score(one.score, one.thresholds)
+            yield _Reason("allow", f"{name} {shown}{at} is below {raised}")
