@@ -89,7 +89,8 @@ class CalibrationSection(_Section):
     """How a category's fused scores are mapped, and how its `review` rises with a video's length.
 
     `evaluate --calibrate` writes it; `points` are [fused, calibrated], `every` the sampling
-    interval in seconds that `samples` and `scale` belong to.
+    interval in seconds that `samples` and `scale` belong to, `fitted_to` a digest of what made the
+    scores (see `scanning.provenance`): with other prompts or weights they mean something else.
     """
 
     points: Annotated[
@@ -98,6 +99,7 @@ class CalibrationSection(_Section):
     samples: Annotated[int, Field(ge=1)] | None = None
     scale: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     every: Seconds | None = None
+    fitted_to: str | None = None
 
     @field_validator("points")
     @classmethod

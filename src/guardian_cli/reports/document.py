@@ -118,7 +118,7 @@ def _category(one: CategoryVerdict) -> Json:
         "score": _score(one.score, one.thresholds),
         "verdict": one.verdict,
         "segments": segments,
-        **({} if one.level is None else {"level": _value(one.level)}),
+        **({} if one.level is None else _plain(one, "level pictures")),
     }
 
 

@@ -259,6 +259,8 @@ class ScanSession:
         """Let the detectors score what waits and what comes, and write every result."""
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
+        for warning in self._provenance.stale_calibrations():
+            self._console.warn(warning)
         self._scorer.start(self._detector_set.detectors)
         degraded: set[tuple[str, str | None]] = set()
         try:

@@ -18,6 +18,8 @@ from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from guardian_cli.detectors.detector_set import DetectorSet
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
@@ -40,6 +42,7 @@ _UNSEEN_OPTIONS = frozenset(
         *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
+_NO_SOURCE = Source("file", "", "")
 
 
 @dataclass
@@ -86,6 +89,18 @@ class Provenance:
             },
             "fingerprint": self.fingerprint(source),
         }
+
+    def stale_calibrations(self) -> Iterator[str]:
+        """Say which categories' calibration was fitted to other scores than this run makes."""
+        config = self.settings.config
+        for name, category in config.categories.items():
+            one = category.calibration
+            if one is None:
+                continue
+            if one.fitted_to not in {None, scale_digest(self.made(_NO_SOURCE), name)}:
+                yield f"{name}: its calibration was fitted to other prompts, weights or fusion"
+            if one.every not in {None, config.scan.every}:
+                yield f"{name}: its calibration is for a frame every {one.every:g} s"
 
     def fingerprint(self, source: Source) -> str:
         """Return one digest over all that could give this source another result."""
@@ -136,6 +151,12 @@ class Provenance:
             for category, setting in self.settings.endpoints.items()
             if category in asked and setting.uri is not None
         }
+
+
+def scale_digest(made: Mapping[str, Any], category: str) -> str:
+    """Return the digest of what a category's fused scores rest on, by the `made` of a result."""
+    parts = [(made.get("prompts") or {}).get(category), made.get("fusion"), made.get("weights")]
+    return digest_of_json(parts)
 
 
 def digest_of_json(value: Any) -> str:

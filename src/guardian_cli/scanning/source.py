@@ -16,7 +16,7 @@ from guardian_cli.media.frames import Coverage
 from guardian_cli.scanning.samples import TIME_DIGITS, SampleCollector
 from guardian_cli.scanning.scorer import ScoringStopped
 from guardian_cli.verdict.category import review_level
-from guardian_cli.verdict.policy import for_source, judge
+from guardian_cli.verdict.policy import count_pictures, for_source, judge
 from guardian_cli.verdict.result import DetectorReport, ScanResult, SourceFailure, Timing
 from guardian_cli.verdict.timeline import REFINE_FACTOR, join_windows, windows_to_refine
 
@@ -190,8 +190,11 @@ class _SourceScan:
         )
         categories = verdict.categories
         if context.levels:
-            levels = self.levels(decoding, first, refined)
-            categories = {n: replace(one, level=levels[n]) for n, one in categories.items()}
+            levels, pictures = self.levels(decoding, first, refined), count_pictures(first)
+            categories = {
+                name: replace(one, level=levels[name], pictures=pictures)
+                for name, one in categories.items()
+            }
         coverage = replace(coverage, frames_scored=len(first) + len(refined))
         return replace(
             self.result(verdict.verdict, verdict.reasons, coverage, detectors),

@@ -100,11 +100,11 @@ def for_source(
     thresholds: Mapping[str, Thresholds], first: Sequence[Sample]
 ) -> dict[str, Thresholds]:
     """Return the thresholds for a source by the samples of its first pass."""
-    return {name: one.for_samples(_chances(first)) for name, one in thresholds.items()}
+    return {name: one.for_samples(count_pictures(first)) for name, one in thresholds.items()}
 
 
-def _chances(first: Sequence[Sample]) -> int:
-    """How often a detector could have been wrong: once for each picture that was really scored.
+def count_pictures(first: Sequence[Sample]) -> int:
+    """How many pictures the first pass scored: how often a detector could have been wrong.
 
     Not by the length that a container claims, nor by pictures that stand still: whoever uploads
     would choose a threshold with them.
@@ -204,7 +204,9 @@ def _under_raised(
         if one.score is None or one.thresholds is None or one.verdict != "allow":
             continue
         if one.score >= thresholds[name].review:
-            raised = f"{one.thresholds.review:.2f}, which is review for {_chances(first)} samples"
+            raised = (
+                f"{one.thresholds.review:.2f}, which is review for {count_pictures(first)} samples"
+            )
             at = f" at {one.at_s:.1f} s" if one.at_s is not None else ""
             shown = format_score(one.score, one.thresholds)
             yield _Reason("allow", f"{name} {shown}{at} is below {raised}")
