@@ -20,14 +20,14 @@ HEAVY = {
 # Who may import whom, as layers: a file imports from its own layer or one further down.
 LAYERS = [
     {"cli", "__main__"},
-    {"commands"},
+    {"commands", "library"},
     {"evaluation"},
     {"scanning"},
     {"reports"},
     {"training"},
     {"lifecycle", "doctor"},
     {"detectors", "media", "console", "progress", "config", "settings", "settings_file"},
-    {"prompts", "files", "http", "urls", "endpoint_keys"},
+    {"prompts", "files", "http", "addresses", "urls", "endpoint_keys"},
     {"verdict"},
     {"serving"},
     {"errors", "__init__"},

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
 from guardian_cli.evaluation.calibrate import Levels, fit
-from guardian_cli.evaluation.compare import FLAGGED, agrees, key_of
+from guardian_cli.evaluation.compare import FLAGGED, agrees
 from guardian_cli.evaluation.figures import Scored, measure
 from guardian_cli.evaluation.labels import match_sources
-from guardian_cli.reports.results_file import read_results
+from guardian_cli.reports.results_file import key_of, read_results
 from guardian_cli.scanning.pipeline import run_scan
 from guardian_cli.training.data.grouping import join_groups
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
-from guardian_cli.evaluation.compare import key_of
+from guardian_cli.reports.results_file import key_of
 from guardian_cli.training.data.dataset import read_rows
 from guardian_cli.urls import mask_url
 
