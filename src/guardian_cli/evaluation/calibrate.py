@@ -36,7 +36,9 @@ MIN_POSITIVE = 5
 BLOCK_FROM = 0.8
 # Noise alone blocks no video up to this length, however the threshold for review rises.
 LONGEST_S = 4 * 3600.0
-_CURVE_POINTS = 41
+# A logistic curve is drawn in straight lines between points an even step in log-odds apart, where
+# it is straight itself.
+_CURVE_POINTS, _CURVE_ENDS = 33, 6.0
 _MAX_POINTS = 64
 # This much of the fused score is kept in the calibrated one, so that it rises everywhere: what has
 # the same probability is still ordered, and thresholds can lie between.
@@ -155,8 +157,7 @@ def fit_points(positive: Bools, levels: Floats) -> tuple[tuple[tuple[float, floa
     else:
         method = "logistic regression"
         curve = fit_calibration(positive, [logit(one) for one in levels])
-        # Even steps in log-odds, where the curve is a straight line, and where scores are.
-        heights = np.linspace(logit(0.0), logit(1.0), _CURVE_POINTS)
+        heights = np.linspace(-_CURVE_ENDS, _CURVE_ENDS, _CURVE_POINTS)
         x, y = 1 / (1 + np.exp(-heights)), curve.scores(heights)
     at = np.unique(np.concatenate([[0.0], x.round(DIGITS), [1.0]]))
     heights = (1 - _IDENTITY) * np.interp(at, x, y) + _IDENTITY * at
