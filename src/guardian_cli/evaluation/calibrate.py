@@ -36,9 +36,8 @@ MIN_POSITIVE = 5
 BLOCK_FROM = 0.8
 # Noise alone blocks no video up to this length, however the threshold for review rises.
 LONGEST_S = 4 * 3600.0
-# A logistic curve is drawn in straight lines between points an even step in log-odds apart, where
-# it is straight itself.
-_CURVE_POINTS, _CURVE_ENDS = 33, 6.0
+# A logistic curve is drawn in straight lines between so many points.
+_CURVE_POINTS = 41
 _MAX_POINTS = 64
 # This much of the fused score is kept in the calibrated one, so that it rises everywhere: what has
 # the same probability is still ordered, and thresholds can lie between.
@@ -156,9 +155,9 @@ def fit_points(positive: Bools, levels: Floats) -> tuple[tuple[tuple[float, floa
         y = steps.y_thresholds_[np.unique(kept)]
     else:
         method = "logistic regression"
-        curve = fit_calibration(positive, [logit(one) for one in levels])
-        heights = np.linspace(-_CURVE_ENDS, _CURVE_ENDS, _CURVE_POINTS)
-        x, y = 1 / (1 + np.exp(-heights)), curve.scores(heights)
+        curve = fit_calibration(positive, levels)
+        x = np.linspace(0.0, 1.0, _CURVE_POINTS)
+        y = curve.scores(x)
     at = np.unique(np.concatenate([[0.0], x.round(DIGITS), [1.0]]))
     heights = (1 - _IDENTITY) * np.interp(at, x, y) + _IDENTITY * at
     points = [(0.0, round(float(heights[0]), DIGITS))]

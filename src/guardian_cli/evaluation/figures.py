@@ -119,7 +119,7 @@ def measure(scored: Scored) -> Figures:
     bins = zip(counts, means, shares, strict=True)
     return Figures(
         area(positive, scored.scores, scored.groups) if both else Figure(),
-        Figure() if np.isnan(guesses).any() else area(positive, guesses, scored.groups),
+        Figure() if not both or np.isnan(guesses).any() else area(positive, guesses, scored.groups),
         at(1),
         at(2),
         calibration_error(positive, scored.scores) if both else None,

@@ -23,6 +23,7 @@ def draw_evaluation(categories: Mapping[str, CategoryEvaluation]) -> bytes:
         for column, draw in enumerate(panels):
             axes = figure.add_subplot(len(categories), 3, row * 3 + column + 1)
             axes.grid(visible=True, color="#eeeeee")
+            axes.set_axisbelow(True)
             if column == 0:
                 axes.annotate(name, (0.02, 1.08), xycoords="axes fraction", weight="bold")
             if one.figures.auc.value is None:
