@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,15 +78,19 @@ def test_two_hours_of_noise_are_flagged_no_more_often_than_a_minute(noise: str) 
 @given(st.lists(st.integers(0, 20).map(lambda one: one / 20), min_size=18, max_size=30))
 @settings(max_examples=15)
 def test_the_simulation_decides_as_the_verdict_does(scores: list[float]) -> None:
-    """But for isolated samples, which a refinement dismisses: here it finds black beside them."""
+    """Never less strict, and no stricter than pairs where a refinement finds black in between.
+
+    Isolated samples, which it dismisses, are in neither; what it adds thins flicker out.
+    """
     series = samples(scores)
     dark = [
         Sample(round(at + shift, 2), {"x": CategoryScore(0.0)})
         for at in range(len(scores) - 1)
         for shift in (0.15, 0.5, 0.85)
     ]
-    level = review_level("x", series, dark, every_s=1.0)
-    assert levels_of(np.array([scores]))[0] == pytest.approx(level)
+    level = review_level("x", series, dark, every_s=1.0) or 0.0
+    pairs = max(min(pair) for pair in pairwise(scores))
+    assert pairs <= level <= levels_of(np.array([scores]))[0]
 
 
 def test_the_simulation_runs(tmp_path: Path) -> None:
