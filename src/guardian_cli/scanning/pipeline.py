@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import expand_sources
+from guardian_cli.reports.text import count
+from guardian_cli.scanning.cascade import without_effect
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.scanning.session import ScanSession
 from guardian_cli.settings import calm_threads
-from guardian_cli.verdict.policy import exit_code
+from guardian_cli.verdict.policy import EXIT_ALLOW, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
     from guardian_cli.verdict.result import ScanResult
@@ -67,6 +70,7 @@ class ScanRequest:
     resume: Path | None = None
     for_s: float | None = None
     max_bytes: int = MAX_DOWNLOAD_BYTES
+    shard: Shard | None = None
 
 
 def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
@@ -82,6 +86,11 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
     skipped: Counter[str] = Counter()
     sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
     check_request(request, sources)
+    shard = None
+    if request.shard is not None:
+        sources, shard = request.shard.take(sources)
+        part = f"{shard['sources']} of {count(shard['all_sources'], 'source')}"
+        console.note(f"shard {request.shard}: {part}")
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
     interruption = Interruption()
@@ -95,6 +104,7 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
             resume=request.resume,
             skipped=skipped,
             frames=request.frames,
+            shard=shard,
         ) as writer,
     ):
         try:
@@ -104,7 +114,9 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
             if interruption.came:
                 writer.finish(interrupted=True)
             raise
-        return exit_code(writer.finish(), request.fail_on)
+        verdicts = writer.finish()
+        # A part may be empty, a batch may not.
+        return exit_code(verdicts, request.fail_on) if sources else EXIT_ALLOW
 
 
 def check_request(request: ScanRequest, sources: Sequence[Source] = ()) -> None:
@@ -183,6 +195,16 @@ def _scan_all(
                 console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
         for warning in session.stale_calibrations():
             console.warn(warning)
+        for warning in without_effect(settings.config.scan.cascade, session.detector_set.specs):
+            console.warn(warning)
+        scored = {name for one in session.detector_set.detectors for name in one.categories}
+        left = [name for name in settings.config.categories if name not in scored]
+        if session.detector_set.detectors and left:
+            console.warn(
+                f"not scored: {', '.join(left)}",
+                f"guardian doctor says what is missing; `categories: {{{left[0]}: off}}` in "
+                "guardian.yaml switches a category off",
+            )
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)

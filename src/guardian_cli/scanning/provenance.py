@@ -33,14 +33,23 @@ _UNSEEN_SECTIONS: Any = {
     "azure": True,
     "clip": True,
     "scan": {"detectors", "max_gap", "timeout_s", "memory_mb", "private_addresses"},
-    "categories": {"__all__": {"endpoint"}},
+    "categories": {"__all__": {"endpoint", "model"}},
 }
 # Settings hold what `flags` say; who scores tells whether endpoints or the network were off.
 # Device and precision change no verdict: a score that rounding could decide is computed in fp32.
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s", "max_bytes"),
+        *(
+            "device",
+            "precision",
+            "no_endpoints",
+            "offline",
+            "model_config",
+            "for_s",
+            "max_bytes",
+            "shard",
+        ),
     }
 )
 _NO_SOURCE = Source("file", "", "")

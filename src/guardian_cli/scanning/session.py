@@ -13,15 +13,16 @@ from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
 from guardian_cli.scanning.decoder_pool import DecoderPool
 from guardian_cli.scanning.provenance import Provenance
-from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from guardian_cli.scanning.source import ScanContext, scan_source
 from guardian_cli.settings import count_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
@@ -43,12 +44,14 @@ class ScanSession:
         sources: int | None = None,
         needs_detectors: bool = True,
         is_done: Callable[[Source, str | None, Callable[[], str]], bool] = lambda *_: False,
+        observers: Callable[[Source], Sequence[SourceObserver]] = lambda _: (),
     ) -> None:
         """`sources` is how many there will be at most, if that is known.
 
         `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of
-        its content in hex and a function for the fingerprint of what would scan it now. Raises
-        UsageError for detectors that can't be meant, MissingError where nothing could score.
+        its content in hex and a function for the fingerprint of what would scan it now; `observers`
+        makes those that watch a source. Raises UsageError for detectors that can't be meant,
+        MissingError where nothing could score.
         """
         self.workers = min(request.workers or count_cores(), sources or count_cores())
         self._settings = settings
@@ -68,7 +71,7 @@ class ScanSession:
         self.stale_calibrations = provenance.stale_calibrations
         config, self._stopped = settings.config, threading.Event()
         thresholds = {name: one.thresholds for name, one in config.categories.items()}
-        scorer = self._scorer = Scorer(thresholds, config.fusion)
+        scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         refuses_private = config.scan.private_addresses == "refuse"
 
@@ -107,6 +110,7 @@ class ScanSession:
             levels=request.levels,
             offline=request.offline,
             refuses_private=refuses_private,
+            observers=observers,
         )
         self._pool = DecoderPool(self.workers)
 
@@ -125,7 +129,11 @@ class ScanSession:
         What is wrong with the source is a result. Raises ScoringStopped after `close`.
         """
         with self._pool.lease() as lease:
-            return scan_source(source, self._context, lease)
+            result = scan_source(source, self._context, lease)
+        # A decoder that `close` has ended is no fault of the source.
+        if self._stopped.is_set():
+            raise ScoringStopped
+        return result
 
     def close(self) -> None:
         """End decoders, downloads and scoring; whoever waits in `scan` gets ScoringStopped."""
