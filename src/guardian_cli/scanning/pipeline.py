@@ -48,13 +48,17 @@ CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """Everything the command line says; `output` is what stdout gets, `reports` go to files."""
+    """Everything the command line says; `output` is what stdout gets, `reports` go to files.
+
+    `levels` asks for the highest `review` threshold that each category would reach.
+    """
 
     sources: tuple[str, ...]
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
     frames: bool = False
+    levels: bool = False
     decode: Literal["fast", "full"] = "fast"
     model_config: Path | None = None
     device: str = "auto"

@@ -18,7 +18,6 @@ from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from guardian_cli.scanning.source import ScanContext, scan_source
 from guardian_cli.settings import count_cores
-from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,9 +72,7 @@ class ScanSession:
             self.detector_set = choose_detectors(settings, self._options)
         provenance = self._provenance = Provenance(request, settings, self.detector_set)
         config, self._stopped = settings.config, threading.Event()
-        thresholds = {
-            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-        }
+        thresholds = {name: one.thresholds for name, one in config.categories.items()}
         scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         refuses_private = config.scan.private_addresses == "refuse"
@@ -112,6 +109,7 @@ class ScanSession:
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,
+            levels=request.levels,
             offline=request.offline,
             refuses_private=refuses_private,
             observers=observers,
@@ -136,7 +134,10 @@ class ScanSession:
         for absent in found.absent:
             if absent.status == "unavailable":
                 yield f"{absent.info.name} is not available: {absent.reason}", absent.hint
-        for warning in without_effect(config.scan.cascade, found.specs):
+        for warning in (
+            *self._provenance.stale_calibrations(),
+            *without_effect(config.scan.cascade, found.specs),
+        ):
             yield warning, None
         scored = {name for one in found.detectors for name in one.categories}
         left = [name for name in config.categories if name not in scored]
