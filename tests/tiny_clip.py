@@ -198,8 +198,8 @@ def write_video(
     times = frame_times(fps, seconds, vfr=vfr)
     background = draw_background(np.random.default_rng(seed), *size)
     for axis, depth in enumerate(bars):
-        along = background.swapaxes(0, axis)
-        along[:depth] = along[len(along) - depth :] = 0
+        lines = background.swapaxes(0, axis)
+        lines[:depth] = lines[len(lines) - depth :] = 0
     radius_px = 0.2 * min(size)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})
