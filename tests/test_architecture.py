@@ -21,6 +21,7 @@ HEAVY = {
 LAYERS = [
     {"cli", "__main__"},
     {"commands", "library"},
+    {"watching"},
     {"evaluation"},
     {"scanning", "store"},
     {"reports"},
@@ -38,6 +39,8 @@ PURE = {
     "lifecycle/release/plan.py", "lifecycle/release/planner.py", "lifecycle/release/roles.py",
     "lifecycle/release/traffic.py", "lifecycle/release/history.py", "lifecycle/release/metrics.py",
     "lifecycle/models.py", "lifecycle/environment_file.py", "evaluation/compare.py",
+    "watching/figures.py",
+    "lifecycle/cost.py",
 }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ _UNSEEN_SECTIONS: Any = {
     "target": True,
     "models": True,
     "azure": True,
+    "monitor": True,
     "clip": True,
     "scan": {"detectors", "max_gap", "timeout_s", "memory_mb", "private_addresses"},
     "categories": {"__all__": {"endpoint", "model"}},

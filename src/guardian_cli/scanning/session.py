@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
+from guardian_cli.lifecycle.model_files import find_version
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
@@ -64,6 +65,7 @@ class ScanSession:
             precision=request.precision,
             model_config=request.model_config,
             on_download=console.note,
+            find_version=lambda named: find_version(named, settings, console),
         )
         self.detector_set = DetectorSet(offline=request.offline)
         if needs_detectors:

@@ -26,12 +26,13 @@ from guardian_cli.detectors.clip.scoring import (
     ALLOWANCE,
     MAX_LOGIT_ERROR,
     PICTURES,
+    compare_ensembles,
     measure_errors,
     score_ensembles,
     score_error,
 )
 from guardian_cli.detectors.clip.speedups import import_open_clip
-from guardian_cli.detectors.clip.tower import BATCH_SIZE, build_tower, cut_views
+from guardian_cli.detectors.clip.tower import BATCH_SIZE, build_tower, cut_views, name_backbone
 from guardian_cli.errors import GuardianError, MissingError, UsageError
 from guardian_cli.prompts import Prompts
 
@@ -130,21 +131,29 @@ def load_clip(
     chosen, errors = choose_precision(precision, device), {}
     if chosen != "fp32":
         measured = cache.errors(
-            {name: check_key(keys[name], texts[name], device, chosen) for name in texts},
+            {
+                name: check_key(keys[name], [*map(len, texts[name])], device, chosen)
+                for name in texts
+            },
             lambda missing: measure_errors(
-                load("fp32"), load(chosen), {name: texts[name] for name in missing}, scale
+                load("fp32"),
+                load(chosen),
+                {name: _log_odds(texts[name], scale) for name in missing},
             ),
         )
         errors = {name: ALLOWANCE * error for name, error in measured.items()}
         if precision == "auto" and max(errors.values(), default=0.0) > MAX_LOGIT_ERROR:
             chosen, errors = "fp32", {}
+    tower = build_tower(clip, device, chosen)
     return ClipDetector(
         DetectorInfo("clip", None, weights.label, digest),
-        build_tower(clip, device, chosen),
+        tower,
         texts,
         scale,
         logit_errors=errors,
         load_fp32=functools.partial(load, "fp32"),
+        backbone=name_backbone(digest, architecture, tower.preprocessing),
+        cache=cache,
     )
 
 
@@ -210,14 +219,14 @@ def _encode_categories(
     return keys, texts
 
 
-def check_key(key: str, sides: tuple[Tensor, Tensor], device: str, precision: str) -> str:
+def check_key(key: str, lengths: Sequence[int], device: str, precision: str) -> str:
     """A digest of all that an error depends on; `key` has weights and prompts in it.
 
-    The processor counts as well: a home can be shared by machines, and each computes its own way.
+    `lengths` are how many prompts each side has. The processor counts as well: a home can be shared
+    by machines, and each computes its own way.
     """
     import torch
 
-    lengths = [len(side) for side in sides]
     hardware = name_hardware(device)
     return digest_of([key, lengths, hardware, precision, torch.__version__, PICTURES])
 
@@ -237,13 +246,18 @@ class ClipDetector:
         *,
         logit_errors: Mapping[str, float],
         load_fp32: Callable[[], ImageTower],
+        backbone: str = "",
+        cache: Cache | None = None,
     ) -> None:
         """Hold an image tower and, for each category, its unit text features (P, D) and (Q, D).
 
         `logit_errors` says for each category how far the log of the odds may be off, and is empty
-        where it is not; else `load_fp32` brings the tower in fp32, once it is needed.
+        where it is not; else `load_fp32` brings the tower in fp32, once it is needed. `backbone`
+        tells the tower from others: see `name_backbone`.
         """
         self.info = info
+        self.backbone = backbone
+        self._cache = cache or Cache(None)
         self.categories: Sequence[str] = tuple(texts)
         # The model's own picture size: larger frames show it nothing more.
         self.short_side_px = min(tower.preprocessing.size_px)
@@ -284,6 +298,20 @@ class ClipDetector:
             return Answer([{} for _ in images], f"CLIP in fp32: {error}")
         return self._score(self._fp32, images)
 
+    def head_error(self, key: str, log_odds: Callable[[Tensor], Tensor]) -> float:
+        """How far the log of a head's odds may be off by half precision, as those of prompts are.
+
+        `log_odds` maps unit features (N, D) to (N,); `key` has the head's weights in it.
+        """
+        if not self.logit_errors or self._tower is None:
+            return 0.0
+        fast = self._tower
+        known = check_key(digest_of([self.backbone, key]), [], fast.device, fast.precision)
+        measured = self._cache.errors(
+            {"head": known}, lambda _: measure_errors(self._load_fp32(), fast, {"head": log_odds})
+        )
+        return ALLOWANCE * measured["head"]
+
     def summary(self) -> str | None:
         """Nothing: CLIP has no story of its own to tell."""
         return None
@@ -320,6 +348,10 @@ class ClipDetector:
             "CLIP answered with something that is no number" if broken else None,
             features=[rows[np.equal(owners, number)] for number in range(len(images))],
         )
+
+
+def _log_odds(sides: tuple[Tensor, Tensor], scale: float) -> Callable[[Tensor], Tensor]:
+    return lambda features: compare_ensembles(features, *sides, scale)
 
 
 def _encode_texts(
