@@ -89,9 +89,9 @@ def test_replay_gives_the_document_of_the_scan(folder: Path, tiny_clip: TinyClip
         refused = guardian("replay", "store", *other, folder=folder)
         assert (refused.code, refused.out) == (2, ""), refused.err
         assert "holds features of tiny/tiny.pt" in refused.err
-    other = folder / "other.pt"
-    other.write_bytes(b"other weights")
-    refused = guardian("replay", "store", "--pretrained", other, folder=folder)
+    another = folder / "other.pt"
+    another.write_bytes(b"other weights")
+    refused = guardian("replay", "store", "--pretrained", another, folder=folder)
     assert (refused.code, refused.out) == (2, ""), refused.err
 
 
