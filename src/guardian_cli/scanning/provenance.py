@@ -104,6 +104,12 @@ class Provenance:
             "asks_endpoints": not (request.offline or request.no_endpoints),
             "for_s": request.for_s,
             "inputs": self.inputs(is_stream=False),
+            # Of a folder its name is enough to tell it from another.
+            "models": {
+                name: Path(one.model).name
+                for name, one in config.categories.items()
+                if one.model is not None
+            },
             "detectors": [
                 {
                     "name": one.info.name,
