@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "guardian_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {
-    "av", "azure", "cv2", "huggingface_hub", "mlflow", "nudenet", "numpy", "open_clip",
-    "onnxruntime", "pandas", "requests", "rich", "safetensors", "scipy", "sklearn", "torch",
+    "av", "azure", "cv2", "fsspec", "huggingface_hub", "mlflow", "nudenet", "numpy", "open_clip",
+    "onnxruntime", "pandas", "ray", "requests", "rich", "safetensors", "scipy", "sklearn", "torch",
     "torchvision", "yaml",
 }  # fmt: skip
 

@@ -49,7 +49,8 @@ def scan(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Videos, images, folders, globs, http(s):// or rtsp:// addresses; - reads a list.",
+            help="Videos, images, folders, globs, http(s)://, s3://, gs://, az://, hf:// and "
+            "rtsp:// addresses; - reads a list.",
         ),
     ],
     every: Annotated[

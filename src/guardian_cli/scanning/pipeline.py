@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
-from guardian_cli.media.sources import expand_sources
+from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
@@ -76,7 +76,8 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
             hint="guardian --example-config shows every key",
         )
     skipped: Counter[str] = Counter()
-    sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
+    stdin = sys.stdin.buffer if sys.stdin else None
+    sources = expand_sources(request.sources, stdin, skipped, offline=request.offline)
     check_request(request, sources)
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
@@ -161,7 +162,7 @@ def _scan_all(
             settings,
             console,
             sources=len(sources),
-            needs_detectors=any(one.kind in {"file", "url", "stream"} for one in sources),
+            needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
             is_done=writer.is_done,
         )
         # More sources than turns to decode: some of them download, or wait for their scores.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
+from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
@@ -20,6 +21,7 @@ from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
@@ -74,6 +76,14 @@ class ScanSession:
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         refuses_private = config.scan.private_addresses == "refuse"
 
+        def fetch(url: str, folder: Path) -> Path:
+            limits: Any = {
+                "timeout_s": timeout_s, "max_bytes": request.max_bytes, "stop": self._stopped
+            }  # fmt: skip
+            if is_cloud(url):
+                return fetch_cloud(url, folder, **limits)
+            return fetch_url(url, folder, rule=AddressRule(refuses_private), **limits)
+
         def fingerprint(source: Source) -> str:
             scorer.wait_until_started()
             return provenance.fingerprint(source)
@@ -95,14 +105,7 @@ class ScanSession:
                 threads=max(1, count_cores() // self.workers),
             ),
             progress=ScanProgress(sources or 1, console),
-            fetch=lambda url, folder: fetch_url(
-                url,
-                folder,
-                timeout_s=timeout_s,
-                max_bytes=request.max_bytes,
-                rule=AddressRule(refuse_private=refuses_private),
-                stop=self._stopped,
-            ),
+            fetch=fetch,
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from guardian_cli.verdict.timeline import Sample
 
 _UNSCANNABLE = {
-    "unsupported": ("unsupported", "only http, https and rtsp addresses can be scanned"),
+    "unsupported": ("unsupported", "only http, s3, gs, az, hf and rtsp addresses can be scanned"),
     "closed": ("unreadable", "this folder cannot be read"),
     "empty": ("empty", "no video or image in this folder"),
     "missing": ("missing", "no such file"),
@@ -135,7 +135,7 @@ class _SourceScan:
         if source.kind == "file":
             return self.scan_file(Path(source.location))
         if context.offline:
-            verb = "fetched" if source.kind == "url" else "opened"
+            verb = "opened" if source.kind == "stream" else "fetched"
             raise SourceError(f"not {verb}: --offline touches no network", kind="offline")
         if source.kind == "stream":
             if context.refuses_private:
