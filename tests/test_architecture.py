@@ -21,6 +21,7 @@ HEAVY = {
 LAYERS = [
     {"cli", "__main__"},
     {"commands", "library"},
+    {"evaluation"},
     {"scanning"},
     {"reports"},
     {"training"},
@@ -36,7 +37,7 @@ PURE = {
     "verdict", "detectors/fusion.py", "media/frames.py", "media/worker/sampling.py", "urls.py",
     "lifecycle/release/plan.py", "lifecycle/release/planner.py", "lifecycle/release/roles.py",
     "lifecycle/release/traffic.py", "lifecycle/release/history.py", "lifecycle/release/metrics.py",
-    "lifecycle/models.py", "lifecycle/environment_file.py",
+    "lifecycle/models.py", "lifecycle/environment_file.py", "evaluation/compare.py",
 }  # fmt: skip
 
 

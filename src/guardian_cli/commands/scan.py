@@ -57,6 +57,15 @@ def scan(
         float | None,
         typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
     ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(
+            "--categories",
+            metavar="NAME,NAME",
+            help="What to score: nsfw, violence, gore, weapons, self-harm, drugs, hate-symbols, "
+            "alcohol, tobacco, or a category of guardian.yaml. [default: nsfw,violence and those]",
+        ),
+    ] = None,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
     ] = False,
@@ -158,7 +167,10 @@ def scan(
         "scan": {"every": every, "timeout_s": timeout},
         "clip": {name: value for name, value in named.items() if value is not None},
     }
-    settings = load_settings(common.config, flags=flags)
+    chosen = None
+    if categories is not None:
+        chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    settings = load_settings(common.config, flags=flags, categories=chosen)
     request = ScanRequest(
         sources=tuple(sources),
         flags=flags,

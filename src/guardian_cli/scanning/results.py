@@ -12,16 +12,16 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.errors import UsageError
 from guardian_cli.files import LockHeldError, lock_descriptor
 from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
 from guardian_cli.reports.formats import BatchReport, find_format, show_report, write_report
+from guardian_cli.reports.results_file import key_of, parse_result
 from guardian_cli.reports.text import count
 from guardian_cli.verdict.policy import WORST_FIRST
-from guardian_cli.verdict.result import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
     from guardian_cli.reports.document import Json
-    from guardian_cli.verdict.result import ScanResult
+    from guardian_cli.verdict.result import Outcome, ScanResult
 
 
 class ResultWriter:
@@ -305,23 +305,12 @@ class ResultsFile:
         return end
 
 
-def key_of(line: Mapping[str, Any]) -> str:
-    """What a source's results are kept under."""
-    return str(line.get("source_id") or line["source"])
-
-
 def _parse(raw: bytes) -> Json | None:
     """A line of ours; None for anything else."""
     try:
-        line = json.loads(raw)
+        return parse_result(json.loads(raw))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(line, dict) or line.get("schema") != document.SCHEMA:
-        return None
-    known = line.get("verdict") in get_args(Outcome) and isinstance(line.get("source"), str)
-    parts = [line.get(name) or {} for name in ("categories", "coverage", "made")]
-    parts += parts[0].values() if isinstance(parts[0], dict) else ()
-    return line if known and all(isinstance(part, dict) for part in parts) else None
 
 
 def _is_torn(raw: bytes, *, after_ours: bool) -> bool:

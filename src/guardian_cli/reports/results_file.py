@@ -1,0 +1,109 @@
+"""Stored results, read again: a document of `scan --json`, or the lines of `--jsonl`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, get_args
+
+from guardian_cli.errors import UsageError
+from guardian_cli.reports.document import SCHEMA
+from guardian_cli.verdict.result import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from guardian_cli.reports.document import Json
+
+HINT = "name a file of guardian scan --jsonl, --json, --resume or --output"
+# What a reader may rely on, also where a line was cut down by other tools.
+_EMPTY: Json = {
+    "sha256": None, "reasons": [], "degraded": False, "media": None, "coverage": {},
+    "detectors": [], "categories": {}, "timing": {}, "error": None,
+}  # fmt: skip
+
+
+def read_results(path: Path) -> Iterator[Json]:
+    """Yield the results in a file, each source once and its newest line, in order of appearance.
+
+    Each is an element of guardian.scan/1 in which every required field is there. A last line that
+    a kill cut off is left out. Raises UsageError for a file that holds anything else.
+    """
+    try:
+        with path.open("rb") as file:
+            first = _loads(file.readline())
+            if not (isinstance(first, dict) and "source" in first):
+                file.seek(0)
+                whole = file.read()
+                # A shard without sources, or a scan that was ended before its first, wrote nothing.
+                yield from _elements(_loads(whole), path) if whole.strip() else ()
+                return
+            file.seek(0)
+            # Offsets, not lines: a million results fit, each being read when it is wanted.
+            newest: dict[str, int] = {}
+            offset = 0
+            for number, raw in enumerate(file, 1):
+                line = parse_result(_loads(raw))
+                if line is not None:
+                    newest[key_of(line)] = offset
+                elif raw.strip() and raw.endswith(b"\n"):
+                    raise UsageError(f"{path}:{number}: not a result of guardian scan", hint=HINT)
+                offset += len(raw)
+            for at in newest.values():
+                file.seek(at)
+                line = parse_result(_loads(file.readline()))
+                if line is not None:
+                    yield {**_EMPTY, **line}
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+
+
+def key_of(line: Mapping[str, Any]) -> str:
+    """What tells a source from all others: its name, or what its masked address stands for."""
+    return str(line.get("source_id") or line["source"])
+
+
+def parse_result(value: Any) -> Json | None:
+    """Return a line of guardian.scan/1, None for anything else."""
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        return None
+    known = value.get("verdict") in get_args(Outcome) and isinstance(value.get("source"), str)
+    parts = [value.get(name) or {} for name in ("categories", "coverage", "made", "media", "error")]
+    parts += parts[0].values() if isinstance(parts[0], dict) else ()
+    for name in ("detectors", "frames"):
+        parts += _list(value.get(name))
+    for one in parts:
+        if not isinstance(one, dict):
+            return None
+    for one in parts[0].values():
+        parts += _list(one.get("segments"))
+        known &= one.get("score") is None or isinstance(one["score"], int | float)
+    known &= all(isinstance(one, dict) for one in parts)
+    known &= all(isinstance(one, str) for one in _list(value.get("reasons")))
+    return value if known else None
+
+
+def _elements(document: Any, path: Path) -> Iterator[Json]:
+    """The elements of a whole document."""
+    scans = document.get("scans") if isinstance(document, dict) else None
+    if not isinstance(scans, list) or document.get("schema") != SCHEMA:
+        raise UsageError(f"{path}: holds no results of guardian scan", hint=HINT)
+    newest: dict[str, Json] = {}
+    for number, scan in enumerate(scans):
+        line = parse_result({"schema": SCHEMA, **scan} if isinstance(scan, dict) else None)
+        if line is None:
+            raise UsageError(f"{path}: scans[{number}] is no result of guardian scan", hint=HINT)
+        newest[key_of(line)] = {**_EMPTY, **line}
+    yield from newest.values()
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _list(value: Any) -> list[Any]:
+    # What is no list is no element either, and is refused as such.
+    return value if isinstance(value, list) else [] if value is None else [None]
