@@ -22,6 +22,7 @@ LAYERS = [
     {"cli", "__main__"},
     {"commands", "library"},
     {"evaluation"},
+    {"cluster"},
     {"scanning"},
     {"reports"},
     {"training"},

@@ -138,6 +138,14 @@ def scan(
             help="Fetch nothing larger than this. [default: 16 GiB]",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ray|ray://HOST:PORT",
+            help="Scan on a Ray cluster; ray starts one here where none runs.",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -189,8 +197,14 @@ def scan(
         resume=resume,
         for_s=for_s,
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
+        cluster=cluster,
     )
-    return run_scan(request, settings, Console(quiet=common.quiet))
+    console = Console(quiet=common.quiet)
+    if cluster is None:
+        return run_scan(request, settings, console)
+    from guardian_cli.cluster.session import open_cluster
+
+    return run_scan(request, settings, console, open_cluster)
 
 
 def _report(text: str) -> tuple[str, Path]:

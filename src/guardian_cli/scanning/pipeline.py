@@ -10,13 +10,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
-from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.scanning.session import ScanSession
@@ -24,11 +24,12 @@ from guardian_cli.settings import calm_threads
 from guardian_cli.verdict.policy import exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.session import Session
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
     from guardian_cli.verdict.result import ScanResult
@@ -63,10 +64,39 @@ class ScanRequest:
     resume: Path | None = None
     for_s: float | None = None
     max_bytes: int = MAX_DOWNLOAD_BYTES
+    cluster: str | None = None
 
 
-def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
-    """Scan everything that was named and return the exit code.
+OpenSession = Callable[
+    ["ScanRequest", "Settings", "Console", "Sequence[Source]", "ResultWriter"], "Session"
+]
+
+
+def open_here(
+    request: ScanRequest,
+    settings: Settings,
+    console: Console,
+    sources: Sequence[Source],
+    writer: ResultWriter,
+) -> Session:
+    """Return a session that scans in this process."""
+    return ScanSession(
+        request,
+        settings,
+        console,
+        sources=len(sources),
+        needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
+        is_done=writer.is_done,
+    )
+
+
+def run_scan(
+    request: ScanRequest,
+    settings: Settings,
+    console: Console,
+    open_session: OpenSession = open_here,
+) -> int:
+    """Scan everything that was named and return the exit code; `open_session` says where.
 
     Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
     """
@@ -95,7 +125,13 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
         ) as writer,
     ):
         try:
-            _scan_all(request, settings, sources, writer, console, interruption)
+            _scan_all(
+                lambda: open_session(request, settings, console, sources, writer),
+                sources,
+                writer,
+                console,
+                interruption,
+            )
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
             if interruption.came:
@@ -147,8 +183,7 @@ def options_without_effect(
 
 
 def _scan_all(
-    request: ScanRequest,
-    settings: Settings,
+    open_session: Callable[[], Session],
     sources: Sequence[Source],
     writer: ResultWriter,
     console: Console,
@@ -157,17 +192,8 @@ def _scan_all(
     calm_threads()
     with ExitStack() as stack:
         stack.callback(console.end_progress)
-        session = ScanSession(
-            request,
-            settings,
-            console,
-            sources=len(sources),
-            needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
-            is_done=writer.is_done,
-        )
-        # More sources than turns to decode: some of them download, or wait for their scores.
-        count = min(session.workers + EXTRA_SOURCES, len(sources))
-        threads = WorkerThreads(sources, session.scan, count)
+        session = open_session()
+        threads = WorkerThreads(sources, session.scan, min(session.slots, len(sources)))
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
         stack.callback(threads.join, MAX_SHUTDOWN_S)
         stack.callback(session.close)
@@ -175,7 +201,7 @@ def _scan_all(
         # The first frames are decoded while the model loads.
         threads.start()
         session.load()
-        for absent in session.detector_set.absent:
+        for absent in session.absent:
             if absent.status == "unavailable":
                 console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
         # One that came while a model was loaded may have been swallowed there.
@@ -185,7 +211,7 @@ def _scan_all(
 
 def _write_results(
     threads: WorkerThreads[Source, ScanResult],
-    session: ScanSession,
+    session: Session,
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
@@ -204,11 +230,9 @@ def _write_results(
         for result in threads.finished():
             writer.put(result)
         raise
-    for detector in session.detector_set.detectors:
-        summary = detector.summary()
-        if summary is not None:
-            is_degraded = (detector.info.name, detector.info.category) in degraded
-            (console.warn if is_degraded else console.note)(summary)
+    for info, summary in session.summaries():
+        is_degraded = (info.name, info.category) in degraded
+        (console.warn if is_degraded else console.note)(summary)
 
 
 class WorkerThreads(Generic[Item, Result]):

@@ -38,6 +38,7 @@ _UNSEEN_SECTIONS: Any = {
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
+        "cluster",
         *("device", "precision", "no_endpoints", "offline", "model_config", "for_s", "max_bytes"),
     }
 )

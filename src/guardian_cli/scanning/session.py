@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
@@ -12,22 +12,48 @@ from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
-from guardian_cli.scanning.decoder_pool import DecoderPool
+from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES, DecoderPool
 from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.scanning.source import ScanContext, scan_source
+from guardian_cli.scanning.source import ScanContext, fail_source, scan_source
 from guardian_cli.settings import count_cores
 from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from guardian_cli.console import Console
+    from guardian_cli.detectors.base import Absent, DetectorInfo
+    from guardian_cli.errors import SourceError
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
+
+
+class Session(Protocol):
+    """Scans sources somewhere: in this process, or on other machines."""
+
+    @property
+    def slots(self) -> int:
+        """How many threads may be in `scan` at once and find something to do."""
+
+    @property
+    def absent(self) -> Sequence[Absent]:
+        """The detectors that do not run; known after `load`."""
+
+    def load(self) -> None:
+        """Bring the models; `scan` may be called before."""
+
+    def scan(self, source: Source) -> ScanResult | None:
+        """Scan a source; None where the result that is kept of it stands."""
+
+    def summaries(self) -> Sequence[tuple[DetectorInfo, str]]:
+        """What detectors say at the end of a run, a line each."""
+
+    def close(self) -> None:
+        """End everything; whoever waits in `scan` gets ScoringStopped."""
 
 
 class ScanSession:
@@ -45,15 +71,17 @@ class ScanSession:
         *,
         sources: int | None = None,
         needs_detectors: bool = True,
+        cores: int | None = None,
         is_done: Callable[[Source, str | None, Callable[[], str]], bool] = lambda *_: False,
     ) -> None:
-        """`sources` is how many there will be at most, if that is known.
+        """`sources` is how many there will be at most, `cores` how many may be used, if known.
 
         `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of
         its content in hex and a function for the fingerprint of what would scan it now. Raises
         UsageError for detectors that can't be meant, MissingError where nothing could score.
         """
-        self.workers = min(request.workers or count_cores(), sources or count_cores())
+        cores = cores or count_cores()
+        self.workers = min(request.workers or cores, sources or cores)
         self._settings = settings
         self._options = DetectorOptions(
             no_endpoints=request.no_endpoints,
@@ -72,6 +100,7 @@ class ScanSession:
         thresholds = {
             name: Thresholds(one.review, one.block) for name, one in config.categories.items()
         }
+        self.progress = ScanProgress(sources or 1, console)
         scorer = self._scorer = Scorer(thresholds, config.fusion)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         refuses_private = config.scan.private_addresses == "refuse"
@@ -102,9 +131,9 @@ class ScanSession:
                 memory_mb=config.scan.memory_mb,
                 for_s=request.for_s,
                 # Two threads for one video take more processor time than one for each of two.
-                threads=max(1, count_cores() // self.workers),
+                threads=max(1, cores // self.workers),
             ),
-            progress=ScanProgress(sources or 1, console),
+            progress=self.progress,
             fetch=fetch,
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
@@ -113,6 +142,16 @@ class ScanSession:
             refuses_private=refuses_private,
         )
         self._pool = DecoderPool(self.workers)
+
+    @property
+    def slots(self) -> int:
+        """More than turns to decode: some sources are fetched, or wait for their scores."""
+        return self.workers + EXTRA_SOURCES
+
+    @property
+    def absent(self) -> Sequence[Absent]:
+        """The detectors that do not run."""
+        return self.detector_set.absent
 
     def load(self) -> None:
         """Load the detectors and let them score what waits and what comes; call it once.
@@ -130,6 +169,16 @@ class ScanSession:
         """
         with self._pool.lease() as lease:
             return scan_source(source, self._context, lease)
+
+    def fail(self, source: Source, error: SourceError) -> ScanResult:
+        """Return the result of a source that can't be scanned, for a reason from outside."""
+        with self._pool.lease() as lease:
+            return fail_source(source, self._context, lease, error)
+
+    def summaries(self) -> Sequence[tuple[DetectorInfo, str]]:
+        """What each detector has to say, if anything."""
+        said = [(one.info, one.summary()) for one in self.detector_set.detectors]
+        return [(info, summary) for info, summary in said if summary is not None]
 
     def close(self) -> None:
         """End decoders, downloads and scoring; whoever waits in `scan` gets ScoringStopped."""

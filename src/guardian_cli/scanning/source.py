@@ -80,6 +80,13 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
     return result
 
 
+def fail_source(
+    source: Source, context: ScanContext, lease: DecoderLease, error: SourceError
+) -> ScanResult:
+    """Return the result of a source that is not even tried."""
+    return _SourceScan(source, context, lease, ()).failure(error)
+
+
 def _run(scan: _SourceScan) -> ScanResult | None:
     try:
         return scan.run()

@@ -1,0 +1,159 @@
+"""The way to a Ray cluster: one that runs, or one that is started here for as long as it is needed.
+
+What is started listens on this machine alone, asks for a token, and reports to nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import signal
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli import __version__
+from guardian_cli.errors import MissingError, PlatformError, UsageError
+from guardian_cli.settings import calm_ray, count_cores, make_ray_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Results alone go there; Ray wants 75 MiB at least.
+OBJECT_STORE_BYTES = 78 << 20
+# One process with more threads than this scores no faster: larger nodes get several actors.
+MAX_CORES = 8
+PROBE_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an actor is to run, and with how many cores and GPUs."""
+
+    node: str
+    cores: int
+    gpus: int = 0
+
+
+class Connection:
+    """A connection to a cluster; `close` it, and with it the cluster that was started for it."""
+
+    def __init__(self, address: str) -> None:
+        """Connect to `ray` or `ray://HOST:PORT`.
+
+        Raises UsageError for another address, MissingError where Ray is not installed, and
+        PlatformError where no cluster answers or none can be started.
+        """
+        if address != "ray" and not re.fullmatch(r"ray://[^/\s@]+:\d+", address):
+            raise UsageError(f"--cluster {address}: neither ray nor ray://HOST:PORT")
+        calm_ray()
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingError(
+                "--cluster needs Ray, which is not installed",
+                hint='pip install "guardian-cli[ray]"',
+            ) from error
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        self.ray: Any = ray
+        self._folder: str | None = None
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            self._connect(address)
+        except (ConnectionError, RuntimeError, ValueError, ImportError, OSError) as error:
+            self.close()
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+            what = "no Ray could be started here" if address == "ray" else f"{address} not reached"
+            raise PlatformError(f"{what}: {reason}", hint="ray status --address …") from error
+        finally:
+            # Ray's own handler would end this process without a word.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
+
+    def _connect(self, address: str) -> None:
+        quiet: Any = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+        if address != "ray":
+            self.ray.init(address=address, **quiet)
+            return
+        with suppress(ConnectionError):
+            self.ray.init(address="auto", configure_logging=False, **quiet)
+            return
+        make_ray_token()
+        self._folder = tempfile.mkdtemp(prefix="guardian-ray-")
+        self.ray.init(
+            address="local",
+            num_cpus=count_cores(),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            configure_logging=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=self._folder,
+            **quiet,
+        )
+
+    def places(self, *, gpus: bool) -> list[Place]:
+        """Return where actors can run; raises PlatformError for a node that can't take one."""
+        nodes = [node for node in self.ray.nodes() if node["Alive"]]
+        places = [
+            place
+            for node in nodes
+            for place in plan_actors(node["NodeID"], node["Resources"], gpus=gpus)
+        ]
+        if not places:
+            raise PlatformError("the cluster has no node with a free core", hint="ray status")
+        used = {place.node for place in places}
+        self._check_versions([node for node in nodes if node["NodeID"] in used])
+        return places
+
+    def _check_versions(self, nodes: Sequence[Mapping[str, Any]]) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        # Inside this function, so that Ray sends its code: a node may have no guardian to find it.
+        def find_version() -> str | None:
+            try:
+                from guardian_cli import __version__ as version  # noqa: PLC0415 - of the node
+            except ImportError:
+                return None
+            return version
+
+        probe = self.ray.remote(find_version)
+        asked = [
+            probe.options(
+                num_cpus=0,
+                max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+            ).remote()
+            for node in nodes
+        ]
+        for node, answer in zip(nodes, asked, strict=True):
+            name = node["NodeManagerAddress"]
+            try:
+                version = self.ray.get(answer, timeout=PROBE_TIMEOUT_S)
+            except self.ray.exceptions.RayError as error:
+                raise PlatformError(
+                    f"node {name} of the cluster runs nothing ({type(error).__name__})",
+                    hint="ray status",
+                ) from error
+            if version != __version__:
+                has = "has no guardian" if version is None else f"has guardian {version}"
+                raise PlatformError(
+                    f"node {name} of the cluster {has}, and this is {__version__}",
+                    hint=f'pip install "guardian-cli=={__version__}" there, where Ray runs',
+                )
+
+    def close(self) -> None:
+        """Leave the cluster, or end the one that was started here; idempotent."""
+        self.ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def plan_actors(node: str, resources: Mapping[str, float], *, gpus: bool) -> list[Place]:
+    """Divide a node among actors: one for each GPU, else one for every MAX_CORES cores."""
+    cores = int(resources.get("CPU", 0))
+    devices = int(resources.get("GPU", 0)) if gpus else 0
+    count = min(devices, cores) if devices else -(-cores // MAX_CORES)
+    return [Place(node, cores // count, 1 if devices else 0) for _ in range(count)]
