@@ -308,6 +308,12 @@ def calm_ray() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
+def ray_address() -> str | None:
+    """The cluster that the environment names, HOST:PORT or ray://HOST:PORT."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return address if address not in {"", "auto", "local"} else None
+
+
 def make_ray_token() -> None:
     """Before a Ray of our own is started: only who has this token, in memory, may use it."""
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -9,15 +9,16 @@ import logging
 import re
 import shutil
 import signal
+import socket
 import tempfile
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
 from guardian_cli.errors import MissingError, PlatformError, UsageError
-from guardian_cli.settings import calm_ray, count_cores, make_ray_token
+from guardian_cli.settings import calm_ray, count_cores, make_ray_token, ray_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ OBJECT_STORE_BYTES = 78 << 20
 # One process with more threads than this scores no faster: larger nodes get several actors.
 MAX_CORES = 8
 PROBE_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +55,44 @@ class Connection:
         try:
             import ray
         except ImportError as error:
-            raise MissingError(
-                "--cluster needs Ray, which is not installed",
-                hint='pip install "guardian-cli[ray]"',
-            ) from error
+            raise _not_installed() from error
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         self.ray: Any = ray
         self._folder: str | None = None
         handler = signal.getsignal(signal.SIGTERM)
+        running = find_running() if address == "ray" else address
         try:
-            self._connect(address)
-        except (ConnectionError, RuntimeError, ValueError, ImportError, OSError) as error:
+            self._connect(running)
+        except ImportError as error:  # of what ray:// needs besides
+            raise _not_installed() from error
+        except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             self.close()
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-            what = "no Ray could be started here" if address == "ray" else f"{address} not reached"
-            raise PlatformError(f"{what}: {reason}", hint="ray status --address …") from error
+            what = (
+                f"the Ray at {running} can't be joined"
+                if running
+                else "no Ray could be started here"
+            )
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise PlatformError(f"{what}: {reason}", hint="ray status") from error
+        except SystemExit as error:
+            # SIGTERM, while it is Ray's own handler that gets it.
+            self.close()
+            raise KeyboardInterrupt from error
+        except BaseException:
+            self.close()
+            raise
         finally:
             # Ray's own handler would end this process without a word.
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
 
-    def _connect(self, address: str) -> None:
+    def _connect(self, address: str | None) -> None:
         quiet: Any = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-        if address != "ray":
+        if address is not None:
+            # Ray itself would ask for minutes whether somebody is there.
+            if not answers(address):
+                raise ConnectionError("nobody answers")
             self.ray.init(address=address, **quiet)
-            return
-        with suppress(ConnectionError):
-            self.ray.init(address="auto", configure_logging=False, **quiet)
             return
         make_ray_token()
         self._folder = tempfile.mkdtemp(prefix="guardian-ray-")
@@ -149,6 +162,36 @@ class Connection:
         self.ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def find_running() -> str | None:
+    """Return the address of the cluster that Ray's own commands would use here, if there is one."""
+    named = ray_address()
+    if named is not None:
+        return named
+    noted = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")
+    try:
+        address = noted.read_text("utf-8").strip()
+    except OSError:
+        return None
+    # The file stays behind where Ray was killed.
+    return address if address and answers(address) else None
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens at HOST:PORT, with or without ray:// in front."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT_S):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _not_installed() -> MissingError:
+    return MissingError(
+        "--cluster needs Ray, which is not installed", hint='pip install "guardian-cli[ray]"'
+    )
 
 
 def plan_actors(node: str, resources: Mapping[str, float], *, gpus: bool) -> list[Place]:
