@@ -39,12 +39,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing guardian and its libraries into $(VENV): several GB, some minutes'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[offline]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing guardian, its libraries and test tools into $(VENV): several GB, some minutes'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[offline,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[nudenet,test]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -27,7 +27,7 @@ target: local
 
 scan:
   every: 1.0                    # seconds between two samples, on the video's own clock
-  detectors: [clip, endpoint]   # of clip, endpoint, nudenet
+  detectors: [clip, endpoint, model]  # of clip, endpoint, model, opennsfw, nudenet
   max_gap: 2.0                  # widest gap in seconds between two samples; default 2 x every
   timeout_s: null               # decoding time for one source; default max(600, 2 x its length)
   memory_mb: 4096               # memory allowed to its decoder
@@ -84,7 +84,8 @@ def example_text() -> str:
     for name, category in config.categories.items():
         lines += [f"  {name}:", f"    review: {category.review}", f"    block: {category.block}"]
         lines += [
-            "    endpoint: null              # or http(s)://…; an empty value switches it off"
+            "    endpoint: null              # or http(s)://…; an empty value switches it off",
+            "    model: null                 # or MODEL@champion, MODEL@2, the folder of a model",
         ]
         if category.prompts is not None:
             lines.append("    prompts:")

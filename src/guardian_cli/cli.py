@@ -19,6 +19,7 @@ from guardian_cli.commands.compare import compare
 from guardian_cli.commands.deploy import deploy
 from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
+from guardian_cli.commands.merge import merge
 from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
 from guardian_cli.commands.setup import setup
@@ -59,11 +60,13 @@ app = typer.Typer(
 )
 MAIN_JOB = "The main job"
 EVIDENCE = "Evidence, and decisions that can be looked at again"
+MACHINES = "More than one machine"
 SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
 for verb in (compare,):
     app.command(rich_help_panel=EVIDENCE)(verb)
+app.command(rich_help_panel=MACHINES)(merge)
 app.command(rich_help_panel=SUPPORT)(doctor)
 
 

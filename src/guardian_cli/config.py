@@ -48,7 +48,7 @@ class ScanSection(_Section):
     detectors: Annotated[
         tuple[Annotated[str, AfterValidator(check_detector)], ...],
         Field(strict=False, min_length=1),
-    ] = ("clip", "endpoint")
+    ] = ("clip", "endpoint", "model")
     max_gap: Seconds | None = None
     timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
@@ -91,12 +91,16 @@ class PromptsSection(_Section):
 
 
 class CategorySection(_Section):
-    """One category: its thresholds, its prompts, and its custom model's endpoint."""
+    """One category: its thresholds, its prompts, and its custom model: an endpoint, or one here.
+
+    `model` is MODEL@champion, MODEL@VERSION, or the folder of a model.
+    """
 
     review: Unit = 0.5
     block: Unit = 0.8
     prompts: PromptsSection | None = None
     endpoint: str | None = None
+    model: Annotated[str, Field(min_length=1)] | None = None
 
     @field_validator("prompts", mode="before")
     @classmethod

@@ -25,6 +25,7 @@ from guardian_cli.media.sources import expand_sources, find_source
 from guardian_cli.reports.document import to_dict
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.pipeline import (
+    MAX_DOWNLOAD_BYTES,
     ScanRequest,
     WorkerThreads,
     check_request,
@@ -36,10 +37,13 @@ from guardian_cli.settings import load_settings
 from guardian_cli.verdict.result import ScanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from guardian_cli.media.sources import Source
     from guardian_cli.settings import Settings
+
+# Whoever scans inside a service scans what strangers name.
+DEFAULTS = {"scan": {"private_addresses": "refuse"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Scanner:
         config: str | os.PathLike[str] | None = None,
         *,
         every_s: float | None = None,
+        categories: Sequence[str] | None = None,
         decode: Literal["fast", "full"] = "fast",
         frames: bool = False,
         offline: bool = False,
@@ -89,14 +94,16 @@ class Scanner:
         workers: int | None = None,
         timeout_s: float | None = None,
         for_s: float | None = None,
+        max_bytes: int = MAX_DOWNLOAD_BYTES,
     ) -> Self:
         """Read the settings as `guardian scan` does; the keywords are its options, and win.
 
         `config` is a guardian.yaml; without it, the one that GUARDIAN_CONFIG names or that is in
         the current folder. `every_s` is the sampling interval, `timeout_s` the decoding time for a
-        source and `for_s` how long a live stream is watched, all in seconds. `frames` keeps every
-        scored frame in the result. `offline` touches no network, `endpoints=False` calls no model
-        endpoint. `workers` sources are decoded side by side; without it, one for each core.
+        source and `for_s` how long a live stream is watched, all in seconds. `categories` chooses
+        these and no others. `frames` keeps every scored frame in the result. `offline` touches no
+        network, `endpoints=False` calls no model endpoint. `workers` sources are decoded side by
+        side; without it, one for each core. Nothing larger than `max_bytes` is fetched.
 
         Raises ConfigError for settings that are wrong or not there, and UsageError.
         """
@@ -121,8 +128,11 @@ class Scanner:
             deployment=deployment,
             workers=workers,
             for_s=for_s,
+            max_bytes=max_bytes,
         )
-        return cls(request, load_settings(Path(config) if config else None, flags=flags))
+        file = Path(config) if config else None
+        settings = load_settings(file, flags=flags, categories=categories, defaults=DEFAULTS)
+        return cls(request, settings)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ DEFAULTS: dict[str, Any] = {
         "violence-detector": {"category": "violence"},
     },
 }
+# Detectors that score nsfw whatever the settings say, and nothing else.
+NSFW_DETECTORS = {"opennsfw", "nudenet"}
 _OUR_NAMES = re.compile(r"MODEL_ENDPOINT|AZURE_|MLFLOW_TRACKING_URI|GUARDIAN_CONFIG|HF_HUB_OFFLINE")
 _AZURE_NAMES = {
     "AZURE_SUBSCRIPTION_ID": "subscription_id",
@@ -75,11 +77,13 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
     categories: Sequence[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Merge flags, environment, .env, guardian.yaml and defaults; a flag that is None is not given.
 
-    `categories` chooses these and no others, ready ones or guardian.yaml's own. Raises ConfigError
-    for a file that is named and not there, unknown keys, wrong types and unknown categories.
+    `categories` chooses these and no others, ready ones or guardian.yaml's own; `defaults` are laid
+    over guardian's own. Raises ConfigError for a file that is named and not there, unknown keys,
+    wrong types and unknown categories.
     """
     folder = folder or Path()
     process = os.environ if environ is None else environ
@@ -98,7 +102,7 @@ def load_settings(
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
     data = file.data if file else {}
-    merged = _merge(_with_ready(data), data)
+    merged = _merge(_merge(_with_ready(data), defaults or {}), data)
     if file:
         # By itself first: what a flag or the environment lays over it is still wrong in the file.
         _check_cascade(_validate(merged, file, {}), file)
@@ -112,14 +116,18 @@ def load_settings(
     warnings += endpoint_warnings
     for name, category in config.categories.items():
         has_endpoint = name in endpoints and endpoints[name].uri is not None
-        # Other detectors need neither; what those of other packages score, they say themselves.
-        others = set(config.scan.detectors) - {"clip", "endpoint"}
-        has_other = bool(others - {"nudenet"}) or (name == "nsfw" and "nudenet" in others)
-        if category.prompts is None and not has_endpoint and not has_other:
-            nothing = "has neither prompts nor an endpoint: nothing can score it"
+        # Other detectors need none; what those of other packages score, they say themselves.
+        others = set(config.scan.detectors) - {"clip", "endpoint", "model"}
+        has_other = bool(others - NSFW_DETECTORS) or (name == "nsfw" and bool(others))
+        if category.prompts is None and not (has_endpoint or category.model or has_other):
+            nothing = "has no prompts, no endpoint and no model: nothing can score it"
             near = difflib.get_close_matches(name, READY, n=1, cutoff=0.7)
             meant = f" (did you mean {near[0]}?)" if near else ""
             warnings.append(f"category {name} {nothing}{meant}")
+        if category.model and "model" not in config.scan.detectors:
+            warnings.append(
+                f"categories.{name}.model has no effect: model is not in scan.detectors"
+            )
     return Settings(
         config,
         endpoints,

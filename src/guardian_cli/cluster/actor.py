@@ -20,7 +20,7 @@ from guardian_cli.settings import calm_threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guardian_cli.detectors.base import Absent, DetectorInfo
+    from guardian_cli.detectors.base import DetectorInfo
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.scanning.results import HeldResult
@@ -68,8 +68,8 @@ class ScanActor:
         """Say that this actor has a place, by the number of its process."""
         return os.getpid()
 
-    def load(self) -> tuple[Absent, ...] | GuardianError:
-        """Bring the models; return the detectors that are absent, or why nothing can be scanned."""
+    def load(self) -> Sequence[tuple[str, str | None]] | GuardianError:
+        """Bring the models; return what the user should know, or why nothing can be scanned."""
         with suppress(OSError):
             os.chdir(self._folder)
         calm_threads()
@@ -88,7 +88,7 @@ class ScanActor:
         except GuardianError as error:
             return error
         self._session = session
-        return tuple(session.absent)
+        return session.warnings
 
     def scan(self, source: Source, held: HeldResult | None) -> Outcome:
         """Scan a source, unless the result that is held of it stands."""
@@ -130,4 +130,4 @@ class ScanActor:
 
 def request_for_node(request: ScanRequest) -> ScanRequest:
     """Leave out what is for this machine alone: what is written, and where to."""
-    return replace(request, sources=(), reports=(), resume=None, cluster=None)
+    return replace(request, sources=(), reports=(), resume=None, cluster=None, shard=None)

@@ -67,17 +67,15 @@ class Connection:
             raise _not_installed() from error
         except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             self.close()
-            what = (
-                f"the Ray at {running} can't be joined"
-                if running
-                else "no Ray could be started here"
-            )
+            what = "no Ray could be started here"
+            what = f"the Ray at {running} can't be joined" if running else what
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise PlatformError(f"{what}: {reason}", hint="ray status") from error
-        except SystemExit as error:
-            # SIGTERM, while it is Ray's own handler that gets it.
+        except SystemExit:
+            # SIGTERM, which Ray's own handler got meanwhile: ours is to have it.
             self.close()
-            raise KeyboardInterrupt from error
+            signal.signal(signal.SIGTERM, handler)
+            signal.raise_signal(signal.SIGTERM)
         except BaseException:
             self.close()
             raise

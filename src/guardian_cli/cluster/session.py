@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from guardian_cli.cluster.actor import Outcome
     from guardian_cli.cluster.connection import Place
     from guardian_cli.console import Console
-    from guardian_cli.detectors.base import Absent, DetectorInfo
+    from guardian_cli.detectors.base import DetectorInfo
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.scanning.results import ResultWriter
@@ -100,7 +100,7 @@ class ClusterSession:
         self._changed = threading.Condition()
         self._closed = False
         self._failure: GuardianError | None = None
-        self._absent: tuple[Absent, ...] = ()
+        self._warnings: Sequence[tuple[str, str | None]] = ()
         self._suspects = 0
         self._failed_starts = 0
         self._calls = 0
@@ -123,9 +123,9 @@ class ClusterSession:
         return sum(seat.slots for seat in self._seats)
 
     @property
-    def absent(self) -> Sequence[Absent]:
-        """The detectors that do not run, as the first actor says."""
-        return self._absent
+    def warnings(self) -> Sequence[tuple[str, str | None]]:
+        """What the user should know, as the last actor says that has loaded its models."""
+        return self._warnings
 
     def load(self) -> None:
         """Wait until an actor has loaded its models; the others join in as they have.
@@ -268,7 +268,7 @@ class ClusterSession:
                     self._fail(answer)
                     return
                 with self._changed:
-                    self._absent, self._failed_starts, seat.is_open = answer, 0, True
+                    self._warnings, self._failed_starts, seat.is_open = answer, 0, True
                     self._changed.notify_all()
             return
         if seat.polled is None:

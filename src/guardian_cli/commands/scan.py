@@ -146,6 +146,14 @@ def scan(
             help="Scan on a Ray cluster; ray starts one here where none runs.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Scan part I of N, the same on every machine; guardian merge joins them.",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -164,6 +172,7 @@ def scan(
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
     from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
+    from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import load_settings
 
     if common.as_json and as_jsonl:
@@ -183,7 +192,7 @@ def scan(
         sources=tuple(sources),
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
-        reports=tuple(_report(text) for text in output or ()),
+        reports=tuple(read_output(text) for text in output or ()),
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -198,6 +207,7 @@ def scan(
         for_s=for_s,
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
         cluster=cluster,
+        shard=Shard.parse(shard) if shard is not None else None,
     )
     console = Console(quiet=common.quiet)
     if cluster is None:
@@ -207,7 +217,8 @@ def scan(
     return run_scan(request, settings, console, open_cluster)
 
 
-def _report(text: str) -> tuple[str, Path]:
+def read_output(text: str) -> tuple[str, Path]:
+    """Read FORMAT=FILE; BadParameter for anything else."""
     name, separator, path = text.partition("=")
     if not separator or not path:
         raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")

@@ -100,6 +100,23 @@ class RoutedDetector(Detector, Protocol):
         """Score as `score` does, by this deployment and no other; None: by whoever answers."""
 
 
+@runtime_checkable
+class ViewDetector(Detector, Protocol):
+    """A detector that lays views over a frame, and loses room where it has letterbox bars."""
+
+    @property
+    def without_bars(self) -> bool:
+        """Whether it is to be shown frames without their bars."""
+
+
+@runtime_checkable
+class BilledDetector(Detector, Protocol):
+    """A detector whose calls cost money, and which a cascade may spare some frames."""
+
+    def note_not_sent(self, frames: int) -> None:
+        """Count frames that it was not asked about, for its summary."""
+
+
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
     """What the command line says about detectors; `on_download` is told of progress, in lines."""

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from guardian_cli.errors import UsageError
@@ -33,11 +33,24 @@ _KINDS: dict[str, SourceKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One thing to scan. `shown` is safe to print: no password, no query string, valid Unicode."""
+    """One thing to scan. `shown` is safe to print: no password, no query string, valid Unicode.
+
+    `root` is the folder that was named, or a pattern's part before its first wildcard, where the
+    source was found below one.
+    """
 
     kind: SourceKind
     location: str
     shown: str
+    root: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        """What the source is called on every machine, wherever its folder is mounted there."""
+        if self.root:
+            return self.location.removeprefix(self.root).lstrip(os.sep)
+        # Not for addresses, where // means something.
+        return self.location if _SCHEME.match(self.location) else os.path.normpath(self.location)
 
     @property
     def identity(self) -> str | None:
@@ -102,11 +115,12 @@ class _Search:
         self.found: dict[object, Source] = {}
         self._skipped = skipped
         self._connect = connect
+        self._root = self._pattern_root = ""
         self._left_out: set[object] = set()
 
     def keep(self, kind: SourceKind, name: str, identity: object = None) -> None:
         """Keep a source unless it is here already."""
-        self.found.setdefault(identity or name, Source(kind, name, show_path(name)))
+        self.found.setdefault(identity or name, Source(kind, name, show_path(name), self._root))
 
     def add_named(self, name: str) -> None:
         """Add what a name on the command line stands for; it may be a pattern."""
@@ -117,11 +131,14 @@ class _Search:
                     hint="a file that is named itself is always tried, whatever its ending",
                 )
             return
+        before_wildcard = re.split(r"[*?[]", name, maxsplit=1)[0]
+        self._pattern_root = before_wildcard.rpartition(os.sep)[0]
         added = [
             self.add(match)
             for match in sorted(glob.glob(name, recursive=True))  # noqa: PTH207
             if "**" not in name or not os.path.isdir(match)  # noqa: PTH112
         ]
+        self._pattern_root = ""
         if not any(added):
             raise UsageError(f"{show_path(name)}: nothing matches")
 
@@ -130,6 +147,7 @@ class _Search:
 
         `is_pattern` says that an address in a cloud may be one.
         """
+        self._root = self._pattern_root or (name if os.path.isdir(name) else "")  # noqa: PTH112
         scheme = _SCHEME.match(name)
         if is_cloud(name) and not os.path.lexists(name):
             listed = None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from guardian_cli.reports.formats import BatchReport
-    from guardian_cli.verdict.result import CategoryVerdict, ScanResult
+    from guardian_cli.verdict.result import CategoryVerdict, Outcome, ScanResult
 
 SCHEMA = "guardian.scan/1"
 DIGITS = 6
@@ -24,7 +24,13 @@ Json = dict[str, Any]
 
 def render_json(report: BatchReport) -> str:
     """Return the output format `json`: one document."""
-    whole = document(report.scans, skipped=report.skipped, interrupted=report.interrupted)
+    whole = document(
+        report.scans,
+        skipped=report.skipped,
+        interrupted=report.interrupted,
+        missing=report.missing,
+        is_empty=not report.sources,
+    )
     return dumps(whole, indent=2)
 
 
@@ -38,20 +44,28 @@ def document(
     *,
     skipped: Mapping[str, int] | None = None,
     interrupted: bool = False,
+    missing: Mapping[str, Any] | None = None,
+    is_empty: bool = False,
 ) -> Json:
     """Return the whole document; `scans` are elements or lines, in the order to show.
 
-    `skipped` counts, by reason, what folders hold and was not scanned.
+    `skipped` counts, by reason, what folders hold and was not scanned. What is `missing` from a
+    batch that was divided counts as not scanned; `is_empty` says that there was nothing to scan, as
+    in a part of one that holds no source.
     """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
-    return {
+    verdicts: list[Outcome] = [element["verdict"] for element in elements]
+    if missing:
+        verdicts.append("error")
+    whole = {
         "schema": SCHEMA,
         "guardian": __version__,
-        "verdict": worst(element["verdict"] for element in elements),
+        "verdict": "allow" if is_empty else worst(verdicts),
         "scans": elements,
         "skipped": dict(skipped or {}),
         "interrupted": interrupted,
     }
+    return {**whole, "missing": dict(missing)} if missing else whole
 
 
 def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:
@@ -82,7 +96,7 @@ def to_dict(result: ScanResult) -> Json:
         " complete timed_out discontinuities",
     )
     element["detectors"] = [
-        _plain(one, "name category model status reason frames deployments")
+        _plain(one, "name category model status reason frames deployments not_sent")
         for one in result.detectors
     ]
     element["categories"] = {name: _category(one) for name, one in result.categories.items()}
@@ -123,7 +137,9 @@ def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:
         for name, score in sample.scores.items()
     }
     frame = {**_plain(sample, "time_s"), "scores": scores}
-    return frame if sample.same_as_s is None else {**frame, **_plain(sample, "same_as_s")}
+    if sample.same_as_s is not None:
+        frame |= _plain(sample, "same_as_s")
+    return {**frame, "not_sent": list(sample.not_sent)} if sample.not_sent else frame
 
 
 def _score(value: float | None, thresholds: Thresholds | None) -> float | None:

@@ -23,9 +23,10 @@ _EMPTY: Json = {
 }  # fmt: skip
 
 
-def read_results(path: Path) -> Iterator[Json]:
+def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
     """Yield the results in a file, each source once and its newest line, in order of appearance.
 
+    With `newest=False` all lines are given, in their order.
     Each is an element of guardian.scan/1 in which every required field is there. A last line that
     a kill cut off is left out. Raises UsageError for a file that holds anything else.
     """
@@ -40,20 +41,20 @@ def read_results(path: Path) -> Iterator[Json]:
                 return
             file.seek(0)
             # Offsets, not lines: a million results fit, each being read when it is wanted.
-            newest: dict[str, int] = {}
+            offsets: dict[str | int, int] = {}
             offset = 0
             for number, raw in enumerate(file, 1):
                 line = parse_result(_loads(raw))
                 if line is not None:
-                    newest[key_of(line)] = offset
+                    offsets[key_of(line) if newest else offset] = offset
                 elif raw.strip() and raw.endswith(b"\n"):
                     raise UsageError(f"{path}:{number}: not a result of guardian scan", hint=HINT)
                 offset += len(raw)
-            for at in newest.values():
+            for at in offsets.values():
                 file.seek(at)
                 line = parse_result(_loads(file.readline()))
                 if line is not None:
-                    yield {**_EMPTY, **line}
+                    yield _filled(line)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
 
@@ -93,8 +94,12 @@ def _elements(document: Any, path: Path) -> Iterator[Json]:
         line = parse_result({"schema": SCHEMA, **scan} if isinstance(scan, dict) else None)
         if line is None:
             raise UsageError(f"{path}: scans[{number}] is no result of guardian scan", hint=HINT)
-        newest[key_of(line)] = {**_EMPTY, **line}
+        newest[key_of(line)] = _filled(line)
     yield from newest.values()
+
+
+def _filled(line: Json) -> Json:
+    return {**line, **{name: value for name, value in _EMPTY.items() if name not in line}}
 
 
 def _loads(raw: bytes) -> Any:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
+from guardian_cli.reports.text import count
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.scanning.session import ScanSession
 from guardian_cli.settings import calm_threads
-from guardian_cli.verdict.policy import exit_code
+from guardian_cli.verdict.policy import EXIT_ALLOW, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.session import Session
+    from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
     from guardian_cli.verdict.result import ScanResult
@@ -65,6 +67,7 @@ class ScanRequest:
     for_s: float | None = None
     max_bytes: int = MAX_DOWNLOAD_BYTES
     cluster: str | None = None
+    shard: Shard | None = None
 
 
 OpenSession = Callable[
@@ -109,6 +112,11 @@ def run_scan(
     stdin = sys.stdin.buffer if sys.stdin else None
     sources = expand_sources(request.sources, stdin, skipped, offline=request.offline)
     check_request(request, sources)
+    shard = None
+    if request.shard is not None:
+        sources, shard = request.shard.take(sources)
+        part = f"{shard['sources']} of {count(shard['all_sources'], 'source')}"
+        console.note(f"shard {request.shard}: {part}")
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
     interruption = Interruption()
@@ -122,6 +130,7 @@ def run_scan(
             resume=request.resume,
             skipped=skipped,
             frames=request.frames,
+            shard=shard,
         ) as writer,
     ):
         try:
@@ -137,7 +146,9 @@ def run_scan(
             if interruption.came:
                 writer.finish(interrupted=True)
             raise
-        return exit_code(writer.finish(), request.fail_on)
+        verdicts = writer.finish()
+        # A part may be empty, a batch may not.
+        return exit_code(verdicts, request.fail_on) if sources else EXIT_ALLOW
 
 
 def check_request(request: ScanRequest, sources: Sequence[Source] = ()) -> None:
@@ -201,9 +212,8 @@ def _scan_all(
         # The first frames are decoded while the model loads.
         threads.start()
         session.load()
-        for absent in session.absent:
-            if absent.status == "unavailable":
-                console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+        for warning, hint in session.warnings:
+            console.warn(warning, hint)
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)

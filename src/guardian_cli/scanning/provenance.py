@@ -31,15 +31,15 @@ _UNSEEN_SECTIONS: Any = {
     "azure": True,
     "clip": True,
     "scan": {"detectors", "max_gap", "timeout_s", "memory_mb", "private_addresses"},
-    "categories": {"__all__": {"endpoint"}},
+    "categories": {"__all__": {"endpoint", "model"}},
 }
 # Settings hold what `flags` say; who scores tells whether endpoints or the network were off.
 # Device and precision change no verdict: a score that rounding could decide is computed in fp32.
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        "cluster",
-        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s", "max_bytes"),
+        *("cluster", "shard", "max_bytes"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
 

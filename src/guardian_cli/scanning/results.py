@@ -18,7 +18,13 @@ from guardian_cli.errors import UsageError
 from guardian_cli.files import LockHeldError, lock_descriptor
 from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
-from guardian_cli.reports.formats import BatchReport, find_format, show_report, write_report
+from guardian_cli.reports.formats import (
+    BatchReport,
+    find_format,
+    find_reports,
+    show_report,
+    write_report,
+)
 from guardian_cli.reports.results_file import key_of, parse_result
 from guardian_cli.reports.text import count
 from guardian_cli.verdict.policy import WORST_FIRST
@@ -49,30 +55,24 @@ class ResultWriter:
         resume: Path | None = None,
         skipped: Mapping[str, int] | None = None,
         frames: bool = False,
+        shard: Json | None = None,
     ) -> None:
         """`output` is the format for stdout, `reports` are formats with the files they go to.
 
-        `skipped` counts what folders left out, `frames` asks for every scored frame. Raises
-        UsageError for a format that is not known and for a file that cannot be written.
+        `skipped` counts what folders left out, `frames` asks for every scored frame, `shard` is the
+        part of the batch that these sources are. Raises UsageError for a format that is not known
+        and for a file that cannot be written.
         """
         self._console = console
         self._sources = sources
         self._output = output
-        self._reports = [(find_format(name), path) for name, path in reports]
         # What a long scan could not be written to is found out before it, not after it.
-        taken = {resume.resolve()} if resume is not None else set()
-        for _, path in self._reports:
-            if not path.parent.is_dir():
-                raise UsageError(f"--output {path}: no such folder")
-            if path.exists() and not path.is_file():
-                raise UsageError(f"--output {path}: not a regular file")
-            if path.resolve() in taken:
-                raise UsageError(f"--output {path}: something else goes to the same file")
-            taken.add(path.resolve())
+        self._reports = find_reports(reports, {resume} if resume is not None else set())
         self._keeps_elements = output != "jsonl" or bool(self._reports)
         self._file = ResultsFile(resume) if resume is not None else None
         self._skipped = skipped or {}
         self._frames = frames
+        self._shard: Json = {} if shard is None else {"shard": shard}
         self._started_s = time.perf_counter()
         self._last: ScanResult | None = None
         self._scored_frames = 0
@@ -105,7 +105,7 @@ class ResultWriter:
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
-        line = document.to_line(result)
+        line = {**document.to_line(result), **self._shard}
         key = key_of(line)
         if self._file is not None:
             held = self._file.held.get(key)
@@ -160,9 +160,12 @@ class ResultWriter:
         if self._file is not None:
             elements += self._file.newest(key for key, one in self._ended.items() if one is None)
         elements.sort(key=lambda element: order.get(element["source"], 0))
-        if self._frames:
-            return elements
-        return [{k: v for k, v in one.items() if k != "frames"} for one in elements]
+        # A result that is held may be of a call for every frame, or for another part.
+        dropped = {"shard"} if self._frames else {"shard", "frames"}
+        return [
+            {**{k: v for k, v in one.items() if k not in dropped}, **self._shard}
+            for one in elements
+        ]
 
     def _note_what_is_held(self, file: ResultsFile) -> None:
         again = ", ".join(f"{number} {why}" for why, number in self._again.most_common())

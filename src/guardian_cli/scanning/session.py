@@ -12,9 +12,10 @@ from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
+from guardian_cli.scanning.cascade import without_effect
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES, DecoderPool
 from guardian_cli.scanning.provenance import Provenance
-from guardian_cli.scanning.scorer import Scorer
+from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from guardian_cli.scanning.source import ScanContext, fail_source, scan_source
 from guardian_cli.settings import count_cores
 from guardian_cli.verdict.thresholds import Thresholds
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.console import Console
-    from guardian_cli.detectors.base import Absent, DetectorInfo
+    from guardian_cli.detectors.base import DetectorInfo
     from guardian_cli.errors import SourceError
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
@@ -40,8 +42,8 @@ class Session(Protocol):
         """How many threads may be in `scan` at once and find something to do."""
 
     @property
-    def absent(self) -> Sequence[Absent]:
-        """The detectors that do not run; known after `load`."""
+    def warnings(self) -> Sequence[tuple[str, str | None]]:
+        """What the user should know, with a hint or none; known after `load`."""
 
     def load(self) -> None:
         """Bring the models; `scan` may be called before."""
@@ -73,12 +75,14 @@ class ScanSession:
         needs_detectors: bool = True,
         cores: int | None = None,
         is_done: Callable[[Source, str | None, Callable[[], str]], bool] = lambda *_: False,
+        observers: Callable[[Source], Sequence[SourceObserver]] = lambda _: (),
     ) -> None:
         """`sources` is how many there will be at most, `cores` how many may be used, if known.
 
         `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of
-        its content in hex and a function for the fingerprint of what would scan it now. Raises
-        UsageError for detectors that can't be meant, MissingError where nothing could score.
+        its content in hex and a function for the fingerprint of what would scan it now; `observers`
+        makes those that watch a source. Raises UsageError for detectors that can't be meant,
+        MissingError where nothing could score.
         """
         cores = cores or count_cores()
         self.workers = min(request.workers or cores, sources or cores)
@@ -101,7 +105,7 @@ class ScanSession:
             name: Thresholds(one.review, one.block) for name, one in config.categories.items()
         }
         self.progress = ScanProgress(sources or 1, console)
-        scorer = self._scorer = Scorer(thresholds, config.fusion)
+        scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         refuses_private = config.scan.private_addresses == "refuse"
 
@@ -140,6 +144,7 @@ class ScanSession:
             keep_frames=request.frames,
             offline=request.offline,
             refuses_private=refuses_private,
+            observers=observers,
         )
         self._pool = DecoderPool(self.workers)
 
@@ -149,9 +154,24 @@ class ScanSession:
         return self.workers + EXTRA_SOURCES
 
     @property
-    def absent(self) -> Sequence[Absent]:
-        """The detectors that do not run."""
-        return self.detector_set.absent
+    def warnings(self) -> Sequence[tuple[str, str | None]]:
+        """What does not run, has no effect or scores nothing; known after `load`."""
+        config, chosen = self._settings.config, self.detector_set
+        warnings = [
+            (f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+            for absent in chosen.absent
+            if absent.status == "unavailable"
+        ]
+        warnings += [(one, None) for one in without_effect(config.scan.cascade, chosen.specs)]
+        scored = {name for one in chosen.detectors for name in one.categories}
+        left = [name for name in config.categories if name not in scored]
+        if chosen.detectors and left:
+            hint = (
+                f"guardian doctor says what is missing; `categories: {{{left[0]}: off}}` in "
+                "guardian.yaml switches a category off"
+            )
+            warnings.append((f"not scored: {', '.join(left)}", hint))
+        return warnings
 
     def load(self) -> None:
         """Load the detectors and let them score what waits and what comes; call it once.
@@ -168,7 +188,11 @@ class ScanSession:
         What is wrong with the source is a result. Raises ScoringStopped after `close`.
         """
         with self._pool.lease() as lease:
-            return scan_source(source, self._context, lease)
+            result = scan_source(source, self._context, lease)
+        # A decoder that `close` has ended is no fault of the source.
+        if self._stopped.is_set():
+            raise ScoringStopped
+        return result
 
     def fail(self, source: Source, error: SourceError) -> ScanResult:
         """Return the result of a source that can't be scanned, for a reason from outside."""

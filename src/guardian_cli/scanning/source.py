@@ -318,6 +318,7 @@ class _SourceScan:
                 collector.scored[index],
                 dict(collector.deployments[index]),
                 misconfigured=index in collector.misconfigured,
+                not_sent=collector.not_sent[index],
             )
             reports.append(report)
         for absent in self.context.detector_set.absent:

@@ -59,7 +59,8 @@ class DetectorReport:
     """What became of a detector on one source; `frames` counts those it scored there.
 
     `deployments` counts them by the endpoint's deployment that answered. `misconfigured` means that
-    it is degraded because of a wrong key, address or request.
+    it is degraded because of a wrong key, address or request. `not_sent` counts frames that it was
+    not asked about, because a cheaper detector was sure (`scan.cascade`).
     """
 
     name: str
@@ -70,6 +71,7 @@ class DetectorReport:
     frames: int = 0
     deployments: Mapping[str, int] = field(default_factory=dict)
     misconfigured: bool = False
+    not_sent: int = 0
 
     @property
     def label(self) -> str:

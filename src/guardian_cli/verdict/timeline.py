@@ -55,13 +55,15 @@ class Sample:
     """One scored frame: `time_s` on the video's clock, and its scores for each category.
 
     `same_as_s` is the time of an earlier frame that is the same picture, whose scores these are;
-    `shown_until_s` is when the next frame takes its place, None where that is not known.
+    `shown_until_s` is when the next frame takes its place, None where that is not known. To the
+    endpoints of the categories in `not_sent` it did not go: what it costs was spared (a cascade).
     """
 
     time_s: float
     scores: Mapping[str, CategoryScore]
     same_as_s: float | None = None
     shown_until_s: float | None = None
+    not_sent: tuple[str, ...] = ()
 
     @property
     def shown_s(self) -> float:

@@ -157,11 +157,10 @@ def test_what_is_no_number_is_an_error_without_bound() -> None:
 def test_other_prompts_devices_and_numbers_are_measured_anew() -> None:
     sides = texts()["nsfw"]
     keys = [
-        check_key("model", {"nsfw": sides}, "cpu", "bf16"),
-        check_key("other", {"nsfw": sides}, "cpu", "bf16"),
-        check_key("model", {"gore": sides}, "cpu", "bf16"),
-        check_key("model", {"nsfw": sides[::-1]}, "cpu", "bf16"),
-        check_key("model", {"nsfw": sides}, "cuda", "bf16"),
-        check_key("model", {"nsfw": sides}, "cpu", "fp16"),
+        check_key("model", sides, "cpu", "bf16"),
+        check_key("other", sides, "cpu", "bf16"),
+        check_key("model", sides[::-1], "cpu", "bf16"),
+        check_key("model", sides, "cuda", "bf16"),
+        check_key("model", sides, "cpu", "fp16"),
     ]
     assert len(set(keys)) == len(keys)

@@ -124,26 +124,28 @@ def load_clip(
     cache, state = Cache(text_cache), state_of(weights.path)
     clip = map_model(architecture, weights)
     digest = cache.digest(weights.path)
-    prompts = [prompt for sides in categories.values() for side in sides for prompt in side]
     settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    key = digest_of([digest, settings, prompts, version("open_clip_torch")])
-    features = cache.text_features(
-        key,
-        prompts,
-        int(architecture.config["embed_dim"]),
-        lambda: _encode_texts(clip, architecture.name, prompts),
-    )
-    lengths = [len(side) for sides in categories.values() for side in sides]
-    parts = iter(features.split(lengths))  # type: ignore[no-untyped-call]
-    texts = {name: (next(parts), next(parts)) for name in categories}
+    width = int(architecture.config["embed_dim"])
+    tokenizer = functools.cache(lambda: import_open_clip().get_tokenizer(architecture.name))
+    keys: dict[str, str] = {}
+    texts: Texts = {}
+    # Each set by itself: another category beside it costs nothing, and changes no digit of it.
+    for category, (positive, negative) in categories.items():
+        prompts = [*positive, *negative]
+        key = digest_of([digest, settings, prompts, version("open_clip_torch")])
+        encode = functools.partial(_encode_texts, clip, tokenizer, prompts)
+        features = cache.text_features(key, prompts, width, encode)
+        keys[category] = key
+        texts[category] = features[: len(positive)], features[len(positive) :]
     scale = float(clip.logit_scale.detach().exp())
     load = functools.partial(_load_tower, architecture, weights, device, state)
     chosen, errors = choose_precision(precision, device), {}
     if chosen != "fp32":
         measured = cache.errors(
-            check_key(key, texts, device, chosen),
-            texts,
-            lambda: measure_errors(load("fp32"), load(chosen), texts, scale),
+            {name: check_key(keys[name], texts[name], device, chosen) for name in texts},
+            lambda missing: measure_errors(
+                load("fp32"), load(chosen), {name: texts[name] for name in missing}, scale
+            ),
         )
         errors = {name: ALLOWANCE * error for name, error in measured.items()}
         if precision == "auto" and max(errors.values(), default=0.0) > MAX_LOGIT_ERROR:
@@ -158,16 +160,16 @@ def load_clip(
     )
 
 
-def check_key(model_key: str, texts: Texts, device: str, precision: str) -> str:
-    """A digest of all that errors depend on; `model_key` has weights and prompts in it.
+def check_key(key: str, sides: tuple[Tensor, Tensor], device: str, precision: str) -> str:
+    """A digest of all that an error depends on; `key` has weights and prompts in it.
 
     The processor counts as well: a home can be shared by machines, and each computes its own way.
     """
     import torch
 
-    categories = [(name, *map(len, sides)) for name, sides in texts.items()]
+    lengths = [len(side) for side in sides]
     hardware = name_hardware(device)
-    return digest_of([model_key, categories, hardware, precision, torch.__version__, PICTURES])
+    return digest_of([key, lengths, hardware, precision, torch.__version__, PICTURES])
 
 
 class ClipDetector:
@@ -198,6 +200,7 @@ class ClipDetector:
         self.batch_size = BATCH_SIZE
         # torch spreads a single call over the cores itself.
         self.concurrency = 1
+        self.without_bars = True
         self.precision = tower.precision
         self._tower: ImageTower | None = tower
         self._fp32: ImageTower | None = None
@@ -269,10 +272,10 @@ class ClipDetector:
         )
 
 
-def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
+def _encode_texts(clip: Any, tokenizer: Callable[[], Any], prompts: Sequence[str]) -> Tensor:
     import torch
 
-    tokens = import_open_clip().get_tokenizer(name)(list(prompts))
+    tokens = tokenizer()(list(prompts))
     with torch.inference_mode():
         parts = [clip.encode_text(part).float() for part in tokens.split(BATCH_SIZE)]
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
