@@ -5,6 +5,7 @@ What is started listens on this machine alone, asks for a token, and reports to 
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import shutil
@@ -12,6 +13,7 @@ import signal
 import socket
 import tempfile
 import threading
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,11 +61,16 @@ class Connection:
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         self.ray: Any = ray
         self._folder: str | None = None
+        self._stack = ExitStack()
+        # Ray prints to stdout that a worker has died, and that is for results: the console has its
+        # own hold of it.
+        self._stack.enter_context(redirect_stdout(io.StringIO()))
         handler = signal.getsignal(signal.SIGTERM)
         running = find_running() if address == "ray" else address
         try:
             self._connect(running)
         except ImportError as error:  # of what ray:// needs besides
+            self.close()
             raise _not_installed() from error
         except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             self.close()
@@ -93,7 +100,9 @@ class Connection:
             self.ray.init(address=address, **quiet)
             return
         make_ray_token()
-        self._folder = tempfile.mkdtemp(prefix="guardian-ray-")
+        # The paths of Ray's sockets are 75 characters longer, and a socket's may have 103.
+        is_short = len(tempfile.gettempdir()) < 20
+        self._folder = tempfile.mkdtemp(prefix="gr-", dir=None if is_short else "/tmp")  # noqa: S108
         self.ray.init(
             address="local",
             num_cpus=count_cores(),
@@ -158,6 +167,7 @@ class Connection:
     def close(self) -> None:
         """Leave the cluster, or end the one that was started here; idempotent."""
         self.ray.shutdown()
+        self._stack.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 

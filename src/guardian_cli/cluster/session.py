@@ -81,8 +81,10 @@ class ClusterSession:
         console: Console,
         sources: Sequence[Source],
         writer: ResultWriter,
+        actor: type = ScanActor,
     ) -> None:
         """Connect, and begin to start actors. Raises what `Connection` does."""
+        self._actor = actor
         self._request = request_for_node(request)
         self._settings = settings
         self._writer = writer
@@ -219,7 +221,7 @@ class ClusterSession:
         request = replace(self._request, workers=self._request.workers or place.cores)
         seat.is_open, seat.taken, seat.polled = False, 0, None
         seat.actor = (
-            self._ray.remote(ScanActor)
+            self._ray.remote(self._actor)
             .options(
                 num_cpus=place.cores,
                 num_gpus=place.gpus,
