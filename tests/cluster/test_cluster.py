@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from guardian_cli.cluster.actor import Outcome
+from guardian_cli.cluster.actor import Loaded, Outcome
 from guardian_cli.cluster.session import MAX_ATTEMPTS, ClusterSession
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError, MissingError
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.pipeline import ScanRequest, WorkerThreads
-from guardian_cli.scanning.results import ResultWriter
+from guardian_cli.scanning.session import SessionHooks
 from guardian_cli.settings import calm_ray, load_settings
 from tests.conftest import REPOSITORY
 from tests.guardian_process import COMMAND, environment, guardian, tiny_options, write_settings
@@ -110,10 +110,10 @@ class FakeActor:
     def greet(self) -> int:
         return os.getpid()
 
-    def load(self) -> Sequence[tuple[str, str | None]] | GuardianError:
+    def load(self) -> Loaded | GuardianError:
         if self._log == "None":
             return MissingError("no weights", hint="get some")
-        return [("a warning", None)]
+        return Loaded([("a warning", None)], {})
 
     def scan(self, source: Source, held: Any) -> Outcome:
         with Path(self._log).open("a", encoding="utf-8") as log:
@@ -141,9 +141,8 @@ def session(sources: Sequence[Source], log: str | None) -> ClusterSession:
     console = Console(quiet=True)
     request = ScanRequest((), cluster="ray", deployment=log)
     settings = load_settings(environ={})
-    return ClusterSession(
-        request, settings, console, sources, ResultWriter(console, sources), FakeActor
-    )
+    hooks = SessionHooks(lambda *_: False, lambda _: None, lambda _: ())
+    return ClusterSession(request, settings, console, sources, hooks, FakeActor)
 
 
 def test_one_source_one_result_whatever_dies(cluster: Any, tmp_path: Path) -> None:

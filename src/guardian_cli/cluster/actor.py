@@ -9,7 +9,7 @@ import io
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError, SourceError
@@ -18,10 +18,11 @@ from guardian_cli.scanning.session import ScanSession
 from guardian_cli.settings import calm_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from guardian_cli.detectors.base import DetectorInfo
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import ScoredFrame
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.scanning.results import HeldResult
     from guardian_cli.settings import Settings
@@ -32,13 +33,39 @@ if TYPE_CHECKING:
 class Outcome:
     """What came of a source: its result, or none where the one that is kept stands.
 
-    `failure` ends the whole run: it is no fault of the source. `stopped` says that the actor was
-    closed meanwhile.
+    That is then known by `sha256` and `fingerprint`. `frames` are what observers are to be told of,
+    without their images. `failure` ends the whole run: it is no fault of the source. `stopped` says
+    that the actor was closed meanwhile.
     """
 
     result: ScanResult | None = None
+    sha256: str | None = None
+    fingerprint: str = ""
+    frames: Sequence[ScoredFrame] = ()
     failure: GuardianError | None = None
     stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the user should know once the models are there, and what a store keeps of the run."""
+
+    warnings: Sequence[tuple[str, str | None]]
+    kept: Mapping[str, Any]
+
+
+class Recorder:
+    """Observes a source for an observer that is elsewhere."""
+
+    def __init__(self) -> None:
+        self.frames: list[ScoredFrame] = []
+
+    def on_frame(self, frame: ScoredFrame) -> None:
+        """Keep all but the image."""
+        self.frames.append(replace(frame, image=frame.image[:0, :0].copy()))
+
+    def on_result(self, result: ScanResult) -> None:
+        """Nothing: it goes the same way."""
 
 
 class ScanActor:
@@ -63,13 +90,15 @@ class ScanActor:
         self._folder = folder
         self._session: ScanSession | None = None
         self._held: dict[Source, HeldResult] = {}
+        self._stands: dict[Source, tuple[str | None, str]] = {}
+        self._recorders: dict[Source, Recorder] = {}
 
     def greet(self) -> int:
         """Say that this actor has a place, by the number of its process."""
         return os.getpid()
 
-    def load(self) -> Sequence[tuple[str, str | None]] | GuardianError:
-        """Bring the models; return what the user should know, or why nothing can be scanned."""
+    def load(self) -> Loaded | GuardianError:
+        """Bring the models, or return why nothing can be scanned."""
         with suppress(OSError):
             os.chdir(self._folder)
         calm_threads()
@@ -83,12 +112,13 @@ class ScanActor:
                 needs_detectors=self._needs_detectors,
                 cores=self._cores,
                 is_done=self._is_done,
+                observers=self._observers,
             )
             session.load()
         except GuardianError as error:
             return error
         self._session = session
-        return session.warnings
+        return Loaded(session.warnings, session.kept())
 
     def scan(self, source: Source, held: HeldResult | None) -> Outcome:
         """Scan a source, unless the result that is held of it stands."""
@@ -96,13 +126,17 @@ class ScanActor:
         if held is not None:
             self._held[source] = held
         try:
-            return Outcome(self._session.scan(source))
+            result = self._session.scan(source)
+            sha256, fingerprint = self._stands.pop(source, (None, ""))
+            frames = self._recorders[source].frames if source in self._recorders else ()
+            return Outcome(result, sha256, fingerprint, frames)
         except ScoringStopped:
             return Outcome(stopped=True)
         except GuardianError as error:
             return Outcome(failure=error)
         finally:
             self._held.pop(source, None)
+            self._recorders.pop(source, None)
 
     def fail(self, source: Source, message: str, kind: str) -> Outcome:
         """Return the result of a source that is not to be tried again."""
@@ -125,7 +159,15 @@ class ScanActor:
     def _is_done(self, source: Source, sha256: str | None, fingerprint: Callable[[], str]) -> bool:
         held = self._held.get(source)
         frames = self._request.frames
-        return held is not None and held.stands(sha256, fingerprint, frames=frames)
+        stands = held is not None and held.stands(sha256, fingerprint, frames=frames)
+        if stands:
+            self._stands[source] = (sha256, fingerprint())
+        return stands
+
+    def _observers(self, source: Source) -> Sequence[Recorder]:
+        if self._request.store is None:
+            return ()
+        return [self._recorders.setdefault(source, Recorder())]
 
 
 def request_for_node(request: ScanRequest) -> ScanRequest:

@@ -23,15 +23,16 @@ from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.scorer import ScoringStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from guardian_cli.cluster.actor import Outcome
+    from guardian_cli.cluster.actor import Loaded, Outcome
     from guardian_cli.cluster.connection import Place
     from guardian_cli.console import Console
     from guardian_cli.detectors.base import DetectorInfo
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.pipeline import ScanRequest
-    from guardian_cli.scanning.results import ResultWriter
+    from guardian_cli.scanning.results import HeldResult
+    from guardian_cli.scanning.session import SessionHooks
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
 
@@ -50,10 +51,10 @@ def open_cluster(
     settings: Settings,
     console: Console,
     sources: Sequence[Source],
-    writer: ResultWriter,
+    hooks: SessionHooks,
 ) -> ClusterSession:
     """Connect to the cluster that the request names, and return a session on it."""
-    return ClusterSession(request, settings, console, sources, writer)
+    return ClusterSession(request, settings, console, sources, hooks)
 
 
 @dataclass(eq=False)
@@ -80,14 +81,14 @@ class ClusterSession:
         settings: Settings,
         console: Console,
         sources: Sequence[Source],
-        writer: ResultWriter,
+        hooks: SessionHooks,
         actor: type = ScanActor,
     ) -> None:
         """Connect, and begin to start actors. Raises what `Connection` does."""
         self._actor = actor
         self._request = request_for_node(request)
         self._settings = settings
-        self._writer = writer
+        self._hooks = hooks
         self._progress = ScanProgress(len(sources), console)
         self._connection = Connection(request.cluster or "ray")
         self._ray = ray = self._connection.ray
@@ -100,9 +101,9 @@ class ClusterSession:
             ray.exceptions.OutOfMemoryError,
         )
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._begun = False
         self._failure: GuardianError | None = None
-        self._warnings: Sequence[tuple[str, str | None]] = ()
+        self._loaded: Loaded | None = None
         self._suspects = 0
         self._failed_starts = 0
         self._calls = 0
@@ -127,9 +128,9 @@ class ClusterSession:
     @property
     def warnings(self) -> Sequence[tuple[str, str | None]]:
         """What the user should know, as the last actor says that has loaded its models."""
-        return self._warnings
+        return self._loaded.warnings if self._loaded is not None else ()
 
-    def load(self) -> None:
+    def load(self, begin: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         """Wait until an actor has loaded its models; the others join in as they have.
 
         Raises what loading raises there, and PlatformError where no actor finds a place.
@@ -139,10 +140,31 @@ class ClusterSession:
                 self._check()
                 # With a time-out, so that Ctrl-C is seen.
                 self._changed.wait(POLL_S)
+        if begin is not None and self._loaded is not None:
+            begin(self._loaded.kept)
+        with self._changed:
+            self._begun = True
+            self._changed.notify_all()
 
     def scan(self, source: Source) -> ScanResult | None:
         """Scan a source where there is a free slot; None where the result that is held stands."""
-        held = self._writer.held(source)
+        outcome = self._scan(source, self._hooks.held(source))
+        if outcome.result is None:
+            if self._hooks.is_done(source, outcome.sha256, lambda: outcome.fingerprint):
+                self._progress.finished(source.shown)
+                return None
+            # It stands, but something else that is wanted of it is missing.
+            outcome = self._scan(source, None)
+        result = outcome.result
+        assert result is not None  # noqa: S101 - there was no other
+        for observer in self._hooks.observers(source):
+            for frame in outcome.frames:
+                observer.on_frame(frame)
+            observer.on_result(result)
+        self._progress.finished(source.shown)
+        return result
+
+    def _scan(self, source: Source, held: HeldResult | None) -> Outcome:
         lost = f"whatever scanned it died, {MAX_ATTEMPTS} times"
         attempt, outcome = 0, None
         while outcome is None:
@@ -151,10 +173,7 @@ class ClusterSession:
             else:
                 outcome = self._try(lambda one: one.fail.remote(source, lost, "lost"))
             attempt += 1
-        self._progress.finished(source.shown)
-        if outcome.result is None:
-            self._writer.count_done(source)
-        return outcome.result
+        return outcome
 
     def _try(self, call: Callable[[Any], Any], *, alone: bool = False) -> Outcome | None:
         """Have an actor do something; None if it dies."""
@@ -180,7 +199,9 @@ class ClusterSession:
             try:
                 while True:
                     self._check()
-                    free = [seat for seat in self._seats if self._is_free(seat, alone=alone)]
+                    # No source may end before the run has begun: a store must know of what.
+                    seats = self._seats if self._begun else []
+                    free = [seat for seat in seats if self._is_free(seat, alone=alone)]
                     if free:
                         seat = min(free, key=lambda one: one.taken / one.slots)
                         seat.taken += seat.slots if alone else 1
@@ -270,7 +291,7 @@ class ClusterSession:
                     self._fail(answer)
                     return
                 with self._changed:
-                    self._warnings, self._failed_starts, seat.is_open = answer, 0, True
+                    self._loaded, self._failed_starts, seat.is_open = answer, 0, True
                     self._changed.notify_all()
             return
         if seat.polled is None:

@@ -20,8 +20,9 @@ from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
 from guardian_cli.reports.text import count
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
-from guardian_cli.scanning.session import ScanSession
+from guardian_cli.scanning.session import ScanSession, SessionHooks
 from guardian_cli.settings import calm_threads
+from guardian_cli.store.writer import StoreWriter
 from guardian_cli.verdict.policy import EXIT_ALLOW, exit_code
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.session import Session
     from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import Settings
@@ -47,13 +49,17 @@ CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """Everything the command line says; `output` is what stdout gets, `reports` go to files."""
+    """Everything the command line says; `output` is what stdout gets, `reports` go to files.
+
+    `levels` asks for the highest `review` threshold that each category would reach.
+    """
 
     sources: tuple[str, ...]
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
     frames: bool = False
+    levels: bool = False
     decode: Literal["fast", "full"] = "fast"
     model_config: Path | None = None
     device: str = "auto"
@@ -64,6 +70,7 @@ class ScanRequest:
     fail_on: FailOn = "review"
     workers: int | None = None
     resume: Path | None = None
+    store: Path | None = None
     for_s: float | None = None
     max_bytes: int = MAX_DOWNLOAD_BYTES
     cluster: str | None = None
@@ -71,7 +78,7 @@ class ScanRequest:
 
 
 OpenSession = Callable[
-    ["ScanRequest", "Settings", "Console", "Sequence[Source]", "ResultWriter"], "Session"
+    ["ScanRequest", "Settings", "Console", "Sequence[Source]", SessionHooks], "Session"
 ]
 
 
@@ -80,7 +87,7 @@ def open_here(
     settings: Settings,
     console: Console,
     sources: Sequence[Source],
-    writer: ResultWriter,
+    hooks: SessionHooks,
 ) -> Session:
     """Return a session that scans in this process."""
     return ScanSession(
@@ -89,7 +96,8 @@ def open_here(
         console,
         sources=len(sources),
         needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
-        is_done=writer.is_done,
+        is_done=hooks.is_done,
+        observers=hooks.observers,
     )
 
 
@@ -119,6 +127,7 @@ def run_scan(
         console.note(f"shard {request.shard}: {part}")
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
+    store = StoreWriter(request.store) if request.store is not None else None
     interruption = Interruption()
     with (
         interruption.watched(),
@@ -135,11 +144,13 @@ def run_scan(
     ):
         try:
             _scan_all(
-                lambda: open_session(request, settings, console, sources, writer),
+                lambda hooks: open_session(request, settings, console, sources, hooks),
+                request,
                 sources,
                 writer,
                 console,
                 interruption,
+                store,
             )
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
@@ -194,16 +205,29 @@ def options_without_effect(
 
 
 def _scan_all(
-    open_session: Callable[[], Session],
+    open_session: Callable[[SessionHooks], Session],
+    request: ScanRequest,
     sources: Sequence[Source],
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
+    store: StoreWriter | None,
 ) -> None:
     calm_threads()
+    numbers = {source: number for number, source in enumerate(sources)}
+
+    def is_done(source: Source, sha256: str | None, fingerprint: Callable[[], str]) -> bool:
+        # What is held but not stored, as after a scan without a store, is scanned again.
+        if store is not None and request.resume and not store.holds(source, sha256, fingerprint):
+            return False
+        return writer.is_done(source, sha256, fingerprint)
+
+    def observers(source: Source) -> list[SourceObserver]:
+        return [] if store is None else [store.observe(source, numbers[source])]
+
     with ExitStack() as stack:
         stack.callback(console.end_progress)
-        session = open_session()
+        session = open_session(SessionHooks(is_done, writer.held, observers))
         threads = WorkerThreads(sources, session.scan, min(session.slots, len(sources)))
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
         stack.callback(threads.join, MAX_SHUTDOWN_S)
@@ -211,12 +235,14 @@ def _scan_all(
         stack.callback(threads.stop)
         # The first frames are decoded while the model loads.
         threads.start()
-        session.load()
+        session.load(None if store is None else store.begin)
         for warning, hint in session.warnings:
             console.warn(warning, hint)
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)
+        if store is not None:
+            store.close()
 
 
 def _write_results(

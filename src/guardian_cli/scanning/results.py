@@ -90,7 +90,7 @@ class ResultWriter:
         held = self.held(source)
         is_done = held is not None and held.stands(sha256, fingerprint, frames=self._frames)
         if is_done:
-            self.count_done(source)
+            self._done.append(source.identity or source.shown)
         return is_done
 
     def held(self, source: Source) -> HeldResult | None:
@@ -98,10 +98,6 @@ class ResultWriter:
         if self._file is None:
             return None
         return self._file.held.get(source.identity or source.shown)
-
-    def count_done(self, source: Source) -> None:
-        """Take note that the file's result of this source stands."""
-        self._done.append(source.identity or source.shown)
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
@@ -112,7 +108,7 @@ class ResultWriter:
             if held is not None:
                 fingerprint = (line.get("made") or {}).get("fingerprint", "")
                 why = held.why_again(line["sha256"], fingerprint, frames=self._frames)
-                self._again[why or "other content"] += 1
+                self._again[why or "not in the store"] += 1
             self._file.append(line)
         if self._output == "jsonl":
             self._console.result(document.dumps(line))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
+from guardian_cli.lifecycle.model_files import find_version
 from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
@@ -18,10 +20,9 @@ from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from guardian_cli.scanning.source import ScanContext, fail_source, scan_source
 from guardian_cli.settings import count_cores
-from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.console import Console
@@ -30,8 +31,23 @@ if TYPE_CHECKING:
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
+    from guardian_cli.scanning.results import HeldResult
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHooks:
+    """What a session asks of the run that it is part of.
+
+    `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of its
+    content in hex and a function for the fingerprint of what would scan it now; `held` what is kept
+    of a source, if anything; `observers` makes those that watch a source.
+    """
+
+    is_done: Callable[[Source, str | None, Callable[[], str]], bool]
+    held: Callable[[Source], HeldResult | None]
+    observers: Callable[[Source], Sequence[SourceObserver]]
 
 
 class Session(Protocol):
@@ -45,8 +61,8 @@ class Session(Protocol):
     def warnings(self) -> Sequence[tuple[str, str | None]]:
         """What the user should know, with a hint or none; known after `load`."""
 
-    def load(self) -> None:
-        """Bring the models; `scan` may be called before."""
+    def load(self, begin: Callable[[Mapping[str, Any]], None] | None) -> None:
+        """Bring the models, and tell `begin` what makes the results; `scan` may come before."""
 
     def scan(self, source: Source) -> ScanResult | None:
         """Scan a source; None where the result that is kept of it stands."""
@@ -95,15 +111,16 @@ class ScanSession:
             precision=request.precision,
             model_config=request.model_config,
             on_download=console.note,
+            find_version=lambda named: find_version(named, settings, console),
         )
         self.detector_set = DetectorSet(offline=request.offline)
         if needs_detectors:
             self.detector_set = choose_detectors(settings, self._options)
         provenance = Provenance(request, settings, self.detector_set)
+        self.stale_calibrations = provenance.stale_calibrations
+        self.kept = provenance.kept
         config, self._stopped = settings.config, threading.Event()
-        thresholds = {
-            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-        }
+        thresholds = {name: one.thresholds for name, one in config.categories.items()}
         self.progress = ScanProgress(sources or 1, console)
         scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
@@ -142,6 +159,7 @@ class ScanSession:
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,
+            levels=request.levels,
             offline=request.offline,
             refuses_private=refuses_private,
             observers=observers,
@@ -162,6 +180,7 @@ class ScanSession:
             for absent in chosen.absent
             if absent.status == "unavailable"
         ]
+        warnings += [(one, None) for one in self.stale_calibrations()]
         warnings += [(one, None) for one in without_effect(config.scan.cascade, chosen.specs)]
         scored = {name for one in chosen.detectors for name in one.categories}
         left = [name for name in config.categories if name not in scored]
@@ -173,13 +192,16 @@ class ScanSession:
             warnings.append((f"not scored: {', '.join(left)}", hint))
         return warnings
 
-    def load(self) -> None:
+    def load(self, begin: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         """Load the detectors and let them score what waits and what comes; call it once.
 
-        Raises UsageError for a model that can't be what was meant, MissingError when nothing is
-        left that could score a frame.
+        `begin` is told what makes the results, for a store, before any frame is scored. Raises
+        UsageError for a model that can't be what was meant, MissingError when nothing is left that
+        could score a frame.
         """
         self.detector_set.load(self._settings, self._options)
+        if begin is not None:
+            begin(self.kept())
         self._scorer.start(self.detector_set.detectors)
 
     def scan(self, source: Source) -> ScanResult | None:
