@@ -45,17 +45,8 @@ _UNSEEN_SECTIONS: Any = {
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *(
-            "device",
-            "precision",
-            "no_endpoints",
-            "offline",
-            "model_config",
-            "for_s",
-            "max_bytes",
-            "shard",
-            "store",
-        ),
+        *("cluster", "shard", "store", "max_bytes"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
 _NO_SOURCE = Source("file", "", "")
