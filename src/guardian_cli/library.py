@@ -25,7 +25,6 @@ from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import expand_sources, find_source
 from guardian_cli.reports.document import to_dict
-from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.pipeline import (
     MAX_DOWNLOAD_BYTES,
     ScanRequest,
@@ -151,7 +150,7 @@ class Scanner:
         return (
             *self._settings.warnings,
             *options_without_effect(self._request, self._settings),
-            *(text for text, _ in (self._session.warnings() if self._session else ())),
+            *(text for text, _ in (self._session.warnings if self._session else ())),
         )
 
     def load(self) -> None:
@@ -177,10 +176,10 @@ class Scanner:
         sources. Raises what `scan` does, and UsageError for a folder or glob with nothing in it.
         """
         named = [os.fspath(source) for source in sources]
-        found = expand_sources(named) if named else []
+        found = expand_sources(named, offline=self._request.offline) if named else []
         check_request(self._request, found)
         session = self._loaded()
-        count = min(session.workers + EXTRA_SOURCES, len(found))
+        count = min(session.slots, len(found))
         threads = WorkerThreads(found, lambda source: self._scan(session, source), count)
 
         def results() -> Iterator[Result]:

@@ -45,17 +45,8 @@ _UNSEEN_SECTIONS: Any = {
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *(
-            "device",
-            "precision",
-            "no_endpoints",
-            "offline",
-            "model_config",
-            "for_s",
-            "max_bytes",
-            "shard",
-            "store",
-        ),
+        *("cluster", "shard", "store", "max_bytes"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
 _NO_SOURCE = Source("file", "", "")
@@ -104,6 +95,12 @@ class Provenance:
             "asks_endpoints": not (request.offline or request.no_endpoints),
             "for_s": request.for_s,
             "inputs": self.inputs(is_stream=False),
+            # Of a folder its name is enough to tell it from another.
+            "models": {
+                name: Path(one.model).name
+                for name, one in config.categories.items()
+                if one.model is not None
+            },
             "detectors": [
                 {
                     "name": one.info.name,

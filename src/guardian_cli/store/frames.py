@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from guardian_cli.detectors.fusion import CategoryScore, score_category
 from guardian_cli.store.calm import find_calm, judge_calm
 from guardian_cli.store.layout import score_column
+from guardian_cli.store.scores import fuse_arrays
 from guardian_cli.verdict.timeline import REFINE_FACTOR, Sample, is_inside, windows_to_refine
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class BlockFrames:
     def first_count(self, number: int) -> int:
         """How many frames a source's first pass has."""
         return int(self._first_ends[number] - self.block.offsets[number])
+
+    def count(self, number: int) -> int:
+        """How many frames a source has, in both passes."""
+        return int(self.block.offsets[number + 1] - self.block.offsets[number])
 
     def is_refined(self, number: int) -> bool:
         """Whether a source was looked at a second time."""
@@ -206,28 +211,31 @@ class BlockFrames:
 
     def _old_first(self, number: int) -> list[Sample]:
         """The first pass as it was scored when it was stored."""
-        rules, provenance = self.rules, self.rules.provenance
         begin, end = int(self.block.offsets[number]), int(self._first_ends[number])
-        samples: list[dict[str, CategoryScore]] = [{} for _ in range(end - begin)]
-        for category in rules.old_review:
-            answers = [
-                (one["name"], _numbers(self.block.column(column)[begin:end]))
-                for index, one in enumerate(provenance["detectors"])
-                if (column := score_column(index, one["name"], category))
-                in self.block.table.column_names
-            ]
-            for at, sample in enumerate(samples):
-                scores: dict[str, float] = {}
-                for name, values in answers:
-                    score = values[at]
-                    if score is not None:
-                        scores[name] = max(score, scores.get(name, score))
-                sample[category] = score_category(scores, rules.old_fusion)
         times, untils = _numbers(self._times[begin:end]), _numbers(self._untils[begin:end])
+        fused = {name: _numbers(one[begin:end]) for name, one in self._old_fused.items()}
         return [
-            Sample(time_s or 0.0, scores, shown_until_s=until_s)
-            for time_s, until_s, scores in zip(times, untils, samples, strict=True)
+            Sample(
+                times[at] or 0.0,
+                {name: CategoryScore(scores[at]) for name, scores in fused.items()},
+                shown_until_s=untils[at],
+            )
+            for at in range(end - begin)
         ]
+
+    @cached_property
+    def _old_fused(self) -> dict[str, NDArray[np.float64]]:
+        """Each category's fused scores by the rules that the block was stored by."""
+        import numpy as np
+
+        rules, fused = self.rules, {}
+        for category in rules.old_review:
+            answers: dict[str, NDArray[np.float64]] = {}
+            for index, one in enumerate(rules.provenance["detectors"]):
+                scores = self.block.column(score_column(index, one["name"], category))
+                answers[one["name"]] = np.fmax(answers.get(one["name"], scores), scores)
+            fused[category] = fuse_arrays(answers, rules.old_fusion, len(self._times))
+        return fused
 
 
 def was_refined(
