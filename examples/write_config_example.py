@@ -50,18 +50,29 @@ policy:
   misconfigured: review         # ... when an endpoint refused the key, the address or the request
   degraded: allow               # ... when a detector failed and others stood in
 
-# Custom models and what they run on. endpoint_name is by default <model>-endpoint.
+# Custom models and what they run on. endpoint_name is by default <model>-endpoint. What a version
+# must pass before `deploy --promote`, and when `retrain` trains, are sections of their own:
+#   gate: {data: labels.csv, max_flips: 2%, min_auc: 0.9}
+#   retrain: {data: labels.csv, min_new_labels: 100, on: [labels, drift, age], max_age_days: 180,
+#             results: now.jsonl, reference: spring.jsonl}
 models:
   nsfw-detector:
     category: nsfw
     instance_type: Standard_DS3_v2
     instance_count: 1
     endpoint_name: null
+    gate: null
+    retrain: null
   violence-detector:
     category: violence
     instance_type: Standard_DS3_v2
     instance_count: 1
     endpoint_name: null
+    gate: null
+    retrain: null
+
+# Limits of `guardian monitor`. null: from the reference itself. Fewer samples are too little data.
+monitor: {psi: null, wasserstein: null, min_samples: 50}
 
 azure: {subscription_id: null, resource_group: null, workspace: null, location: null}
 

@@ -160,6 +160,44 @@ class PolicySection(_Section):
     degraded: Verdict = "allow"
 
 
+class GateSection(_Section):
+    """What a version must pass before `deploy --promote` gives it everything.
+
+    `data` is a CSV as `evaluate` takes it, or a folder; `max_flips` a number or a percentage.
+    """
+
+    data: Annotated[str, Field(min_length=1)]
+    max_flips: (
+        Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] | None
+    ) = None
+    min_auc: Unit | None = None
+
+    @model_validator(mode="after")
+    def _demands_something(self) -> Self:
+        if self.max_flips is None and self.min_auc is None:
+            raise ValueError("a gate needs max_flips, min_auc or both")
+        return self
+
+
+class RetrainSection(_Section):
+    """When `guardian retrain` trains: on new labels, on drift, or after so many days."""
+
+    data: Annotated[str, Field(min_length=1)]
+    min_new_labels: Annotated[int, Field(ge=1)] = 100
+    on: Annotated[
+        tuple[Literal["labels", "drift", "age"], ...], Field(strict=False, min_length=1)
+    ] = ("labels",)
+    results: str | None = None
+    reference: str | None = None
+    max_age_days: Annotated[int, Field(ge=1)] = 180
+
+    @model_validator(mode="after")
+    def _drift_needs_results(self) -> Self:
+        if "drift" in self.on and (self.results is None or self.reference is None):
+            raise ValueError("on: drift needs `results` and `reference`, as monitor takes them")
+        return self
+
+
 class ModelSection(_Section):
     """A custom model and what it runs on."""
 
@@ -167,6 +205,8 @@ class ModelSection(_Section):
     instance_type: str = "Standard_DS3_v2"
     instance_count: Annotated[int, Field(ge=1)] = 1
     endpoint_name: str | None = None
+    gate: GateSection | None = None
+    retrain: RetrainSection | None = None
 
     def endpoint(self, model: str) -> str:
         """The name of this model's endpoint."""
@@ -182,6 +222,14 @@ class AzureSection(_Section):
     location: str | None = None
 
 
+class MonitorSection(_Section):
+    """Limits of `guardian monitor` that are set by hand; others come from the reference."""
+
+    psi: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    wasserstein: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    min_samples: Annotated[int, Field(ge=1)] = 50
+
+
 class Config(_Section):
     """All of guardian.yaml."""
 
@@ -193,6 +241,7 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
     azure: AzureSection = AzureSection()
+    monitor: MonitorSection = MonitorSection()
 
     @field_validator("categories", "models", mode="before")
     @classmethod

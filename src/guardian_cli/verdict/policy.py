@@ -53,13 +53,15 @@ def judge(
     detectors: Sequence[DetectorReport] = (),
     kind: Literal["video", "image"] = "video",
     offline: bool = False,
+    needs_rescan: Sequence[str] = (),
 ) -> ScanVerdict:
     """Judge one source by the samples of the first pass and of its refinement, if there was one.
 
     The verdict is the worst category's, raised by the policy. `thresholds` are those of any length;
     which apply is told by how many pictures the first pass saw. With `offline` a detector that is
-    unavailable is what the user chose and does not degrade the scan. Raises SourceError when there
-    is no sample or no category: nothing seen is no verdict.
+    unavailable is what the user chose and does not degrade the scan. `needs_rescan` are reasons why
+    more would have to be seen, which make it `review` at least. Raises SourceError when there is no
+    sample or no category: nothing seen is no verdict.
     """
     if not first or not thresholds:
         raise SourceError("no frame could be judged", kind="no-frames")
@@ -76,6 +78,33 @@ def judge(
         )
         for name, limits in own.items()
     }
+    return conclude(
+        categories,
+        policy=policy,
+        coverage=coverage,
+        detectors=detectors,
+        kind=kind,
+        offline=offline,
+        needs_rescan=needs_rescan,
+        below=tuple(_below_raised(categories, thresholds, first)),
+    )
+
+
+def conclude(
+    categories: Mapping[str, CategoryVerdict],
+    *,
+    policy: PolicySection,
+    coverage: Coverage,
+    detectors: Sequence[DetectorReport],
+    kind: Literal["video", "image"],
+    offline: bool,
+    needs_rescan: Sequence[str] = (),
+    below: Sequence[str] = (),
+) -> ScanVerdict:
+    """The second half of `judge`: from categories that are judged already to the outcome.
+
+    `below` says what a shorter video would have been reviewed for.
+    """
     # What was switched off by the user is `off`, and takes nothing from the scan.
     is_lost = {"degraded"} if offline else {"degraded", "unavailable"}
     lost = [detector for detector in detectors if detector.status in is_lost]
@@ -84,8 +113,9 @@ def judge(
         *_incomplete(coverage, policy),
         *_unscored(categories, detectors, policy),
         *_degraded(lost, policy),
+        *(_Reason("review", f"needs a rescan: {why}") for why in needs_rescan),
         *_unconfirmed(categories),
-        *_under_raised(categories, thresholds, first),
+        *(_Reason("allow", one) for one in below),
         *(_Reason("allow", remark) for remark in coverage.remarks),
     ]
     # Stable: within a level, what was found comes before what is missing.
@@ -194,11 +224,11 @@ def _unconfirmed(categories: Mapping[str, CategoryVerdict]) -> Iterator[_Reason]
             yield _Reason("allow", f"{name} {shown} at {at_s:.1f} s was not confirmed{more}")
 
 
-def _under_raised(
+def _below_raised(
     categories: Mapping[str, CategoryVerdict],
     thresholds: Mapping[str, Thresholds],
     first: Sequence[Sample],
-) -> Iterator[_Reason]:
+) -> Iterator[str]:
     """What a shorter video would have been reviewed for."""
     for name, one in categories.items():
         if one.score is None or one.thresholds is None or one.verdict != "allow":
@@ -209,4 +239,4 @@ def _under_raised(
             )
             at = f" at {one.at_s:.1f} s" if one.at_s is not None else ""
             shown = format_score(one.score, one.thresholds)
-            yield _Reason("allow", f"{name} {shown}{at} is below {raised}")
+            yield f"{name} {shown}{at} is below {raised}"
