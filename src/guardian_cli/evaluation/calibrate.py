@@ -192,6 +192,9 @@ def fit_threshold(
     samples = max(1, int(np.median(counts)))
     longer = np.log(counts / samples)
     location, scale = fit_gumbel(heights, longer)
+    # A standard error higher: one that is low by chance would flag more of long videos than of
+    # short ones, the more so the longer they are.
+    scale *= 1 + 1 / math.sqrt(max(1.0, (1 - _TAIL_FROM) * len(heights)))
     normal = heights - scale * np.maximum(longer, 0.0)
     order = np.argsort(-normal)
     allowed = math.floor(rate * len(normal) + 1e-9)
