@@ -45,17 +45,8 @@ _UNSEEN_SECTIONS: Any = {
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *(
-            "device",
-            "precision",
-            "no_endpoints",
-            "offline",
-            "model_config",
-            "for_s",
-            "max_bytes",
-            "shard",
-            "store",
-        ),
+        *("cluster", "shard", "store", "max_bytes"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
 _NO_SOURCE = Source("file", "", "")
@@ -87,18 +78,6 @@ class Provenance:
             "fingerprint": self.fingerprint(source),
         }
 
-    def stale_calibrations(self) -> Iterator[str]:
-        """Say which categories' calibration was fitted to other scores than this run makes."""
-        config = self.settings.config
-        for name, category in config.categories.items():
-            one = category.calibration
-            if one is None:
-                continue
-            if one.fitted_to not in {None, scale_digest(self.made(_NO_SOURCE), name)}:
-                yield f"{name}: its calibration was fitted to other prompts, weights or fusion"
-            if one.every not in {None, config.scan.every}:
-                yield f"{name}: its calibration is for a frame every {one.every:g} s"
-
     def kept(self) -> dict[str, Any]:
         """Return what a store keeps of the run: who scored, on which settings, and on what CLIP.
 
@@ -116,6 +95,12 @@ class Provenance:
             "asks_endpoints": not (request.offline or request.no_endpoints),
             "for_s": request.for_s,
             "inputs": self.inputs(is_stream=False),
+            # Of a folder its name is enough to tell it from another.
+            "models": {
+                name: Path(one.model).name
+                for name, one in config.categories.items()
+                if one.model is not None
+            },
             "detectors": [
                 {
                     "name": one.info.name,
@@ -143,6 +128,18 @@ class Provenance:
                 "logit_errors": dict(clip.logit_errors),
             },
         }
+
+    def stale_calibrations(self) -> Iterator[str]:
+        """Say which categories' calibration was fitted to other scores than this run makes."""
+        config = self.settings.config
+        for name, category in config.categories.items():
+            one = category.calibration
+            if one is None:
+                continue
+            if one.fitted_to not in {None, scale_digest(self.made(_NO_SOURCE), name)}:
+                yield f"{name}: its calibration was fitted to other prompts, weights or fusion"
+            if one.every not in {None, config.scan.every}:
+                yield f"{name}: its calibration is for a frame every {one.every:g} s"
 
     def fingerprint(self, source: Source) -> str:
         """Return one digest over all that could give this source another result."""
@@ -193,12 +190,6 @@ class Provenance:
         }
 
 
-def scale_digest(made: Mapping[str, Any], category: str) -> str:
-    """Return the digest of what a category's fused scores rest on, by the `made` of a result."""
-    parts = [(made.get("prompts") or {}).get(category), made.get("fusion"), made.get("weights")]
-    return digest_of_json(parts)
-
-
 def now() -> str:
     """The time, as documents have it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -236,6 +227,12 @@ def inputs_of_settings(config: Config) -> dict[str, Any]:
         "settings": config.model_dump(mode="json", exclude=_UNSEEN_SECTIONS),
         "max_gap_s": config.scan.max_gap_s,
     }
+
+
+def scale_digest(made: Mapping[str, Any], category: str) -> str:
+    """Return the digest of what a category's fused scores rest on, by the `made` of a result."""
+    parts = [(made.get("prompts") or {}).get(category), made.get("fusion"), made.get("weights")]
+    return digest_of_json(parts)
 
 
 def digest_of_json(value: Any) -> str:

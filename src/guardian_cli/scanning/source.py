@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _LEVEL_ROUNDS = 8
 _LEVEL_STEPS = 4
 _UNSCANNABLE = {
-    "unsupported": ("unsupported", "only http, https and rtsp addresses can be scanned"),
+    "unsupported": ("unsupported", "only http, s3, gs, az, hf and rtsp addresses can be scanned"),
     "closed": ("unreadable", "this folder cannot be read"),
     "empty": ("empty", "no video or image in this folder"),
     "missing": ("missing", "no such file"),
@@ -83,6 +83,13 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
         for observer in observers:
             observer.on_result(result)
     return result
+
+
+def fail_source(
+    source: Source, context: ScanContext, lease: DecoderLease, error: SourceError
+) -> ScanResult:
+    """Return the result of a source that is not even tried."""
+    return _SourceScan(source, context, lease, ()).failure(error)
 
 
 def _run(scan: _SourceScan) -> ScanResult | None:
@@ -140,7 +147,7 @@ class _SourceScan:
         if source.kind == "file":
             return self.scan_file(Path(source.location))
         if context.offline:
-            verb = "fetched" if source.kind == "url" else "opened"
+            verb = "opened" if source.kind == "stream" else "fetched"
             raise SourceError(f"not {verb}: --offline touches no network", kind="offline")
         if source.kind == "stream":
             if context.refuses_private:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from guardian_cli.detectors.fusion import CategoryScore, score_category
 from guardian_cli.store.calm import find_calm, judge_calm
 from guardian_cli.store.layout import score_column
+from guardian_cli.store.scores import calibrate, fuse_arrays
 from guardian_cli.verdict.policy import for_source
 from guardian_cli.verdict.timeline import REFINE_FACTOR, Sample, is_inside, windows_to_refine
 
@@ -60,6 +61,10 @@ class BlockFrames:
         """How many frames a source's first pass has."""
         return int(self._first_ends[number] - self.block.offsets[number])
 
+    def count(self, number: int) -> int:
+        """How many frames a source has, in both passes."""
+        return int(self.block.offsets[number + 1] - self.block.offsets[number])
+
     def is_refined(self, number: int) -> bool:
         """Whether a source was looked at a second time."""
         return bool(self._first_ends[number] < self.block.offsets[number + 1])
@@ -82,17 +87,12 @@ class BlockFrames:
         numbers = np.flatnonzero(calm)
         kept = _ranges(starts[:-1][calm], lengths[calm])
         starts = np.concatenate([[0], np.cumsum(lengths[calm])])
-        is_picture = np.isnan(self.block.column("same_as_s")[first][kept])
-        pictures = np.add.reduceat(is_picture, starts[:-1]).tolist()
         judged: dict[int, dict[str, CategoryVerdict]] = {int(number): {} for number in numbers}
         for name, limits in rules.thresholds.items():
             unscored = rules.config.policy.unscored
             found = judge_calm(times[kept], starts, fused[name][kept], limits, unscored)
-            for number, verdict, count in zip(numbers.tolist(), found, pictures, strict=True):
-                own = limits.for_samples(count)
-                judged[number][name] = (
-                    verdict if own is limits else replace(verdict, thresholds=own)
-                )
+            for number, verdict in zip(numbers.tolist(), found, strict=True):
+                judged[number][name] = verdict
         return judged
 
     def samples(
@@ -213,29 +213,36 @@ class BlockFrames:
 
     def _old_first(self, number: int) -> list[Sample]:
         """The first pass as it was scored when it was stored."""
-        rules, provenance = self.rules, self.rules.provenance
         begin, end = int(self.block.offsets[number]), int(self._first_ends[number])
-        samples: list[dict[str, CategoryScore]] = [{} for _ in range(end - begin)]
-        for category, limits in rules.old_thresholds.items():
-            answers = [
-                (one["name"], _numbers(self.block.column(column)[begin:end]))
-                for index, one in enumerate(provenance["detectors"])
-                if (column := score_column(index, one["name"], category))
-                in self.block.table.column_names
-            ]
-            for at, sample in enumerate(samples):
-                scores: dict[str, float] = {}
-                for name, values in answers:
-                    score = values[at]
-                    if score is not None:
-                        scores[name] = max(score, scores.get(name, score))
-                sample[category] = score_category(scores, rules.old_fusion, limits.calibration)
         columns = (self._times, self.block.column("same_as_s"), self._untils)
         times, sames, untils = (_numbers(values[begin:end]) for values in columns)
+        fused = {name: _numbers(one[begin:end]) for name, one in self._old_fused.items()}
         return [
-            Sample(time_s or 0.0, scores, same_s, until_s)
-            for time_s, same_s, until_s, scores in zip(times, sames, untils, samples, strict=True)
+            Sample(
+                times[at] or 0.0,
+                {name: CategoryScore(scores[at]) for name, scores in fused.items()},
+                sames[at],
+                untils[at],
+            )
+            for at in range(end - begin)
         ]
+
+    @cached_property
+    def _old_fused(self) -> dict[str, NDArray[np.float64]]:
+        """Each category's fused scores by the rules that the block was stored by."""
+        import numpy as np
+
+        rules, fused = self.rules, {}
+        for category, limits in rules.old_thresholds.items():
+            answers: dict[str, NDArray[np.float64]] = {}
+            for index, one in enumerate(rules.provenance["detectors"]):
+                scores = self.block.column(score_column(index, one["name"], category))
+                answers[one["name"]] = np.fmax(answers.get(one["name"], scores), scores)
+            old = fuse_arrays(answers, rules.old_fusion, len(self._times))
+            fused[category] = (
+                old if limits.calibration is None else calibrate(old, limits.calibration)
+            )
+        return fused
 
 
 def _windows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,9 @@ class BlockScores:
             return None
         calibration = thresholds.calibration
         if calibration is not None and calibration.samples is not None:
-            # As in `Thresholds.same_side`: any of them may be a threshold, by the length.
-            apart = (self.low != self.high) & (self.high >= thresholds.closes)
-            return np.asarray(apart & (self.low < thresholds.block), np.bool_)
+            # As `Thresholds.same_side` has it.
+            moves = (self.low != self.high) & (self.high >= thresholds.closes)
+            return np.asarray(moves & (self.low < thresholds.block), np.bool_)
         edges = (thresholds.closes, thresholds.review, thresholds.block)
         across = [(self.low < edge) & (edge <= self.high) for edge in edges]
         return across[0] | across[1] | across[2]
@@ -72,15 +73,25 @@ def score_block(
             kept[name] = np.fmax(kept.get(name, answer), answer)
     if rescored is not None:
         by_name["clip"], lows["clip"], highs["clip"] = rescored
-    weights = rules.config.fusion
-    scale = rules.thresholds[category].calibration
-    fused = calibrate(fuse_arrays(by_name, weights, len(block.column("time_s"))), scale)
+    weights, calibration = rules.config.fusion, rules.thresholds[category].calibration
+
+    def fuse(answers: Mapping[str, Floats]) -> Floats:
+        fused = fuse_arrays(answers, weights, len(block.column("time_s")))
+        return fused if calibration is None else calibrate(fused, calibration)
+
+    fused = fuse(by_name)
     if all(np.array_equal(lows[name], highs[name], equal_nan=True) for name in by_name):
         return BlockScores(by_name, fused)
-    low, high = (
-        calibrate(fuse_arrays(answers, weights, len(fused)), scale) for answers in (lows, highs)
-    )
-    return BlockScores(by_name, fused, low, high)
+    return BlockScores(by_name, fused, fuse(lows), fuse(highs))
+
+
+def calibrate(fused: Floats, calibration: Calibration) -> Floats:
+    """Map fused scores to the calibrated scale, each as a scan would."""
+    import numpy as np
+
+    values, places = np.unique(fused, return_inverse=True)
+    mapped = [one if math.isnan(one) else calibration.apply(one) for one in values.tolist()]
+    return np.asarray(mapped, np.float64)[places]
 
 
 def fuse_arrays(by_name: Mapping[str, Floats], weights: FusionSection, count: int) -> Floats:
@@ -97,17 +108,6 @@ def fuse_arrays(by_name: Mapping[str, Floats], weights: FusionSection, count: in
     alone = np.where(np.isnan(custom), weights.clip_only * clip, custom)
     fused = np.where(np.isnan(both), alone, both)
     return round_exactly(np.clip(fused, 0.0, 1.0))
-
-
-def calibrate(fused: Floats, calibration: Calibration | None) -> Floats:
-    """Put fused scores on a category's scale, to the last bit as frame by frame; NaN stays."""
-    import numpy as np
-
-    if calibration is None:
-        return fused
-    values, at = np.unique(fused, return_inverse=True)
-    mapped = [value if np.isnan(value) else calibration.apply(value) for value in values.tolist()]
-    return np.array(mapped, float)[at]
 
 
 def read_scores(values: Floats) -> Floats:

@@ -23,7 +23,7 @@ WORST_FIRST: tuple[Outcome, ...] = ("block", "error", "review", "allow")
 _SEVERITY = {outcome: -rank for rank, outcome in enumerate(WORST_FIRST)}
 # Raise it with every change after which the same file and settings can give another result, be it
 # in finding frames, in scoring or in judging: stored results are then made again.
-DECISIONS = 2
+DECISIONS = 3
 EXIT_BLOCK, EXIT_ERROR, EXIT_REVIEW, EXIT_ALLOW = 11, 3, 10, 0
 
 
@@ -86,7 +86,7 @@ def judge(
         kind=kind,
         offline=offline,
         needs_rescan=needs_rescan,
-        below=tuple(_below_raised(categories, thresholds, first)),
+        remarks=tuple(_under_raised(categories, thresholds, first)),
     )
 
 
@@ -99,11 +99,11 @@ def conclude(
     kind: Literal["video", "image"],
     offline: bool,
     needs_rescan: Sequence[str] = (),
-    below: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> ScanVerdict:
     """The second half of `judge`: from categories that are judged already to the outcome.
 
-    `below` says what a shorter video would have been reviewed for.
+    `remarks` are what else a reader should know, and raise nothing.
     """
     # What was switched off by the user is `off`, and takes nothing from the scan.
     is_lost = {"degraded"} if offline else {"degraded", "unavailable"}
@@ -115,8 +115,7 @@ def conclude(
         *_degraded(lost, policy),
         *(_Reason("review", f"needs a rescan: {why}") for why in needs_rescan),
         *_unconfirmed(categories),
-        *(_Reason("allow", one) for one in below),
-        *(_Reason("allow", remark) for remark in coverage.remarks),
+        *(_Reason("allow", remark) for remark in (*remarks, *coverage.remarks)),
     ]
     # Stable: within a level, what was found comes before what is missing.
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
@@ -224,7 +223,7 @@ def _unconfirmed(categories: Mapping[str, CategoryVerdict]) -> Iterator[_Reason]
             yield _Reason("allow", f"{name} {shown} at {at_s:.1f} s was not confirmed{more}")
 
 
-def _below_raised(
+def _under_raised(
     categories: Mapping[str, CategoryVerdict],
     thresholds: Mapping[str, Thresholds],
     first: Sequence[Sample],
