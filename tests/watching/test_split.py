@@ -33,7 +33,7 @@ def split(count: int, more: float) -> list[dict[str, Any]]:
 
 
 def test_a_difference_is_told_once_there_is_enough() -> None:
-    [little] = find_differences(count_shares(split(60, 0.15)))
+    [little] = find_differences(count_shares(split(60, 0.05)))
     assert not little.is_told
     [enough] = find_differences(count_shares(split(3000, 0.3)))
     assert (enough.deployment, enough.against) == ("version-2", "version-1")
