@@ -15,7 +15,7 @@ from guardian_cli.detectors.opennsfw import (
     find_model,
     load_opennsfw,
 )
-from guardian_cli.detectors.views import views_of
+from guardian_cli.serving.views import views_of
 from tests.tiny_clip import draw_background, draw_frame
 
 if TYPE_CHECKING:

@@ -124,6 +124,14 @@ def scan(
         Path | None,
         typer.Option("--resume", metavar="FILE.jsonl", help="Keep a batch's results; go on there."),
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            metavar="DIR",
+            help="Keep features and scores of each frame, for guardian replay; no picture.",
+        ),
+    ] = None,
     for_s: Annotated[
         float | None,
         typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
@@ -195,6 +203,7 @@ def scan(
         fail_on=fail_on.value,
         workers=workers,
         resume=resume,
+        store=store,
         for_s=for_s,
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
         shard=Shard.parse(shard) if shard is not None else None,

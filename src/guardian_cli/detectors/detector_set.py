@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guardian_cli.detectors.base import Absent, DetectorInfo, DetectorOptions
+from guardian_cli.detectors.base import Absent, DetectorInfo, DetectorOptions, FeatureDetector
 from guardian_cli.detectors.registry import make_specs
 from guardian_cli.errors import MissingError, UsageError
 
@@ -73,6 +73,9 @@ class DetectorSet:
                 before = len(self.specs)
                 self.add_stand_in(settings, options)
                 self.detectors += [one.load() for one in self.specs[before:]]
+        for detector in self.detectors:
+            if isinstance(detector, FeatureDetector):
+                detector.follow(self.detectors)
         self.check_not_empty()
 
     def check_not_empty(self) -> None:

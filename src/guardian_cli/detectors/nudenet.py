@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.base import Answer, DetectorInfo, DetectorSpec
 from guardian_cli.detectors.onnx import BATCH_SIZE, find_packaged_model, open_session
-from guardian_cli.detectors.views import View, views_of
+from guardian_cli.serving.views import View, views_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

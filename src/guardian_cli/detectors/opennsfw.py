@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.base import Answer, DetectorInfo, DetectorSpec
 from guardian_cli.detectors.onnx import BATCH_SIZE, find_packaged_model, open_session
-from guardian_cli.detectors.views import views_of
+from guardian_cli.serving.views import views_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +69,7 @@ class OpenNsfwDetector:
         self.short_side_px = SQUEEZED_PX
         self.batch_size = BATCH_SIZE
         self.concurrency = 1
+        self.without_bars = True
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""

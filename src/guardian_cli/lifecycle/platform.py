@@ -119,15 +119,11 @@ class Registry(Protocol):
     def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
         """Upload a model folder (MLflow's format) as the next version."""
 
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Bring a version's files into a folder that is not there yet."""
+
     def tracking(self) -> Tracking:
         """Where the runs of this workspace are logged."""
-
-
-class ModelStore(Registry, Protocol):
-    """A registry from which a version's files can be had again."""
-
-    def fetch(self, model: str, version: str, destination: Path) -> None:
-        """Copy a version's folder to a destination that is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +244,7 @@ class Platform(Protocol):
         """Where that is, for people to read: `.guardian/ in /home/me/project`."""
 
     @property
-    def registry(self) -> ModelStore:
+    def registry(self) -> Registry:
         """The versions of models."""
 
     def who(self) -> str:

@@ -84,7 +84,7 @@ def to_dict(result: ScanResult) -> Json:
     element = _plain(result, "source")
     if result.source_id is not None:
         element["source_id"] = result.source_id
-    element |= _plain(result, "sha256 verdict reasons degraded")
+    element |= _plain(result, "sha256 verdict reasons degraded needs_rescan")
     element["media"] = (
         _plain(result.media, "kind width height duration_s codec rotation")
         if result.media is not None

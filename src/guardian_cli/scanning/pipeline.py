@@ -23,6 +23,7 @@ from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.scanning.session import ScanSession
 from guardian_cli.settings import calm_threads
+from guardian_cli.store.writer import StoreWriter
 from guardian_cli.verdict.policy import EXIT_ALLOW, exit_code
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
@@ -64,6 +66,7 @@ class ScanRequest:
     fail_on: FailOn = "review"
     workers: int | None = None
     resume: Path | None = None
+    store: Path | None = None
     for_s: float | None = None
     max_bytes: int = MAX_DOWNLOAD_BYTES
     shard: Shard | None = None
@@ -89,6 +92,7 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
         console.note(f"shard {request.shard}: {part}")
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
+    store = StoreWriter(request.store) if request.store is not None else None
     interruption = Interruption()
     with (
         interruption.watched(),
@@ -104,7 +108,7 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
         ) as writer,
     ):
         try:
-            _scan_all(request, settings, sources, writer, console, interruption)
+            _scan_all(request, settings, sources, writer, console, interruption, store)
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
             if interruption.came:
@@ -164,8 +168,20 @@ def _scan_all(
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
+    store: StoreWriter | None,
 ) -> None:
     calm_threads()
+    numbers = {source: number for number, source in enumerate(sources)}
+
+    def is_done(source: Source, sha256: str | None, fingerprint: Callable[[], str]) -> bool:
+        # What is held but not stored, as after a scan without a store, is scanned again.
+        if store is not None and request.resume and not store.holds(source, sha256, fingerprint):
+            return False
+        return writer.is_done(source, sha256, fingerprint)
+
+    def observers(source: Source) -> list[SourceObserver]:
+        return [] if store is None else [store.observe(source, numbers[source])]
+
     with ExitStack() as stack:
         stack.callback(console.end_progress)
         session = ScanSession(
@@ -174,7 +190,8 @@ def _scan_all(
             console,
             sources=len(sources),
             needs_detectors=any(one.kind in {"file", "url", "stream"} for one in sources),
-            is_done=writer.is_done,
+            is_done=is_done,
+            observers=observers,
         )
         # More sources than turns to decode: some of them download, or wait for their scores.
         count = min(session.workers + EXTRA_SOURCES, len(sources))
@@ -185,7 +202,7 @@ def _scan_all(
         stack.callback(threads.stop)
         # The first frames are decoded while the model loads.
         threads.start()
-        session.load()
+        session.load(None if store is None else store.begin)
         for absent in session.detector_set.absent:
             if absent.status == "unavailable":
                 console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
@@ -202,6 +219,8 @@ def _scan_all(
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)
+        if store is not None:
+            store.close()
 
 
 def _write_results(

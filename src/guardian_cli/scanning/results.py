@@ -105,7 +105,7 @@ class ResultWriter:
             if held is not None:
                 fingerprint = (line.get("made") or {}).get("fingerprint", "")
                 why = held.why_again(line["sha256"], fingerprint, frames=self._frames)
-                self._again[why or "other content"] += 1
+                self._again[why or "not in the store"] += 1
             self._file.append(line)
         if self._output == "jsonl":
             self._console.result(document.dumps(line))

@@ -15,7 +15,7 @@ import threading
 from itertools import repeat
 from typing import TYPE_CHECKING, Self
 
-from guardian_cli.detectors.base import BilledDetector, RoutedDetector
+from guardian_cli.detectors.base import BilledDetector, FeatureDetector, RoutedDetector
 from guardian_cli.detectors.fusion import CategoryScore, read_score, score_category
 from guardian_cli.scanning.cascade import make_gates
 from guardian_cli.scanning.frame_queue import Batch, FrameQueue, Origin, PendingFrame
@@ -58,6 +58,8 @@ class Scorer:
         self._weights = weights
         self._cascade = cascade or {}
         self._gates: dict[int, Gate] = {}
+        # Detectors that take another one's features, and that one, by their indexes.
+        self._sources: dict[int, int] = {}
         self.detectors: tuple[Detector, ...] = ()
         self._queues: list[FrameQueue] = []
         self._room = threading.Semaphore(MAX_FRAMES_UNDER_WAY)
@@ -72,6 +74,9 @@ class Scorer:
             self.detectors = tuple(detectors)
             self._queues = [FrameQueue(*numbered) for numbered in enumerate(self.detectors)]
             self._gates = make_gates(self._cascade, self.detectors)
+            for index, detector in enumerate(self.detectors):
+                if isinstance(detector, FeatureDetector) and detector.source is not None:
+                    self._sources[index] = self.detectors.index(detector.source)
             self._started.set()
             for frame in self._early:
                 self._hand_out(frame)
@@ -155,7 +160,7 @@ class Scorer:
         if not self.detectors:
             self._finish(frame)
         for index, waiting in enumerate(self._queues):
-            if index not in frame.held:
+            if index not in frame.held and index not in self._sources:
                 waiting.put(frame)
 
     def _serve(self, index: int, detector: Detector) -> None:
@@ -175,11 +180,25 @@ class Scorer:
                 else:
                     answer = detector.score(images)
                 self._note_answer(index, batch, answer)
+                self._hand_on(index, batch, answer)
             except BaseException as error:  # noqa: BLE001 - handed to every source that waits
                 answer = None
                 self._give_up(frames, error)
             finally:
                 waiting.answered(batch, answer)
+
+    def _hand_on(self, index: int, batch: Batch, answer: Answer) -> None:
+        """Let those that take this detector's features score them, or look for themselves."""
+        for follower, source in self._sources.items():
+            detector = self.detectors[follower]
+            if source != index or not isinstance(detector, FeatureDetector):
+                continue
+            if answer.features:
+                self._note_answer(follower, batch, detector.score_features(answer.features))
+            elif not self._stopped.is_set():
+                self._queues[follower].put(*(frame for frame, _ in batch.frames))
+            else:
+                self._give_up((frame for frame, _ in batch.frames), ScoringStopped())
 
     def _note_answer(self, index: int, batch: Batch, answer: Answer) -> None:
         errors = answer.errors or [{}] * len(batch.frames)
@@ -242,7 +261,11 @@ class Scorer:
 
     def _settle(self, frame: PendingFrame) -> None:
         """Finish a frame; or, where an error could decide, have it scored in fp32 first."""
-        rough = [index for index, errors in frame.errors.items() if any(errors.values())]
+        rough = {
+            self._sources.get(index, index)
+            for index, errors in frame.errors.items()
+            if any(errors.values())
+        }
         if not rough or self._is_decided(frame):
             self._finish(frame)
         elif self._stopped.is_set():
@@ -250,7 +273,8 @@ class Scorer:
             frame.crash = ScoringStopped()
             self._finish(frame)
         else:
-            frame.in_fp32, frame.unanswered = True, len(rough)
+            followers = [index for index, source in self._sources.items() if source in rough]
+            frame.in_fp32, frame.unanswered = True, len(rough) + len(followers)
             for index in rough:
                 self._queues[index].put(frame)
 

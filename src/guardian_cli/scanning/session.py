@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
+from guardian_cli.lifecycle.model_files import find_version
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
@@ -19,7 +20,7 @@ from guardian_cli.settings import count_cores
 from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
@@ -64,11 +65,12 @@ class ScanSession:
             precision=request.precision,
             model_config=request.model_config,
             on_download=console.note,
+            find_version=lambda named: find_version(named, settings, console),
         )
         self.detector_set = DetectorSet(offline=request.offline)
         if needs_detectors:
             self.detector_set = choose_detectors(settings, self._options)
-        provenance = Provenance(request, settings, self.detector_set)
+        provenance = self._provenance = Provenance(request, settings, self.detector_set)
         config, self._stopped = settings.config, threading.Event()
         thresholds = {
             name: Thresholds(one.review, one.block) for name, one in config.categories.items()
@@ -115,13 +117,16 @@ class ScanSession:
         )
         self._pool = DecoderPool(self.workers)
 
-    def load(self) -> None:
+    def load(self, begin: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         """Load the detectors and let them score what waits and what comes; call it once.
 
-        Raises UsageError for a model that can't be what was meant, MissingError when nothing is
-        left that could score a frame.
+        `begin` is told what makes the results, for a store, before any frame is scored. Raises
+        UsageError for a model that can't be what was meant, MissingError when nothing is left that
+        could score a frame.
         """
         self.detector_set.load(self._settings, self._options)
+        if begin is not None:
+            begin(self._provenance.kept())
         self._scorer.start(self.detector_set.detectors)
 
     def scan(self, source: Source) -> ScanResult | None:

@@ -53,12 +53,14 @@ def judge(
     detectors: Sequence[DetectorReport] = (),
     kind: Literal["video", "image"] = "video",
     offline: bool = False,
+    needs_rescan: Sequence[str] = (),
 ) -> ScanVerdict:
     """Judge one source by the samples of the first pass and of its refinement, if there was one.
 
     The verdict is the worst category's, raised by the policy. With `offline` a detector that is
-    unavailable is what the user chose and does not degrade the scan. Raises SourceError when there
-    is no sample or no category: nothing seen is no verdict.
+    unavailable is what the user chose and does not degrade the scan. `needs_rescan` are reasons why
+    more would have to be seen, which make it `review` at least. Raises SourceError when there is no
+    sample or no category: nothing seen is no verdict.
     """
     if not first or not thresholds:
         raise SourceError("no frame could be judged", kind="no-frames")
@@ -74,6 +76,28 @@ def judge(
         )
         for name, limits in thresholds.items()
     }
+    return conclude(
+        categories,
+        policy=policy,
+        coverage=coverage,
+        detectors=detectors,
+        kind=kind,
+        offline=offline,
+        needs_rescan=needs_rescan,
+    )
+
+
+def conclude(
+    categories: Mapping[str, CategoryVerdict],
+    *,
+    policy: PolicySection,
+    coverage: Coverage,
+    detectors: Sequence[DetectorReport],
+    kind: Literal["video", "image"],
+    offline: bool,
+    needs_rescan: Sequence[str] = (),
+) -> ScanVerdict:
+    """The second half of `judge`: from categories that are judged already to the outcome."""
     # What was switched off by the user is `off`, and takes nothing from the scan.
     is_lost = {"degraded"} if offline else {"degraded", "unavailable"}
     lost = [detector for detector in detectors if detector.status in is_lost]
@@ -82,6 +106,7 @@ def judge(
         *_incomplete(coverage, policy),
         *_unscored(categories, detectors, policy),
         *_degraded(lost, policy),
+        *(_Reason("review", f"needs a rescan: {why}") for why in needs_rescan),
         *_unconfirmed(categories),
         *(_Reason("allow", remark) for remark in coverage.remarks),
     ]

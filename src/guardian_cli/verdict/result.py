@@ -104,7 +104,7 @@ class ScanResult:
     file's, in hex. `reasons` are short lines, the worst first. `samples` are all scored frames in
     any order, kept only where they are wanted. `every_s` is the sampling interval. `error` is set
     where the verdict is `error`, and `categories` is empty then. `made` says what made the result,
-    as in guardian.scan/1.
+    as in guardian.scan/1. `needs_rescan` says that frames were missing when it was decided again.
     """
 
     source: str
@@ -122,3 +122,4 @@ class ScanResult:
     source_id: str | None = None
     every_s: float | None = None
     made: Mapping[str, Any] | None = None
+    needs_rescan: bool = False

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from guardian_cli.config import RetrainSection
     from guardian_cli.console import Console
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import ModelStore, ModelVersion, Platform
+    from guardian_cli.lifecycle.platform import ModelVersion, Platform, Registry
     from guardian_cli.lifecycle.release.execute import Release, Releases
     from guardian_cli.settings import Settings
     from guardian_cli.training.evaluation.report import TrainReport
@@ -251,7 +251,7 @@ def find_files(pattern: str | None) -> list[Path]:
     return sorted(path.parent.glob(path.name)) or [path]
 
 
-def read_digests(registry: ModelStore, version: ModelVersion) -> set[str]:
+def read_digests(registry: Registry, version: ModelVersion) -> set[str]:
     """The digests of the files that a version has learned from; none where it does not tell."""
     with tempfile.TemporaryDirectory(prefix="guardian-version-") as scratch:
         folder = Path(scratch) / "model"
