@@ -49,13 +49,17 @@ CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """Everything the command line says; `output` is what stdout gets, `reports` go to files."""
+    """Everything the command line says; `output` is what stdout gets, `reports` go to files.
+
+    `levels` asks for the highest `review` threshold that each category would reach.
+    """
 
     sources: tuple[str, ...]
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
     frames: bool = False
+    levels: bool = False
     decode: Literal["fast", "full"] = "fast"
     model_config: Path | None = None
     device: str = "auto"
@@ -206,6 +210,8 @@ def _scan_all(
         for absent in session.detector_set.absent:
             if absent.status == "unavailable":
                 console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+        for warning in session.stale_calibrations():
+            console.warn(warning)
         for warning in without_effect(settings.config.scan.cascade, session.detector_set.specs):
             console.warn(warning)
         scored = {name for one in session.detector_set.detectors for name in one.categories}

@@ -17,7 +17,6 @@ from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
 from guardian_cli.scanning.source import ScanContext, scan_source
 from guardian_cli.settings import count_cores
-from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,10 +70,9 @@ class ScanSession:
         if needs_detectors:
             self.detector_set = choose_detectors(settings, self._options)
         provenance = self._provenance = Provenance(request, settings, self.detector_set)
+        self.stale_calibrations = provenance.stale_calibrations
         config, self._stopped = settings.config, threading.Event()
-        thresholds = {
-            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-        }
+        thresholds = {name: one.thresholds for name, one in config.categories.items()}
         scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
         timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
         refuses_private = config.scan.private_addresses == "refuse"
@@ -111,6 +109,7 @@ class ScanSession:
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,
+            levels=request.levels,
             offline=request.offline,
             refuses_private=refuses_private,
             observers=observers,

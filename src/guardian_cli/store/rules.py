@@ -22,13 +22,13 @@ from guardian_cli.scanning.provenance import (
 from guardian_cli.store.layout import score_column
 from guardian_cli.verdict.policy import DECISIONS
 from guardian_cli.verdict.result import DetectorReport
-from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from guardian_cli.config import Config
     from guardian_cli.settings import Settings
+    from guardian_cli.verdict.thresholds import Thresholds
 
 # They bound how a source was fetched and decoded, which its result says itself.
 _UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors", "private_addresses"}
@@ -174,9 +174,7 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
         changed=inputs_of_settings(config) != _stored_inputs(provenance)
         or len(detectors) < len(provenance["detectors"]),
         switched_off=switched_off,
-        thresholds={
-            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-        },
+        thresholds={name: one.thresholds for name, one in config.categories.items()},
     )
 
 
