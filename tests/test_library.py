@@ -84,9 +84,9 @@ def run_python(code: str, folder: Path) -> tuple[int, str, str]:
 def test_the_import_is_light(tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
-        "begun_s = time.perf_counter()\n"
+        "begun_s = time.process_time()\n"
         "import guardian_cli\n"
-        "took_s = time.perf_counter() - begun_s\n"
+        "took_s = time.process_time() - begun_s\n"
         "print(took_s, *{name.partition('.')[0] for name in sys.modules})\n"
     )
 
@@ -168,7 +168,9 @@ def test_results_are_the_documents_of_the_verb(folder: Path) -> None:
     found = [json.loads(json.dumps(result.to_dict())) for result in results]
     for one in (*expected, *found):
         del one["timing"]
-        one.get("made", {}).pop("when", None)
+        del one["made"]["when"]
+        for detector in one["detectors"]:
+            detector.pop("latency_ms", None)
     assert found == expected
 
 

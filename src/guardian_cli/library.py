@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from guardian_cli.console import Console
+from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import expand_sources, find_source
 from guardian_cli.reports.document import to_dict
+from guardian_cli.scanning.cascade import without_effect
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.pipeline import (
     MAX_DOWNLOAD_BYTES,
@@ -141,13 +143,14 @@ class Scanner:
         A detector that is not available is among them; what became of detectors on one source is in
         its result.
         """
-        absent = self._session.detector_set.absent if self._session is not None else ()
+        chosen = self._session.detector_set if self._session is not None else DetectorSet()
         return (
             *self._settings.warnings,
             *options_without_effect(self._request, self._settings),
+            *without_effect(self._settings.config.scan.cascade, chosen.specs),
             *(
                 f"{one.info.name} is not available: {one.reason}"
-                for one in absent
+                for one in chosen.absent
                 if one.status == "unavailable"
             ),
         )
@@ -175,7 +178,7 @@ class Scanner:
         sources. Raises what `scan` does, and UsageError for a folder or glob with nothing in it.
         """
         named = [os.fspath(source) for source in sources]
-        found = expand_sources(named) if named else []
+        found = expand_sources(named, offline=self._request.offline) if named else []
         check_request(self._request, found)
         session = self._loaded()
         count = min(session.workers + EXTRA_SOURCES, len(found))

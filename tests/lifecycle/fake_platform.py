@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.clock import Clock
+from guardian_cli.lifecycle.cost import InstanceType, PriceList
 from guardian_cli.lifecycle.platform import (
     Deployment,
     DeploymentFailedError,
@@ -344,6 +345,14 @@ class FakeCloud(FakePlatform):
 
     def monthly_cost_usd(self, instance_type: str, instance_count: int) -> float | None:
         return 100.0 * instance_count if instance_type == "Standard_DS3_v2" else None
+
+    def price_list(self) -> PriceList:
+        types = [
+            InstanceType("Standard_DS3_v2", 0.5, 4, 14),
+            InstanceType("Standard_F4s_v2", 0.2, 4, 8),
+            InstanceType("Standard_F2s_v2", 0.1, 2, 4),
+        ]
+        return PriceList("2026-01-31", "of a test", {one.name.lower(): one for one in types})
 
     def begin_deployment(self, endpoint: str, spec: DeploymentSpec) -> None:
         with self._changing("begin_deployment"):

@@ -49,7 +49,8 @@ def scan(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Videos, images, folders, globs, http(s):// or rtsp:// addresses; - reads a list.",
+            help="Videos, images, folders, globs, http(s)://, s3://, gs://, az://, hf:// and "
+            "rtsp:// addresses; - reads a list.",
         ),
     ],
     every: Annotated[
@@ -124,6 +125,14 @@ def scan(
         Path | None,
         typer.Option("--resume", metavar="FILE.jsonl", help="Keep a batch's results; go on there."),
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            metavar="DIR",
+            help="Keep features and scores of each frame, for guardian replay; no picture.",
+        ),
+    ] = None,
     for_s: Annotated[
         float | None,
         typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
@@ -135,6 +144,14 @@ def scan(
             min=1,
             metavar="BYTES",
             help="Fetch nothing larger than this. [default: 16 GiB]",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ray|ray://HOST:PORT",
+            help="Scan on a Ray cluster; ray starts one here where none runs.",
         ),
     ] = None,
     shard: Annotated[
@@ -195,11 +212,18 @@ def scan(
         fail_on=fail_on.value,
         workers=workers,
         resume=resume,
+        store=store,
         for_s=for_s,
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
+        cluster=cluster,
         shard=Shard.parse(shard) if shard is not None else None,
     )
-    return run_scan(request, settings, Console(quiet=common.quiet))
+    console = Console(quiet=common.quiet)
+    if cluster is None:
+        return run_scan(request, settings, console)
+    from guardian_cli.cluster.session import open_cluster
+
+    return run_scan(request, settings, console, open_cluster)
 
 
 def read_output(text: str) -> tuple[str, Path]:

@@ -38,10 +38,10 @@ class BatchReport:
 
     `scans` are the elements of guardian.scan/1 of the sources that have ended, in the order in
     which they were named, out of `sources` that were; `skipped` counts by reason what folders hold
-    and was not scanned. `took_s` and `scored_frames` are of this run alone (None where
-    nothing was scanned in it). `only` is the result of
-    the only source, with all that a person may want to see, where it was scanned in this run.
-    `missing` says which parts of a batch that was divided are not here, as in guardian.scan/1.
+    and was not scanned. `took_s` (seconds; None where nothing was scanned) and `scored_frames` are
+    of this run alone. `only` is the result of the only source, with all that a person may want to
+    see, where it was scanned in this run. `missing` says which parts of a batch that was divided
+    are not here, as in guardian.scan/1.
     """
 
     scans: Sequence[dict[str, Any]]

@@ -59,6 +59,29 @@ def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
 
 
+def stream_results(path: Path) -> Iterator[Json]:
+    """Yield every line of a JSONL file as it stands, read once; of a document what `read_results`.
+
+    For whoever keeps a few numbers of each of many results, and the newest of a source itself.
+    """
+    try:
+        with path.open("rb") as file:
+            first = _loads(file.readline())
+            if isinstance(first, dict) and "source" in first:
+                file.seek(0)
+                for number, raw in enumerate(file, 1):
+                    line = parse_result(_loads(raw))
+                    if line is not None:
+                        yield line
+                    elif raw.strip() and raw.endswith(b"\n"):
+                        message = f"{path}:{number}: not a result of guardian scan"
+                        raise UsageError(message, hint=HINT)
+                return
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+    yield from read_results(path)
+
+
 def key_of(line: Mapping[str, Any]) -> str:
     """What tells a source from all others: its name, or what its masked address stands for."""
     return str(line.get("source_id") or line["source"])

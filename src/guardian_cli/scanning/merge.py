@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from guardian_cli.verdict.result import Outcome
 
 ENDINGS = (".jsonl", ".json")
+SHARD_NUMBERS = ("index", "count", "sources", "all_sources")
 
 
 @dataclass
@@ -136,9 +137,10 @@ def _when(line: Json) -> str:
 
 
 def _check_shard(shard: Any, known: Mapping[int, Mapping[str, Any]]) -> None:
-    names = ("index", "count", "sources", "all_sources")
-    if not isinstance(shard, dict) or not all(isinstance(shard.get(one), int) for one in names):
-        raise UsageError("the shard of a result is none of guardian scan --shard")
+    values = [shard.get(one) for one in SHARD_NUMBERS] if isinstance(shard, dict) else []
+    numbers = [one for one in values if isinstance(one, int)]
+    if len(numbers) != len(SHARD_NUMBERS) or not 1 <= numbers[0] <= numbers[1]:
+        raise UsageError(f"{shard!r} is no shard of guardian scan --shard I/N")
     for other in known.values():
         if other["count"] != shard["count"]:
             counts = sorted({other["count"], shard["count"]})
@@ -158,7 +160,7 @@ def _differences(scans: Sequence[Json], contents: Mapping[str, set[str]]) -> lis
         warnings.append(f"{count(changed, 'source')} had other contents in other parts")
     # How long a live stream is watched is in its fingerprint, and only in its.
     files = [one.get("made") or {} for one in scans if not one["source"].startswith("rtsp")]
-    prints = Counter(made.get("fingerprint") for made in files)
+    prints = Counter(str(made.get("fingerprint")) for made in files)
     if len(prints) > 1:
         versions = sorted({str(made.get("guardian", "before 0.2.0")) for made in files})
         shares = ", ".join(str(number) for _, number in prints.most_common())
@@ -195,7 +197,7 @@ def _find_gaps(
             f"{'shards' if len(absent) > 1 else 'shard'} {names} missing: "
             f"{rest} of {count(totals[-1], 'source')} without a result"
         )
-    if len({shard.get("sources_digest") for shard in shards.values()}) > 1:
+    if len({str(shard.get("sources_digest")) for shard in shards.values()}) > 1:
         seen = " or ".join(str(total) for total in totals)
         merged.gaps.append(
             f"the shards did not see the same sources ({seen}): what came or went meanwhile may be "

@@ -152,6 +152,7 @@ class SampleCollector:
                 pending.features,
                 pending.deployments,
                 self._is_refined,
+                pending.errors,
             )
             for observer in self._observers:
                 observer.on_frame(scored)

@@ -125,19 +125,7 @@ def load_clip(
     cache, state = Cache(text_cache), state_of(weights.path)
     clip = map_model(architecture, weights)
     digest = cache.digest(weights.path)
-    settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    width = int(architecture.config["embed_dim"])
-    tokenizer = functools.cache(lambda: import_open_clip().get_tokenizer(architecture.name))
-    keys: dict[str, str] = {}
-    texts: Texts = {}
-    # Each set by itself: another category beside it costs nothing, and changes no digit of it.
-    for category, (positive, negative) in categories.items():
-        prompts = [*positive, *negative]
-        key = digest_of([digest, settings, prompts, version("open_clip_torch")])
-        encode = functools.partial(_encode_texts, clip, tokenizer, prompts)
-        features = cache.text_features(key, prompts, width, encode)
-        keys[category] = key
-        texts[category] = features[: len(positive)], features[len(positive) :]
+    keys, texts = _encode_categories(architecture, digest, categories, cache, lambda: clip)
     scale = float(clip.logit_scale.detach().exp())
     load = functools.partial(_load_tower, architecture, weights, device, state)
     chosen, errors = choose_precision(precision, device), {}
@@ -167,6 +155,68 @@ def load_clip(
         backbone=name_backbone(digest, architecture, tower.preprocessing),
         cache=cache,
     )
+
+
+def load_texts(
+    model: str,
+    pretrained: str,
+    categories: Mapping[str, Prompts],
+    *,
+    digest: str,
+    model_config: Path | None = None,
+    offline: bool = False,
+    text_cache: Path | None = DEFAULT_CACHE,
+    on_download: Callable[[str], None] = lambda _: None,
+) -> Texts:
+    """Encode prompts alone, by the model whose weights have this SHA-256, in hex.
+
+    Weights are only looked for where the prompts are not in the cache. Raises what `load_clip`
+    raises, and UsageError for other weights.
+    """
+    architecture = read_architecture(model, pretrained, model_config)
+    check_tokenizer(architecture, offline=offline)
+    cache = Cache(text_cache)
+
+    def load() -> Any:
+        weights = find_weights(
+            model,
+            pretrained,
+            Hub(),
+            own_config=model_config is not None,
+            offline=offline,
+            tell=on_download,
+        )
+        found = cache.digest(weights.path)
+        if found != digest:
+            raise UsageError(f"{weights.label} has weights {found[:12]}…, not {digest[:12]}…")
+        return map_model(architecture, weights)
+
+    return _encode_categories(architecture, digest, categories, cache, load)[1]
+
+
+def _encode_categories(
+    architecture: Architecture,
+    digest: str,
+    categories: Mapping[str, Prompts],
+    cache: Cache,
+    load: Callable[[], Any],
+) -> tuple[dict[str, str], Texts]:
+    """Each category's text features, and what they are remembered under."""
+    settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
+    width = int(architecture.config["embed_dim"])
+    tokenizer = functools.cache(lambda: import_open_clip().get_tokenizer(architecture.name))
+    clip = functools.cache(load)
+    keys: dict[str, str] = {}
+    texts: Texts = {}
+    # Each set by itself: another category beside it costs nothing, and changes no digit of it.
+    for category, (positive, negative) in categories.items():
+        prompts = [*positive, *negative]
+        key = digest_of([digest, settings, prompts, version("open_clip_torch")])
+        encode = functools.partial(_encode_texts, clip, tokenizer, prompts)
+        features = cache.text_features(key, prompts, width, encode)
+        keys[category] = key
+        texts[category] = features[: len(positive)], features[len(positive) :]
+    return keys, texts
 
 
 def check_key(key: str, lengths: Sequence[int], device: str, precision: str) -> str:
@@ -220,18 +270,18 @@ class ClipDetector:
         self._fp32: ImageTower | None = None
         self._load_fp32 = load_fp32
         self._texts = texts
-        self._scale = scale
-        self._logit_errors = logit_errors
+        self.scale = scale
+        self.logit_errors = logit_errors
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8): each category's largest view, in 0..1."""
         answer = self._score(self._tower, images)
-        if not self._logit_errors:
+        if not self.logit_errors:
             return answer
         if answer.failure is not None:
             # A number too large for half precision may be none in fp32.
             return self.score_fp32(images)
-        off_by = self._logit_errors
+        off_by = self.logit_errors
         errors = [
             {name: score_error(score, off_by[name]) for name, score in scores.items()}
             for scores in answer.scores
@@ -240,7 +290,7 @@ class ClipDetector:
 
     def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, in fp32. What can't be had any more is an answer that failed."""
-        if not self._logit_errors or self._tower is None:
+        if not self.logit_errors or self._tower is None:
             return self._score(self._tower, images)
         try:
             self._fp32 = self._fp32 or self._load_fp32()
@@ -253,7 +303,7 @@ class ClipDetector:
 
         `log_odds` maps unit features (N, D) to (N,); `key` has the head's weights in it.
         """
-        if not self._logit_errors or self._tower is None:
+        if not self.logit_errors or self._tower is None:
             return 0.0
         fast = self._tower
         known = check_key(digest_of([self.backbone, key]), [], fast.device, fast.precision)
@@ -286,7 +336,7 @@ class ClipDetector:
             rows = features.float().cpu().numpy()
             for name, sides in self._texts.items():
                 # A frame counts as its worst view: what is in one corner is in the frame.
-                scores = score_ensembles(features, *sides, self._scale).tolist()
+                scores = score_ensembles(features, *sides, self.scale).tolist()
                 for owner, score in zip(owners, scores, strict=True):
                     frames[owner][name] = max(score, frames[owner].get(name, 0.0))
                     if not math.isfinite(score):
@@ -304,10 +354,12 @@ def _log_odds(sides: tuple[Tensor, Tensor], scale: float) -> Callable[[Tensor], 
     return lambda features: compare_ensembles(features, *sides, scale)
 
 
-def _encode_texts(clip: Any, tokenizer: Callable[[], Any], prompts: Sequence[str]) -> Tensor:
+def _encode_texts(
+    load: Callable[[], Any], tokenizer: Callable[[], Any], prompts: Sequence[str]
+) -> Tensor:
     import torch
 
-    tokens = tokenizer()(list(prompts))
+    clip, tokens = load(), tokenizer()(list(prompts))
     with torch.inference_mode():
         parts = [clip.encode_text(part).float() for part in tokens.split(BATCH_SIZE)]
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
