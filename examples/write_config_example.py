@@ -95,6 +95,7 @@ def example_text() -> str:
     for name, category in config.categories.items():
         lines += [f"  {name}:", f"    review: {category.review}", f"    block: {category.block}"]
         lines += [
+            "    calibration: null           # a scale that guardian evaluate --calibrate fitted",
             "    endpoint: null              # or http(s)://…; an empty value switches it off",
             "    model: null                 # or MODEL@champion, MODEL@2, the folder of a model",
         ]

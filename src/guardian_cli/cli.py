@@ -19,6 +19,7 @@ from guardian_cli.commands.compare import compare
 from guardian_cli.commands.deploy import deploy
 from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
+from guardian_cli.commands.evaluate import evaluate
 from guardian_cli.commands.merge import merge
 from guardian_cli.commands.monitor import monitor
 from guardian_cli.commands.replay import replay
@@ -68,7 +69,7 @@ MACHINES = "More than one machine"
 SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
-for verb in (replay, compare):
+for verb in (evaluate, replay, compare):
     app.command(rich_help_panel=EVIDENCE)(verb)
 for verb in (monitor, retrain):
     app.command(rich_help_panel=WATCHING)(verb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -14,6 +15,8 @@ from pydantic import (
 )
 
 from guardian_cli.detectors.registry import check_detector
+from guardian_cli.verdict.calibration import Calibration
+from guardian_cli.verdict.thresholds import Thresholds
 
 Verdict = Literal["allow", "review", "block"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -90,6 +93,32 @@ class PromptsSection(_Section):
     negative: Annotated[Words, Field(min_length=1)]
 
 
+class CalibrationSection(_Section):
+    """How a category's fused scores are mapped, and how its `review` rises with a video's length.
+
+    `evaluate --calibrate` writes it; `points` are [fused, calibrated], `every` the sampling
+    interval in seconds that `samples` and `scale` belong to, `fitted_to` a digest of what made the
+    scores (see `scanning.provenance`): with other prompts or weights they mean something else.
+    """
+
+    points: Annotated[
+        tuple[Annotated[tuple[Unit, Unit], Field(strict=False)], ...], Field(strict=False)
+    ] = ()
+    samples: Annotated[int, Field(ge=1)] | None = None
+    scale: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
+    every: Seconds | None = None
+    fitted_to: str | None = None
+
+    @field_validator("points")
+    @classmethod
+    def _points_rise(cls, points: tuple[tuple[float, float], ...]) -> tuple[Any, ...]:
+        if points and (len(points) < 2 or points[0][0] != 0.0 or points[-1][0] != 1.0):
+            raise ValueError("the points must go from a fused score of 0 to one of 1")
+        if any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(points)):
+            raise ValueError("the points must rise, in both numbers")
+        return points
+
+
 class CategorySection(_Section):
     """One category: its thresholds, its prompts, and its custom model: an endpoint, or one here.
 
@@ -98,9 +127,17 @@ class CategorySection(_Section):
 
     review: Unit = 0.5
     block: Unit = 0.8
+    calibration: CalibrationSection | None = None
     prompts: PromptsSection | None = None
     endpoint: str | None = None
     model: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What its scores are compared with, and on which scale."""
+        one = self.calibration
+        calibration = None if one is None else Calibration(one.points, one.samples, one.scale)
+        return Thresholds(self.review, self.block, calibration=calibration)
 
     @field_validator("prompts", mode="before")
     @classmethod

@@ -178,7 +178,7 @@ class Scanner:
         sources. Raises what `scan` does, and UsageError for a folder or glob with nothing in it.
         """
         named = [os.fspath(source) for source in sources]
-        found = expand_sources(named) if named else []
+        found = expand_sources(named, offline=self._request.offline) if named else []
         check_request(self._request, found)
         session = self._loaded()
         count = min(session.workers + EXTRA_SOURCES, len(found))

@@ -9,6 +9,7 @@ import difflib
 import io
 import os
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -307,6 +308,23 @@ def calm_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # By default a server that is not there is asked for over a minute.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+
+def calm_ray() -> None:
+    """Before Ray is imported: nothing goes to its makers, and no warning to the screen."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def ray_address() -> str | None:
+    """The cluster that the environment names, HOST:PORT or ray://HOST:PORT."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return address if address not in {"", "auto", "local"} else None
+
+
+def make_ray_token() -> None:
+    """Before a Ray of our own is started: only who has this token, in memory, may use it."""
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def calm_threads() -> None:

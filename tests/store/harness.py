@@ -24,7 +24,6 @@ from guardian_cli.store.reader import StoreReader
 from guardian_cli.store.replay import Replay
 from guardian_cli.store.rescoring import Rescorer
 from guardian_cli.store.writer import StoreWriter
-from guardian_cli.verdict.thresholds import Thresholds
 from tests.scanning.harness import scan_context
 
 if TYPE_CHECKING:
@@ -107,9 +106,7 @@ def scan_scripts(
 ) -> list[ScanResult]:
     """Scan scripted videos one after another; into a store, if one is named."""
     config = settings.config
-    thresholds = {
-        name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-    }
+    thresholds = {name: one.thresholds for name, one in config.categories.items()}
     provenance = Provenance(ScanRequest(sources=()), settings, DetectorSet(list(detectors)))
     writer = None
     if store is not None:

@@ -49,7 +49,8 @@ def scan(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Videos, images, folders, globs, http(s):// or rtsp:// addresses; - reads a list.",
+            help="Videos, images, folders, globs, http(s)://, s3://, gs://, az://, hf:// and "
+            "rtsp:// addresses; - reads a list.",
         ),
     ],
     every: Annotated[
@@ -145,6 +146,14 @@ def scan(
             help="Fetch nothing larger than this. [default: 16 GiB]",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ray|ray://HOST:PORT",
+            help="Scan on a Ray cluster; ray starts one here where none runs.",
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -206,9 +215,15 @@ def scan(
         store=store,
         for_s=for_s,
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
+        cluster=cluster,
         shard=Shard.parse(shard) if shard is not None else None,
     )
-    return run_scan(request, settings, Console(quiet=common.quiet))
+    console = Console(quiet=common.quiet)
+    if cluster is None:
+        return run_scan(request, settings, console)
+    from guardian_cli.cluster.session import open_cluster
+
+    return run_scan(request, settings, console, open_cluster)
 
 
 def read_output(text: str) -> tuple[str, Path]:

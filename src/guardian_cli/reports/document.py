@@ -105,7 +105,15 @@ def to_dict(result: ScanResult) -> Json:
         # `merge` sorts them: a refinement's samples come behind those of the first pass.
         element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
     if result.made is not None:
-        element["made"] = dict(result.made)
+        made = dict(result.made)
+        if "thresholds" in made:
+            # Those that applied: a calibrated `review` rises with a video's length.
+            made["thresholds"] = made["thresholds"] | {
+                name: {"review": one.thresholds.review, "block": one.thresholds.block}
+                for name, one in result.categories.items()
+                if one.thresholds is not None and name in made["thresholds"]
+            }
+        element["made"] = made
     element["timing"] = _plain(result.timing, "wall_s decode_s score_s")
     element["error"] = _plain(result.error, "kind message") if result.error is not None else None
     return element
@@ -124,6 +132,7 @@ def _category(one: CategoryVerdict) -> Json:
         "score": _score(one.score, one.thresholds),
         "verdict": one.verdict,
         "segments": segments,
+        **({} if one.level is None else _plain(one, "level pictures")),
     }
 
 

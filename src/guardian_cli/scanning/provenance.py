@@ -21,6 +21,8 @@ from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from guardian_cli.config import Config
     from guardian_cli.detectors.detector_set import DetectorSet
     from guardian_cli.scanning.pipeline import ScanRequest
@@ -43,19 +45,11 @@ _UNSEEN_SECTIONS: Any = {
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *(
-            "device",
-            "precision",
-            "no_endpoints",
-            "offline",
-            "model_config",
-            "for_s",
-            "max_bytes",
-            "shard",
-            "store",
-        ),
+        *("cluster", "shard", "store", "max_bytes"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
+_NO_SOURCE = Source("file", "", "")
 
 
 @dataclass
@@ -135,6 +129,18 @@ class Provenance:
             },
         }
 
+    def stale_calibrations(self) -> Iterator[str]:
+        """Say which categories' calibration was fitted to other scores than this run makes."""
+        config = self.settings.config
+        for name, category in config.categories.items():
+            one = category.calibration
+            if one is None:
+                continue
+            if one.fitted_to not in {None, scale_digest(self.made(_NO_SOURCE), name)}:
+                yield f"{name}: its calibration was fitted to other prompts, weights or fusion"
+            if one.every not in {None, config.scan.every}:
+                yield f"{name}: its calibration is for a frame every {one.every:g} s"
+
     def fingerprint(self, source: Source) -> str:
         """Return one digest over all that could give this source another result."""
         is_stream = source.kind == "stream"
@@ -199,6 +205,11 @@ def made_of_settings(config: Config) -> dict[str, Any]:
         "thresholds": {
             name: {"review": one.review, "block": one.block} for name, one in categories
         },
+        "calibration": {
+            name: digest_of_json(one.calibration.model_dump(mode="json"))
+            for name, one in categories
+            if one.calibration is not None
+        },
         "policy": config.policy.model_dump(),
         "fusion": config.fusion.model_dump(),
         "prompts": {
@@ -216,6 +227,12 @@ def inputs_of_settings(config: Config) -> dict[str, Any]:
         "settings": config.model_dump(mode="json", exclude=_UNSEEN_SECTIONS),
         "max_gap_s": config.scan.max_gap_s,
     }
+
+
+def scale_digest(made: Mapping[str, Any], category: str) -> str:
+    """Return the digest of what a category's fused scores rest on, by the `made` of a result."""
+    parts = [(made.get("prompts") or {}).get(category), made.get("fusion"), made.get("weights")]
+    return digest_of_json(parts)
 
 
 def digest_of_json(value: Any) -> str:

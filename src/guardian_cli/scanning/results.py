@@ -87,14 +87,17 @@ class ResultWriter:
 
         `fingerprint` is only asked where it decides: it may have to wait for a model to be loaded.
         """
-        key = source.identity or source.shown
-        held = self._file.held.get(key) if self._file is not None else None
-        if held is None or held.why_again(sha256, held.fingerprint or "", frames=self._frames):
-            return False
-        is_done = held.why_again(sha256, fingerprint(), frames=self._frames) is None
+        held = self.held(source)
+        is_done = held is not None and held.stands(sha256, fingerprint, frames=self._frames)
         if is_done:
-            self._done.append(key)
+            self._done.append(source.identity or source.shown)
         return is_done
+
+    def held(self, source: Source) -> HeldResult | None:
+        """What the file holds of a source."""
+        if self._file is None:
+            return None
+        return self._file.held.get(source.identity or source.shown)
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
@@ -207,6 +210,12 @@ class HeldResult:
         if sha256 is None or self.sha256 != sha256:
             return "other content"
         return "without frames" if frames and not self.has_frames else None
+
+    def stands(self, sha256: str | None, fingerprint: Callable[[], str], *, frames: bool) -> bool:
+        """Whether `why_again` has no reason; `fingerprint` is only asked where it decides."""
+        if self.why_again(sha256, self.fingerprint or "", frames=frames):
+            return False
+        return self.why_again(sha256, fingerprint(), frames=frames) is None
 
 
 class ResultsFile:

@@ -124,7 +124,7 @@ class Scorer:
     def fuse(self, answers: Mapping[int, Mapping[str, float]]) -> dict[str, CategoryScore]:
         """Return each category's score from what each detector, by its index, answered."""
         fused = {}
-        for category in self._thresholds:
+        for category, limits in self._thresholds.items():
             scores: dict[str, float] = {}
             for index, detector in enumerate(self.detectors):
                 score = answers.get(index, {}).get(category)
@@ -132,7 +132,7 @@ class Scorer:
                     # Detectors of one name speak with one voice: their highest score is its.
                     name = detector.info.name
                     scores[name] = max(score, scores.get(name, score))
-            fused[category] = score_category(scores, self._weights)
+            fused[category] = score_category(scores, self._weights, limits.calibration)
         return fused
 
     def stop(self) -> None:

@@ -61,6 +61,10 @@ def find_calm(
     lengths = np.diff(starts)
     calm = (lengths > 0) & ~_any(restless, starts)
     for name, scores in fused.items():
+        calibration = thresholds[name].calibration
+        if calibration is not None and calibration.samples is not None:
+            # Its thresholds are each source's own.
+            return np.zeros(len(lengths), np.bool_)
         scored = ~np.isnan(scores)
         counts = _sum(scored, starts)
         # All frames are scored, or none: what is between is for the other path to explain.

@@ -23,13 +23,13 @@ from guardian_cli.scanning.provenance import (
 from guardian_cli.store.layout import score_column
 from guardian_cli.verdict.policy import DECISIONS
 from guardian_cli.verdict.result import DetectorReport
-from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
 
     from guardian_cli.config import Config
     from guardian_cli.settings import Settings
+    from guardian_cli.verdict.thresholds import Thresholds
 
 # They bound how a source was fetched and decoded, which its result says itself.
 _UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors", "private_addresses"}
@@ -188,9 +188,7 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
         or len(detectors) < len(provenance["detectors"]),
         dropped=frozenset(dropped),
         switched_off=switched_off,
-        thresholds={
-            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-        },
+        thresholds={name: one.thresholds for name, one in config.categories.items()},
     )
 
 

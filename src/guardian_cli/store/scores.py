@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from guardian_cli.store.reader import Block
     from guardian_cli.store.rescoring import Rescored
     from guardian_cli.store.rules import Rules
+    from guardian_cli.verdict.calibration import Calibration
     from guardian_cli.verdict.thresholds import Thresholds
 
     Floats = NDArray[np.float64]
@@ -39,8 +41,15 @@ class BlockScores:
 
     def undecided(self, thresholds: Thresholds) -> NDArray[np.bool_] | None:
         """Which frames' errors could decide; None where none could."""
+        import numpy as np
+
         if self.low is None or self.high is None:
             return None
+        calibration = thresholds.calibration
+        if calibration is not None and calibration.samples is not None:
+            # As `Thresholds.same_side` has it.
+            moves = (self.low != self.high) & (self.high >= thresholds.closes)
+            return np.asarray(moves & (self.low < thresholds.block), np.bool_)
         edges = (thresholds.closes, thresholds.review, thresholds.block)
         across = [(self.low < edge) & (edge <= self.high) for edge in edges]
         return across[0] | across[1] | across[2]
@@ -64,12 +73,25 @@ def score_block(
             kept[name] = np.fmax(kept.get(name, answer), answer)
     if rescored is not None:
         by_name["clip"], lows["clip"], highs["clip"] = rescored
-    weights = rules.config.fusion
-    fused = fuse_arrays(by_name, weights, len(block.column("time_s")))
+    weights, calibration = rules.config.fusion, rules.thresholds[category].calibration
+
+    def fuse(answers: Mapping[str, Floats]) -> Floats:
+        fused = fuse_arrays(answers, weights, len(block.column("time_s")))
+        return fused if calibration is None else calibrate(fused, calibration)
+
+    fused = fuse(by_name)
     if all(np.array_equal(lows[name], highs[name], equal_nan=True) for name in by_name):
         return BlockScores(by_name, fused)
-    low, high = (fuse_arrays(answers, weights, len(fused)) for answers in (lows, highs))
-    return BlockScores(by_name, fused, low, high)
+    return BlockScores(by_name, fused, fuse(lows), fuse(highs))
+
+
+def calibrate(fused: Floats, calibration: Calibration) -> Floats:
+    """Map fused scores to the calibrated scale, each as a scan would."""
+    import numpy as np
+
+    values, places = np.unique(fused, return_inverse=True)
+    mapped = [one if math.isnan(one) else calibration.apply(one) for one in values.tolist()]
+    return np.asarray(mapped, np.float64)[places]
 
 
 def fuse_arrays(by_name: Mapping[str, Floats], weights: FusionSection, count: int) -> Floats:

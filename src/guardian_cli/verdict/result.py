@@ -38,6 +38,8 @@ class CategoryVerdict:
     `at_s` is when the score was reached. `unconfirmed` are samples at or above `review` that no
     other sample confirmed, as (time_s, score), highest first. `is_capped` means that a higher score
     counts for `review` only, because nothing confirms it. `scored` of `samples` frames had a score.
+    `level`, where it was asked for, is the highest `review` threshold that it would reach, and
+    `pictures` how many the first pass saw.
     For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores over the length of
     the source, each the highest of its stretch, None where nothing was scored; and `thresholds`.
     """
@@ -52,6 +54,8 @@ class CategoryVerdict:
     samples: int = 0
     timeline: tuple[float | None, ...] = ()
     thresholds: Thresholds | None = None
+    level: float | None = None
+    pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
