@@ -105,8 +105,7 @@ class BlockFrames:
             for values in (self._times, self._untils, self.block.column("same_as_s"))
         )
         by_category = {
-            name: self._scores(name, one, begin, end, with_answers=with_answers)
-            for name, one in self.scores.items()
+            name: self._scores(name, begin, end, with_answers=with_answers) for name in self.scores
         }
         not_sent = self.block.words("not_sent", number)
         samples = [
@@ -123,8 +122,9 @@ class BlockFrames:
         return samples[:count], samples[count:]
 
     def _scores(
-        self, category: str, scores: BlockScores, begin: int, end: int, *, with_answers: bool
+        self, category: str, begin: int, end: int, *, with_answers: bool
     ) -> list[CategoryScore]:
+        scores = self.scores[category]
         if not with_answers:
             return [CategoryScore(one) for one in _numbers(scores.fused[begin:end])]
         answers = {name: _numbers(one[begin:end]) for name, one in scores.by_name.items()}
@@ -167,7 +167,7 @@ class BlockFrames:
         windows = _windows(first, rules.thresholds, rules.every_s)
         if not windows or not rules.changed:
             return list(refined) if windows else [], []
-        old = _windows(self._old_first(number), rules.old_thresholds, rules.every_s)
+        old = _windows(self._old_first(number), self._old_thresholds, rules.every_s)
         step_s = rules.every_s / REFINE_FACTOR
         missing = [one for one in windows if not was_refined(one, windows, old, step_s)]
         kept = [sample for sample in refined if is_inside(windows, sample.time_s)]
@@ -228,27 +228,30 @@ class BlockFrames:
         ]
 
     @cached_property
+    def _old_thresholds(self) -> dict[str, Thresholds]:
+        return self.rules.old_thresholds
+
+    @cached_property
     def _old_fused(self) -> dict[str, NDArray[np.float64]]:
         """Each category's fused scores by the rules that the block was stored by."""
         import numpy as np
 
         rules, fused = self.rules, {}
-        for category, limits in rules.old_thresholds.items():
+        for category, limits in self._old_thresholds.items():
             answers: dict[str, NDArray[np.float64]] = {}
             for index, one in enumerate(rules.provenance["detectors"]):
                 scores = self.block.column(score_column(index, one["name"], category))
                 answers[one["name"]] = np.fmax(answers.get(one["name"], scores), scores)
-            old = fuse_arrays(answers, rules.old_fusion, len(self._times))
-            fused[category] = (
-                old if limits.calibration is None else calibrate(old, limits.calibration)
-            )
+            scores = fuse_arrays(answers, rules.old_fusion, len(self._times))
+            old = limits.calibration
+            fused[category] = scores if old is None else calibrate(scores, old)
         return fused
 
 
 def _windows(
     first: Sequence[Sample], thresholds: Mapping[str, Thresholds], every_s: float
 ) -> list[Window]:
-    """Where a scan with these thresholds looks closer, as `scanning.source` has it."""
+    """Where a scan by these thresholds samples more densely."""
     review = {name: one.review for name, one in for_source(thresholds, first).items()}
     return windows_to_refine(first, review, every_s)
 

@@ -8,7 +8,6 @@ now. Where they ask for what nobody stored, that is said, and never guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 # They bound how a source was fetched and decoded, which its result says itself.
 _UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors", "private_addresses"}
-_KNOWN_CATEGORY_KEYS = {"review", "block", "calibration", "prompts", "endpoint", "model"}
+_KNOWN_CATEGORY_KEYS = {"review", "block", "prompts", "endpoint", "model", "calibration"}
 SWITCHED_OFF = "switched off by an empty value"
 
 
@@ -62,15 +61,13 @@ class Rules:
         """The sampling interval."""
         return self.config.scan.every
 
-    @cached_property
+    @property
     def old_thresholds(self) -> dict[str, Thresholds]:
         """The thresholds that the stored refinement was asked for by."""
         stored = self.provenance["inputs"]["settings"]["categories"]
-        sections = {
-            name: {key: one.get(key) for key in ("review", "block", "calibration")}
-            for name, one in stored.items()
+        return {
+            name: CategorySection.model_validate(one).thresholds for name, one in stored.items()
         }
-        return {name: CategorySection(**one).thresholds for name, one in sections.items()}
 
     @property
     def old_fusion(self) -> FusionSection:
