@@ -74,7 +74,7 @@ LINE: dict[str, Any] = {"schema": "guardian.scan/1", "source": "a", "verdict": "
 def test_anything_else_is_refused_with_a_hint(path: Path, value: Any) -> None:
     for text in (json.dumps(value) + "\n", json.dumps(LINE) + "\n" + json.dumps(value) + "\n"):
         path.write_text(text)
-        with pytest.raises(UsageError, match="results: |:[12]: not") as refused:
+        with pytest.raises(UsageError, match=r"results: |:[12]: not") as refused:
             list(read_results(path))
         assert refused.value.hint
 

@@ -64,7 +64,7 @@ def scan(
         typer.Option(
             "--output",
             metavar="FORMAT=FILE",
-            help="Write a report to a file as well: json, jsonl, table. May be repeated.",
+            help="Write a file too: json, jsonl, csv, sarif, junit, md, table. May be repeated.",
         ),
     ] = None,
     frames: Annotated[

@@ -47,8 +47,8 @@ class PendingFrame:
     """A frame under way: filled in by every detector, then `wait` returns.
 
     `errors` are how far scores may be off; with `in_fp32` it is asked for scores without. Of the
-    `failures` those of `misconfigured` are the user's to mend; `features` are of its views, (V, D).
-    All are by a detector's index.
+    `failures` those of `misconfigured` are the user's to mend; `features` are of its views, (V, D),
+    `latencies_s` how long requests took. All are by a detector's index.
     """
 
     image: NDArray[np.uint8] | None
@@ -61,6 +61,7 @@ class PendingFrame:
     misconfigured: set[int] = field(default_factory=set)
     deployments: dict[int, str] = field(default_factory=dict)
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    latencies_s: dict[int, float] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
     crash: BaseException | None = None
 

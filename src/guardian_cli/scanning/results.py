@@ -22,7 +22,6 @@ from guardian_cli.reports.formats import BatchReport, find_format, show_report, 
 from guardian_cli.reports.results_file import key_of, parse_result
 from guardian_cli.reports.text import count
 from guardian_cli.verdict.policy import WORST_FIRST
-from guardian_cli.verdict.result import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
     from guardian_cli.reports.document import Json
-    from guardian_cli.verdict.result import ScanResult
+    from guardian_cli.verdict.result import Outcome, ScanResult
 
 
 class ResultWriter:

@@ -57,7 +57,8 @@ class _Shown(NamedTuple):
 class SampleCollector:
     """Submits one source's frames and keeps of each only its time and scores.
 
-    `scored` counts the frames that each detector, by its index, has scored.
+    `scored` counts the frames that each detector, by its index, has scored, `latencies_s` are how
+    long the requests took that did.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class SampleCollector:
         self._is_refined = False
         self.scored: Counter[int] = Counter()
         self.deployments: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self.latencies_s: defaultdict[int, list[float]] = defaultdict(list)
         self.failures: dict[int, str] = {}
         self.misconfigured: set[int] = set()
 
@@ -122,6 +124,9 @@ class SampleCollector:
         self.scored.update(index for index, scores in pending.scores.items() if scores)
         for index, deployment in pending.deployments.items():
             self.deployments[index][deployment] += 1
+        if not shown.is_repeat:
+            for index, took_s in pending.latencies_s.items():
+                self.latencies_s[index].append(took_s)
         for index, reason in pending.failures.items():
             # What the user has to mend is told before what passes.
             if index in pending.misconfigured or index not in self.misconfigured:

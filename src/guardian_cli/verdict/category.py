@@ -52,6 +52,7 @@ def judge_category(
         scored=sum(sample.fused(category) is not None for sample in own),
         samples=len(own),
         timeline=pool(everything, category, end_s),
+        length_s=max(everything[-1].time_s, end_s),
         thresholds=thresholds,
     )
     if len(everything) == 1:

@@ -38,8 +38,8 @@ class CategoryVerdict:
     `at_s` is when the score was reached. `unconfirmed` are samples at or above `review` that no
     other sample confirmed, as (time_s, score), highest first. `is_capped` means that a higher score
     counts for `review` only, because nothing confirms it. `scored` of `samples` frames had a score.
-    For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores over the length of
-    the source, each the highest of its stretch, None where nothing was scored; and `thresholds`.
+    For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores over `length_s`
+    seconds, each the highest of its stretch, None where nothing was scored; and `thresholds`.
     """
 
     score: float | None
@@ -51,6 +51,7 @@ class CategoryVerdict:
     scored: int = 0
     samples: int = 0
     timeline: tuple[float | None, ...] = ()
+    length_s: float = 0.0
     thresholds: Thresholds | None = None
 
 
@@ -59,7 +60,8 @@ class DetectorReport:
     """What became of a detector on one source; `frames` counts those it scored there.
 
     `deployments` counts them by the endpoint's deployment that answered. `misconfigured` means that
-    it is degraded because of a wrong key, address or request.
+    it is degraded because of a wrong key, address or request. `latency_ms` has `p50` and `p95` of
+    the requests that scored these frames, each frame counted, where they went over a network.
     """
 
     name: str
@@ -70,6 +72,7 @@ class DetectorReport:
     frames: int = 0
     deployments: Mapping[str, int] = field(default_factory=dict)
     misconfigured: bool = False
+    latency_ms: Mapping[str, float] | None = None
 
     @property
     def label(self) -> str:
