@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from guardian_cli.prompts import DEFAULT_CATEGORIES, READY
 from guardian_cli.settings import load_settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ scan:
   max_gap: 2.0                  # widest gap in seconds between two samples; default 2 x every
   timeout_s: null               # decoding time for one source; default max(600, 2 x its length)
   memory_mb: 4096               # memory allowed to its decoder
+  cascade: {}                   # {nsfw: {below: 0.02}} sends frames that an offline detector of
+                                # scan.detectors scores below that to no endpoint for nsfw
+  private_addresses: allow      # refuse: fetch nothing from private addresses (docs/scale.md)
 
 clip:
   model: ViT-B-32               # an open_clip architecture
@@ -63,13 +67,20 @@ azure: {subscription_id: null, resource_group: null, workspace: null, location: 
 
 # A category has thresholds, prompts for CLIP, and the URI of a custom model. Add your own by
 # adding prompts; switch one off by `violence: off`, and by nothing else.
+categories:
+  # Ready to use, with prompts and thresholds of their own, once named (docs/categories.md):
 """
 
 
 def example_text() -> str:
     """Return the text of guardian.yaml.example."""
     config: Config = load_settings(environ={}, folder=Path("/nonexistent")).config
-    lines = [HEAD + "categories:"]
+    lines = [HEAD.rstrip("\n")]
+    lines += [
+        f"  # {f'{name}: {{}}':28}# review {ready.review}, block {ready.block}"
+        for name, ready in READY.items()
+        if name not in DEFAULT_CATEGORIES
+    ]
     for name, category in config.categories.items():
         lines += [f"  {name}:", f"    review: {category.review}", f"    block: {category.block}"]
         lines += [

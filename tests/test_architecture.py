@@ -20,13 +20,14 @@ HEAVY = {
 # Who may import whom, as layers: a file imports from its own layer or one further down.
 LAYERS = [
     {"cli", "__main__"},
-    {"commands"},
+    {"commands", "library"},
+    {"evaluation"},
     {"scanning"},
     {"reports"},
     {"training"},
     {"lifecycle", "doctor"},
     {"detectors", "media", "console", "progress", "config", "settings", "settings_file"},
-    {"prompts", "files", "http", "urls", "endpoint_keys"},
+    {"prompts", "files", "http", "addresses", "urls", "endpoint_keys"},
     {"verdict"},
     {"serving"},
     {"errors", "__init__"},
@@ -36,7 +37,7 @@ PURE = {
     "verdict", "detectors/fusion.py", "media/frames.py", "media/worker/sampling.py", "urls.py",
     "lifecycle/release/plan.py", "lifecycle/release/planner.py", "lifecycle/release/roles.py",
     "lifecycle/release/traffic.py", "lifecycle/release/history.py", "lifecycle/release/metrics.py",
-    "lifecycle/models.py", "lifecycle/environment_file.py",
+    "lifecycle/models.py", "lifecycle/environment_file.py", "evaluation/compare.py",
 }  # fmt: skip
 
 

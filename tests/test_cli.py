@@ -69,7 +69,7 @@ def test_a_name_that_cannot_be_asked_for_is_no_bug(tmp_path: Path, option: str) 
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left", "/data/x.part"), "written to /data/x.part: No"),
-        (OSError(errno.EDQUOT, "Quota exceeded"), "written to /"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), "written to the folder for temporary files"),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: Permission denied"),
         (OSError(errno.EMFILE, "Too many open files"), "no more files may be open"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "processes or threads"),

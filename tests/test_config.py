@@ -9,6 +9,7 @@ import pytest
 from examples.write_config_example import example_text
 
 from guardian_cli.errors import ConfigError
+from guardian_cli.prompts import READY
 from guardian_cli.settings import Settings, load_settings
 from guardian_cli.settings_file import read_settings
 from tests.conftest import REPOSITORY
@@ -96,14 +97,76 @@ def test_nothing_else_drops_anything(tmp_path: Path, text: str) -> None:
         load(tmp_path, text)
 
 
-@pytest.mark.parametrize("weapons", ["", "{}", "{block: 0.9}", "{endpoint: ''}"])
-def test_a_category_that_nothing_can_score_is_said(tmp_path: Path, weapons: str) -> None:
-    settings = load(tmp_path, f"categories: {{weapons: {weapons}}}\n")
-    assert "weapons" in settings.config.categories
-    said = "category weapons has neither prompts nor an endpoint: nothing can score it"
-    assert settings.warnings == (said,)
+@pytest.mark.parametrize("spoilers", ["", "{}", "{block: 0.9}", "{endpoint: ''}"])
+def test_a_category_that_nothing_can_score_is_said(tmp_path: Path, spoilers: str) -> None:
+    settings = load(tmp_path, f"categories: {{spoilers: {spoilers}}}\n")
+    assert "spoilers" in settings.config.categories
+    (said,) = settings.warnings
+    assert said.startswith("category spoilers has n")
+    assert said.endswith(": nothing can score it")
     address = "http://127.0.0.1:1/score"
-    assert not load(tmp_path, WEAPONS_MODEL_ENDPOINT=address).warnings
+    assert not load(tmp_path, SPOILERS_MODEL_ENDPOINT=address).warnings
+
+
+@pytest.mark.parametrize("weapons", ["", "{}", "{review: 0.3}"])
+def test_a_ready_category_takes_part_once_it_is_named(tmp_path: Path, weapons: str) -> None:
+    settings = load(tmp_path, f"categories: {{weapons: {weapons}, wepons: {{}}}}\n")
+    assert set(settings.config.categories) == {"nsfw", "violence", "weapons", "wepons"}
+    section, ready = settings.config.categories["weapons"], READY["weapons"]
+    assert section.prompts is not None
+    assert section.prompts.positive == ready.prompts.positive
+    assert section.block == ready.block
+    assert section.review == (0.3 if weapons.startswith("{r") else ready.review)
+    (said,) = settings.warnings
+    assert said.startswith("category wepons ")
+    assert said.endswith("(did you mean weapons?)")
+    assert "weapons" not in load(tmp_path, "categories: {weapons: off}\n").config.categories
+
+
+def chosen(folder: Path, *categories: str, text: str = "", **environ: str) -> Settings:
+    (folder / "guardian.yaml").write_text(text, encoding="utf-8")
+    return load_settings(folder=folder, environ=environ, categories=categories)
+
+
+def test_categories_that_are_chosen_are_the_only_ones(tmp_path: Path) -> None:
+    text = "categories: {nsfw: {review: 0.4}, mine: {prompts: {positive: [a], negative: [b]}}}\n"
+    address = "http://127.0.0.1:1/score"
+    environ = {"VIOLENCE_MODEL_ENDPOINT": address, "SELF_HARM_MODEL_ENDPOINT": address}
+    settings = chosen(tmp_path, "mine", "self-harm", "nsfw", "mine", text=text, **environ)
+    assert list(settings.config.categories) == ["mine", "self-harm", "nsfw"]
+    assert settings.config.categories["nsfw"].review == 0.4
+    assert list(settings.endpoints) == ["self-harm"]
+    # That violence is not asked for is what was chosen, and nothing to warn of.
+    assert settings.warnings == ()
+
+
+def test_a_choice_wins_over_what_the_file_switches_off(tmp_path: Path) -> None:
+    text = "categories: {nsfw: off, mine: off}\n"
+    assert list(chosen(tmp_path, "nsfw", text=text).config.categories) == ["nsfw"]
+    with pytest.raises(ConfigError, match="unknown category 'mine'"):
+        chosen(tmp_path, "mine", text=text)
+
+
+def test_an_unknown_choice_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        chosen(tmp_path, "wepons", text="categories: {mine: {endpoint: 'http://127.0.0.1:1'}}\n")
+    known = ", ".join([*READY, "mine"])
+    assert str(caught.value) == f"--categories: unknown category 'wepons'; there are {known}"
+    assert caught.value.hint == "did you mean weapons?"
+    with pytest.raises(ConfigError, match="no category is named"):
+        chosen(tmp_path)
+
+
+def test_a_cascade_names_a_category_that_is_in_use(tmp_path: Path) -> None:
+    config = load(tmp_path, "scan: {cascade: {nsfw: {below: 0.02}}}\n").config
+    assert config.scan.cascade["nsfw"].below == 0.02
+    with pytest.raises(ConfigError, match=r"guardian\.yaml:1: scan\.cascade\.gore: no category"):
+        load(tmp_path, "scan: {cascade: {gore: {below: 0.02}}}\n")
+    for wrong in ("{below: 0}", "{below: 1.5}", "{above: 0.9}", "{}", "0.02"):
+        with pytest.raises(ConfigError, match=r"guardian\.yaml:1: scan\.cascade\.nsfw"):
+            load(tmp_path, f"scan: {{cascade: {{nsfw: {wrong}}}}}\n")
+    # What the file says of a category that is not chosen now is no mistake.
+    chosen(tmp_path, "violence", text="scan: {cascade: {nsfw: {below: 0.02}}}\n")
 
 
 @pytest.mark.parametrize(

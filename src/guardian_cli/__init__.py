@@ -1,8 +1,17 @@
-"""guardian: decide about videos that other people upload."""
+"""guardian: decide about videos that other people upload.
+
+As a library: `from guardian_cli import Scanner`; docs/library.md shows how.
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guardian_cli.library import Result, Scanner
 
 __version__ = "0.2.0"
+__all__ = ["Result", "Scanner", "__version__"]
 
 # No library that guardian loads reports to its makers. Most read this once, when they are imported,
 # and onnxruntime looks up a host and keeps a device id even if its own switch is used right after
@@ -23,3 +32,11 @@ os.environ.update(
         "DO_NOT_TRACK": "true",
     }
 )
+
+if not TYPE_CHECKING:  # or a type checker would take every name to be there
+
+    def __getattr__(name: str) -> object:
+        """Bring the library when it is asked for: Pydantic alone takes longer than all of this."""
+        if name not in {"Result", "Scanner"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module("guardian_cli.library"), name)

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from guardian_cli import __version__
 from guardian_cli.commands._options import CONFIG, DEBUG, QUIET, Common
+from guardian_cli.commands.compare import compare
 from guardian_cli.commands.deploy import deploy
 from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
@@ -57,9 +58,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 MAIN_JOB = "The main job"
+EVIDENCE = "Evidence, and decisions that can be looked at again"
 SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
+for verb in (compare,):
+    app.command(rich_help_panel=EVIDENCE)(verb)
 app.command(rich_help_panel=SUPPORT)(doctor)
 
 

@@ -35,6 +35,12 @@ class _Section(BaseModel):
         return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
+class CascadeSection(_Section):
+    """Below which score of an offline detector a frame goes to no endpoint of the category."""
+
+    below: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
 class ScanSection(_Section):
     """How videos are sampled, and by what they are scored."""
 
@@ -46,6 +52,8 @@ class ScanSection(_Section):
     max_gap: Seconds | None = None
     timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
+    cascade: dict[str, CascadeSection] = Field(default_factory=dict)
+    private_addresses: Literal["allow", "refuse"] = "allow"
 
     @property
     def max_gap_s(self) -> float:

@@ -5,14 +5,14 @@
     │   └── ConfigError          2  guardian.yaml or the environment is wrong
     ├── SourceError              3  an input could not be scanned
     ├── PlatformError            4  a platform, endpoint or network failed
-    └── MissingError             5  an optional dependency or model weights are missing
+    ├── MissingError             5  an optional dependency or model weights are missing
+    └── GateError               12  a gate or a monitor says no
 
 `cli.main` is the one place where an error becomes an exit code.
 """
 
 import errno
 import os
-import tempfile
 from typing import ClassVar
 
 
@@ -58,12 +58,18 @@ class MissingError(GuardianError):
     exit_code = 5
 
 
+class GateError(GuardianError):
+    """A gate or a monitor says no: all went well, and what was asked for is refused."""
+
+    exit_code = 12
+
+
 def machine_limit(error: BaseException) -> UsageError | None:
     """Return what is wrong with the disk, with a file's rights or with limits; else None."""
     number, name = (error.errno, error.filename) if isinstance(error, OSError) else (None, None)
     reason = getattr(error, "strerror", None) or str(error)
     if number in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}:
-        place = name or tempfile.gettempdir()
+        place = name or "the folder for temporary files"
         hint = "df -h; TMPDIR=FOLDER guardian … puts temporary files elsewhere"
         return UsageError(f"nothing could be written to {place}: {reason}", hint=hint)
     if number in {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG} and name:

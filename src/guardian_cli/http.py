@@ -20,10 +20,12 @@ from urllib.parse import unquote, urlsplit
 from guardian_cli import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from requests import PreparedRequest, Response, Session
     from requests.auth import AuthBase
+
+    from guardian_cli.addresses import AddressTrail
 
 # Picks one of an endpoint's deployments, and in the answer names the one that gave it; Azure's.
 DEPLOYMENT_HEADER = "azureml-model-deployment"
@@ -151,10 +153,14 @@ def split_credentials(url: str) -> tuple[str, AuthBase | NoAuth]:
     return bare, HTTPBasicAuth(unquote(parts.username), unquote(parts.password or ""))
 
 
-def open_session(*, pool_size: int = 1) -> tuple[Session, OpenSockets]:
+def open_session(
+    *, pool_size: int = 1, trail: AddressTrail | None = None
+) -> tuple[Session, OpenSockets]:
     """Return a session without redirects, retries, cookies or ~/.netrc, and the sockets it opens.
 
     Proxies and certificate bundles of the environment are followed, as users behind one expect.
+    With a `trail` it connects to the very addresses that this allows; requests raise its
+    AddressRefusedError then.
     """
     import requests
 
@@ -176,7 +182,7 @@ def open_session(*, pool_size: int = 1) -> tuple[Session, OpenSockets]:
 
     session = PlainSession()
     sockets = OpenSockets()
-    adapter = _tracking_adapter(sockets, pool_size)
+    adapter = _tracking_adapter(sockets, pool_size, trail)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     session.auth = NoAuth()
@@ -188,20 +194,42 @@ def open_session(*, pool_size: int = 1) -> tuple[Session, OpenSockets]:
     return session, sockets
 
 
-def _tracking_adapter(sockets: OpenSockets, pool_size: int) -> Any:
+def _tracking_adapter(sockets: OpenSockets, pool_size: int, trail: AddressTrail | None) -> Any:
     """Return a requests adapter whose connections tell `sockets` which socket each thread uses."""
     from requests.adapters import HTTPAdapter
+    from requests.utils import select_proxy
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
     from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.exceptions import HTTPError
 
     class PlainConnection(HTTPConnection):
         def connect(self) -> None:
-            super().connect()
+            if trail is None or self.proxy is not None:
+                super().connect()
+            else:
+                self.connect_to(trail.look_up(self.host, self.port))
             sockets.use(self.sock)
+
+        def connect_to(self, addresses: Sequence[str]) -> None:
+            """Try addresses in turn; for TLS and the Host header the host keeps its name."""
+            connection: Any = self
+            connection.server_hostname = name = self.host
+            for left, address in enumerate(addresses, 1 - len(addresses)):
+                self.host = address
+                try:
+                    super().connect()
+                    break
+                except HTTPError:  # no connection; a failed TLS handshake is another error
+                    if left == 0:
+                        raise
+                finally:
+                    self.host = name
 
         def request(self, *args: Any, **kwargs: Any) -> None:
             if self.sock is not None:  # kept open by an earlier request, maybe another thread's
                 sockets.use(self.sock)
+                if trail is not None and self.proxy is None:
+                    trail.use_again(self.host, self.sock.getpeername()[0])
             super().request(*args, **kwargs)
 
     # In this order `super().connect()` above is that of HTTPS, with its handshake.
@@ -225,6 +253,13 @@ def _tracking_adapter(sockets: OpenSockets, pool_size: int) -> Any:
             manager = super().proxy_manager_for(*args, **kwargs)
             manager.pool_classes_by_scheme = pools
             return manager
+
+        def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+            url = request.url or ""
+            if trail is not None and select_proxy(url, kwargs.get("proxies")):
+                parts = urlsplit(url)
+                trail.check_proxied(parts.hostname or "", parts.port or 443)
+            return super().send(request, *args, **kwargs)
 
     # Whoever calls knows better what is worth another attempt, and until when.
     return TrackingAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)

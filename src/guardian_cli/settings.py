@@ -9,7 +9,7 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,15 +20,19 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from guardian_cli.config import CategorySection, Config
 from guardian_cli.endpoint_keys import COMMON_KEY, choose_key, origin_of
 from guardian_cli.errors import ConfigError
-from guardian_cli.prompts import DEFAULT_PROMPTS
+from guardian_cli.prompts import DEFAULT_CATEGORIES, READY
 from guardian_cli.settings_file import KeyPath, SettingsFile, read_settings
 
 CONFIG_NAME = "guardian.yaml"
+READY_SECTIONS: dict[str, dict[str, Any]] = {
+    name: {
+        "review": ready.review,
+        "block": ready.block,
+        "prompts": {"positive": ready.prompts.positive, "negative": ready.prompts.negative},
+    }
+    for name, ready in READY.items()
+}
 DEFAULTS: dict[str, Any] = {
-    "categories": {
-        name: {"prompts": {"positive": positive, "negative": negative}}
-        for name, (positive, negative) in DEFAULT_PROMPTS.items()
-    },
     "models": {
         "nsfw-detector": {"category": "nsfw"},
         "violence-detector": {"category": "violence"},
@@ -69,10 +73,12 @@ def load_settings(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    categories: Sequence[str] | None = None,
 ) -> Settings:
     """Merge flags, environment, .env, guardian.yaml and defaults; a flag that is None is not given.
 
-    Raises ConfigError for a file that is named and not there, unknown keys and wrong types.
+    `categories` chooses these and no others, ready ones or guardian.yaml's own. Raises ConfigError
+    for a file that is named and not there, unknown keys, wrong types and unknown categories.
     """
     folder = folder or Path()
     process = os.environ if environ is None else environ
@@ -90,14 +96,18 @@ def load_settings(
     elif config_file is not None or os.path.lexists(path):
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
-    merged = _merge(DEFAULTS, file.data if file else {})
+    data = file.data if file else {}
+    merged = _merge(_with_ready(data), data)
     if file:
         # By itself first: what a flag or the environment lays over it is still wrong in the file.
-        _validate(merged, file, {})
+        _check_cascade(_validate(merged, file, {}), file)
     azure = {key: names[name] for name, key in _AZURE_NAMES.items() if names.get(name)}
     merged = _merge(_merge(merged, {"azure": azure} if azure else {}), flags or {})
+    named = merged["categories"]
+    if categories is not None:
+        merged["categories"] = choose_categories(named, categories)
     config = _validate(merged, file, flags or {})
-    endpoints, endpoint_warnings = read_endpoints(config.categories, names)
+    endpoints, endpoint_warnings = read_endpoints(config.categories, names, named)
     warnings += endpoint_warnings
     for name, category in config.categories.items():
         has_endpoint = name in endpoints and endpoints[name].uri is not None
@@ -106,7 +116,9 @@ def load_settings(
         has_other = bool(others - {"nudenet"}) or (name == "nsfw" and "nudenet" in others)
         if category.prompts is None and not has_endpoint and not has_other:
             nothing = "has neither prompts nor an endpoint: nothing can score it"
-            warnings.append(f"category {name} {nothing}")
+            near = difflib.get_close_matches(name, READY, n=1, cutoff=0.7)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            warnings.append(f"category {name} {nothing}{meant}")
     return Settings(
         config,
         endpoints,
@@ -117,22 +129,48 @@ def load_settings(
     )
 
 
+def choose_categories(named: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
+    """Return the sections of the chosen categories, of guardian.yaml's or ready ones, each once.
+
+    What the file switches off is chosen again with its defaults: a flag wins. Raises ConfigError
+    for a name that is neither.
+    """
+    known = READY_SECTIONS | {name: one for name, one in named.items() if one is not False}
+    for name in chosen:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            raise ConfigError(
+                f"--categories: unknown category {name!r}; there are {', '.join(known)}",
+                hint=f"did you mean {near[0]}?"
+                if near
+                else "one of your own stands in guardian.yaml, with prompts or an endpoint",
+            )
+    if not chosen:
+        raise ConfigError("--categories: no category is named", hint="--categories nsfw,violence")
+    return {name: known[name] for name in chosen}
+
+
 def environment_name(category: str) -> str:
     """The name that a category's endpoint has in the environment: `NSFW_MODEL_ENDPOINT`."""
     return re.sub(r"\W", "_", category).upper() + "_MODEL_ENDPOINT"
 
 
 def read_endpoints(
-    categories: Mapping[str, CategorySection], names: Mapping[str, str]
+    categories: Mapping[str, CategorySection], names: Mapping[str, str], named: Iterable[str] = ()
 ) -> tuple[dict[str, EndpointSetting], list[str]]:
-    """Return the endpoints that the environment or guardian.yaml names, and what to warn of."""
+    """Return the endpoints that the environment or guardian.yaml names, and what to warn of.
+
+    `named` are categories that guardian.yaml has, and that may not be in use.
+    """
     endpoints: dict[str, EndpointSetting] = {}
-    known = {environment_name(category) for category in categories}
-    warnings = [
-        f"{name} is set, but guardian.yaml has no category of that name: it is not used"
-        for name in sorted(names)
-        if name.endswith("_MODEL_ENDPOINT") and name not in known and names[name]
-    ]
+    known = {environment_name(category) for category in (*categories, *named)}
+    ready = {environment_name(category): category for category in READY}
+    warnings = []
+    for name in sorted(names):
+        if name.endswith("_MODEL_ENDPOINT") and name not in known and names[name]:
+            warning = f"{name} is set, but guardian.yaml has no category of that name"
+            use = f" (categories: {{{ready[name]}: {{}}}} adds it)" if name in ready else ""
+            warnings.append(f"{warning}: it is not used{use}")
     for category, section in categories.items():
         variable = environment_name(category)
         uri = names.get(variable, section.endpoint)
@@ -175,6 +213,26 @@ def read_dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
             warnings.append(f"{said}: the line is not used")
     values = {line.key: line.value for line in lines if line.key and line.value is not None}
     return values, warnings
+
+
+def _with_ready(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults under a settings file: the default categories, and the ready ones it names."""
+    named = data.get("categories")
+    others = [name for name in READY if isinstance(named, Mapping) and name in named]
+    wanted = dict.fromkeys((*DEFAULT_CATEGORIES, *others))
+    return {**DEFAULTS, "categories": {name: READY_SECTIONS[name] for name in wanted}}
+
+
+def _check_cascade(config: Config, file: SettingsFile) -> None:
+    """Raise ConfigError where `scan.cascade` names what is no category."""
+    for name in config.scan.cascade:
+        if name not in config.categories:
+            keys = ("scan", "cascade", name)
+            raise ConfigError(
+                f"{file.where(keys)}: {'.'.join(keys)}: no category of that name is in use; "
+                f"there are {', '.join(config.categories)}",
+                hint="guardian --example-config shows every key",
+            )
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

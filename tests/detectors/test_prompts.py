@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from guardian_cli.prompts import DEFAULT_PROMPTS, Prompts
+from guardian_cli.prompts import DEFAULT_CATEGORIES, READY, ReadyCategory
 
 
-def test_the_two_default_categories_have_prompts() -> None:
-    assert set(DEFAULT_PROMPTS) == {"nsfw", "violence"}
+def test_the_categories_that_are_ready() -> None:
+    assert DEFAULT_CATEGORIES == ("nsfw", "violence")
+    later = ("gore", "weapons", "self-harm", "drugs", "hate-symbols", "alcohol", "tobacco")
+    assert tuple(READY) == (*DEFAULT_CATEGORIES, *later)
 
 
-@pytest.mark.parametrize("prompts", DEFAULT_PROMPTS.values(), ids=DEFAULT_PROMPTS.keys())
-def test_ensembles_are_of_a_size_and_say_everything_once(prompts: Prompts) -> None:
-    for side in prompts:
-        assert 8 <= len(side) <= 20
+@pytest.mark.parametrize("ready", READY.values(), ids=READY.keys())
+def test_ensembles_are_of_a_size_and_say_everything_once(ready: ReadyCategory) -> None:
+    for side in ready.prompts:
+        assert 12 <= len(side) <= 20
         assert all(prompt == prompt.strip() and prompt for prompt in side)
-    everything = [*prompts.positive, *prompts.negative]
+    everything = [*ready.prompts.positive, *ready.prompts.negative]
     assert len(set(everything)) == len(everything)
+    assert 0 < ready.review < ready.block < 1

@@ -3,69 +3,19 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from guardian_cli.errors import SourceError
 from guardian_cli.media.download import CHUNK_BYTES, MAX_WAITS, fetch_url
+from tests.web_server import send, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
-
-
-@dataclass
-class Web:
-    """A web server whose one page is a function; `requests` holds path and headers."""
-
-    page: Callable[[BaseHTTPRequestHandler], None]
-    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    port: int = 0
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def url(self, path: str = "/clip.mp4") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-
-@contextmanager
-def serving(page: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Web]:
-    web = Web(page)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            web.requests.append((self.path, dict(self.headers.items())))
-            with suppress(OSError):
-                web.page(self)
-
-        def log_message(self, *args: Any) -> None:
-            """Stay silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = False
-        web.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield web
-        finally:
-            web.ended.set()
-            server.shutdown()
-            thread.join()
-
-
-def send(page: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
-    page.send_response(status)
-    headers.setdefault("Content_Length", str(len(body)))
-    for name, value in headers.items():
-        page.send_header(name.replace("_", "-"), value)
-    page.end_headers()
-    page.wfile.write(body)
 
 
 def fetch(url: str, folder: Path, **options: Any) -> Path:

@@ -56,6 +56,15 @@ def scan(
         float | None,
         typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
     ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(
+            "--categories",
+            metavar="NAME,NAME",
+            help="What to score: nsfw, violence, gore, weapons, self-harm, drugs, hate-symbols, "
+            "alcohol, tobacco, or a category of guardian.yaml. [default: nsfw,violence and those]",
+        ),
+    ] = None,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
     ] = False,
@@ -119,6 +128,15 @@ def scan(
         float | None,
         typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
     ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            metavar="BYTES",
+            help="Fetch nothing larger than this. [default: 16 GiB]",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -136,7 +154,7 @@ def scan(
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
-    from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+    from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
     from guardian_cli.settings import load_settings
 
     if common.as_json and as_jsonl:
@@ -148,7 +166,10 @@ def scan(
         "scan": {"every": every, "timeout_s": timeout},
         "clip": {name: value for name, value in named.items() if value is not None},
     }
-    settings = load_settings(common.config, flags=flags)
+    chosen = None
+    if categories is not None:
+        chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    settings = load_settings(common.config, flags=flags, categories=chosen)
     request = ScanRequest(
         sources=tuple(sources),
         flags=flags,
@@ -166,6 +187,7 @@ def scan(
         workers=workers,
         resume=resume,
         for_s=for_s,
+        max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
     )
     return run_scan(request, settings, Console(quiet=common.quiet))
 

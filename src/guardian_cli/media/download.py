@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.parse import unquote, urljoin, urlsplit
 
+from guardian_cli.addresses import AddressRefusedError, AddressRule, AddressTrail
 from guardian_cli.errors import SourceError
 from guardian_cli.http import (
     Deadline,
@@ -41,6 +42,7 @@ RESUME_PAUSE_S = 0.5
 MAX_WAITS = 6
 # "Retry-After: 0" from a server that is always busy.
 MIN_WAIT_S = 0.1
+ANY_ADDRESS = AddressRule()
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAYS_WHEN = frozenset({429, 503})
 
@@ -51,6 +53,7 @@ def fetch_url(
     *,
     timeout_s: float,
     max_bytes: int,
+    rule: AddressRule = ANY_ADDRESS,
     progress: Callable[[int, int | None], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Path:
@@ -58,11 +61,12 @@ def fetch_url(
 
     `timeout_s` bounds the whole, `progress` is told the bytes so far and in all, if known; setting
     `stop` ends it. A broken transfer is resumed twice. A user and password in the URL are sent to
-    that host alone. Raises SourceError, of kind `unreachable`, `too_large`, `timeout`,
-    `interrupted` or `unwritable`, and leaves no file behind then. Who answers 429 or 503 and says
-    when to come again is asked again then, if there is time.
+    that host alone. `rule` says which addresses it may lead to. Raises SourceError, of kind
+    `unreachable`, `private`, `too_large`, `timeout`, `interrupted` or `unwritable`, and leaves no
+    file behind then. Who answers 429 or 503 and says when to come again is asked again then, if
+    there is time.
     """
-    with _Download(url, timeout_s, max_bytes, progress, stop) as download:
+    with _Download(url, timeout_s, max_bytes, rule, progress, stop) as download:
         try:
             descriptor, name = tempfile.mkstemp(".part", "source-", folder)
             part = Path(name)
@@ -94,6 +98,7 @@ class _Download:
         url: str,
         timeout_s: float,
         max_bytes: int,
+        rule: AddressRule,
         progress: Callable[[int, int | None], None] | None,
         stop: threading.Event | None,
     ) -> None:
@@ -109,7 +114,8 @@ class _Download:
             _, self._auth = split_credentials(url)
         except ValueError as error:
             raise self.error("the address makes no sense") from error
-        self._session, sockets = open_session()
+        self._trail = AddressTrail(rule)
+        self._session, sockets = open_session(trail=self._trail)
         self._deadline = Deadline(sockets, timeout_s, stop)
 
     def __enter__(self) -> Self:
@@ -192,6 +198,7 @@ class _Download:
 
     def _follow_redirects(self) -> Response:
         url = self._url
+        self._trail.begin()
         for _ in range(MAX_REDIRECTS + 1):
             response = self._request(url)
             location = response.headers.get("Location")
@@ -221,6 +228,8 @@ class _Download:
                 timeout=(CONNECT_TIMEOUT_S, min(STALL_TIMEOUT_S, self._timeout_s)),
                 stream=True,
             )
+        except AddressRefusedError as error:
+            raise self.error(str(error), kind="private") from error
         except network_errors() as error:
             self._check_deadline()
             trouble = name_trouble(error)

@@ -85,6 +85,15 @@ def expand_sources(
     return list(search.found.values())
 
 
+def find_source(name: str) -> Source:
+    """Turn a name into the source that it is, never a pattern; UsageError where it is several."""
+    search = _Search(Counter())
+    search.add(name)
+    if os.path.isdir(name) or len(search.found) != 1:  # noqa: PTH112
+        raise UsageError(f"{show_path(name)}: a folder, not one source")
+    return next(iter(search.found.values()))
+
+
 class _Search:
     """Collects sources by what they are, so that each comes once, whatever it is called.
 

@@ -12,24 +12,16 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from guardian_cli.detectors.base import DetectorOptions
-from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
 from guardian_cli.errors import UsageError
-from guardian_cli.media.download import fetch_url
-from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.media.sources import expand_sources
-from guardian_cli.progress import ScanProgress
-from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES, DecoderPool
+from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.interruption import Interruption
-from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.results import ResultWriter
-from guardian_cli.scanning.scorer import Scorer
-from guardian_cli.scanning.source import ScanContext, scan_source
-from guardian_cli.settings import calm_threads, count_cores
+from guardian_cli.scanning.session import ScanSession
+from guardian_cli.settings import calm_threads
 from guardian_cli.verdict.policy import exit_code
-from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,6 +62,7 @@ class ScanRequest:
     workers: int | None = None
     resume: Path | None = None
     for_s: float | None = None
+    max_bytes: int = MAX_DOWNLOAD_BYTES
 
 
 def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
@@ -84,8 +77,8 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
         )
     skipped: Counter[str] = Counter()
     sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
-    _check(request, sources)
-    for warning in (*settings.warnings, *_without_effect(request, settings, sources)):
+    check_request(request, sources)
+    for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
     interruption = Interruption()
     with (
@@ -110,7 +103,8 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
         return exit_code(writer.finish(), request.fail_on)
 
 
-def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
+def check_request(request: ScanRequest, sources: Sequence[Source] = ()) -> None:
+    """Raise UsageError for options that make no sense, or not with these sources."""
     if request.for_s is not None and not 0 < request.for_s < math.inf:
         raise UsageError("--for must be over 0 seconds", hint="guardian scan rtsp://… --for 60")
     if request.frames and not (request.output != "table" or request.resume or request.reports):
@@ -130,11 +124,15 @@ def _check(request: ScanRequest, sources: Sequence[Source]) -> None:
         )
 
 
-def _without_effect(
-    request: ScanRequest, settings: Settings, sources: Sequence[Source]
+def options_without_effect(
+    request: ScanRequest, settings: Settings, sources: Sequence[Source] | None = None
 ) -> Iterator[str]:
-    """Say which options change nothing here."""
-    if request.for_s is not None and not any(source.kind == "stream" for source in sources):
+    """Say which options change nothing here; without `sources`, whatever is scanned."""
+    if (
+        sources is not None
+        and request.for_s is not None
+        and not any(source.kind == "stream" for source in sources)
+    ):
         yield "--for has no effect: none of the sources is a stream"
     if "clip" not in settings.config.scan.detectors:
         named = {
@@ -156,133 +154,60 @@ def _scan_all(
     interruption: Interruption,
 ) -> None:
     calm_threads()
-    options = DetectorOptions(
-        no_endpoints=request.no_endpoints,
-        offline=request.offline,
-        deployment=request.deployment,
-        device=request.device,
-        precision=request.precision,
-        model_config=request.model_config,
-        on_download=console.note,
-    )
-    detector_set = DetectorSet(offline=request.offline)
-    if any(source.kind in {"file", "url", "stream"} for source in sources):
-        detector_set = choose_detectors(settings, options)
-    with ScanSession(request, settings, sources, writer, console, detector_set) as session:
+    with ExitStack() as stack:
+        stack.callback(console.end_progress)
+        session = ScanSession(
+            request,
+            settings,
+            console,
+            sources=len(sources),
+            needs_detectors=any(one.kind in {"file", "url", "stream"} for one in sources),
+            is_done=writer.is_done,
+        )
+        # More sources than turns to decode: some of them download, or wait for their scores.
+        count = min(session.workers + EXTRA_SOURCES, len(sources))
+        threads = WorkerThreads(sources, session.scan, count)
+        # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
+        stack.callback(threads.join, MAX_SHUTDOWN_S)
+        stack.callback(session.close)
+        stack.callback(threads.stop)
         # The first frames are decoded while the model loads.
-        detector_set.load(settings, options)
-        for absent in detector_set.absent:
+        threads.start()
+        session.load()
+        for absent in session.detector_set.absent:
             if absent.status == "unavailable":
                 console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
-        session.run(interruption)
-
-
-class ScanSession:
-    """Threads that open sources at once and wait for detectors with their first frames.
-
-    Use it as a context manager: at its end all threads and decoders are gone.
-    """
-
-    def __init__(
-        self,
-        request: ScanRequest,
-        settings: Settings,
-        sources: Sequence[Source],
-        writer: ResultWriter,
-        console: Console,
-        detector_set: DetectorSet,
-    ) -> None:
-        """`detector_set` need not be loaded before `run`."""
-        workers = min(request.workers or count_cores(), len(sources))
-        self._writer = writer
-        self._console = console
-        self._detector_set = detector_set
-        self._provenance = Provenance(request, settings, detector_set)
-        config, stop = settings.config, threading.Event()
-        thresholds = {
-            name: Thresholds(one.review, one.block) for name, one in config.categories.items()
-        }
-        self._scorer = Scorer(thresholds, config.fusion)
-        timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
-        context = ScanContext(
-            thresholds=thresholds,
-            policy=config.policy,
-            detector_set=detector_set,
-            scorer=self._scorer,
-            decoding=DecodeSettings(
-                every_s=config.scan.every,
-                mode=request.decode,
-                max_gap_s=config.scan.max_gap_s,
-                short_side_px=detector_set.short_side_px,
-                timeout_s=config.scan.timeout_s,
-                memory_mb=config.scan.memory_mb,
-                for_s=request.for_s,
-                # Two threads for one video take more processor time than one for each of two.
-                threads=max(1, count_cores() // workers),
-            ),
-            progress=ScanProgress(len(sources), console),
-            fetch=lambda url, folder: fetch_url(
-                url, folder, timeout_s=timeout_s, max_bytes=MAX_DOWNLOAD_BYTES, stop=stop
-            ),
-            made=self._provenance.made,
-            is_done=self._is_done,
-            keep_frames=request.frames,
-            offline=request.offline,
-        )
-        pool = DecoderPool(workers)
-
-        def work(source: Source) -> ScanResult | None:
-            with pool.lease() as lease:
-                return scan_source(source, context, lease)
-
-        # More sources than turns to decode: some of them download, or wait for their scores.
-        self._threads = WorkerThreads(sources, work, min(workers + EXTRA_SOURCES, len(sources)))
-        self._stack = ExitStack()
-        # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
-        self._stack.callback(self._threads.join, MAX_SHUTDOWN_S)
-        self._stack.callback(self._scorer.stop)
-        self._stack.callback(pool.close)
-        self._stack.callback(stop.set)
-        self._stack.callback(self._threads.stop)
-
-    def __enter__(self) -> Self:
-        self._threads.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-        self._console.end_progress()
-
-    def run(self, interruption: Interruption) -> None:
-        """Let the detectors score what waits and what comes, and write every result."""
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
-        self._scorer.start(self._detector_set.detectors)
-        degraded: set[tuple[str, str | None]] = set()
-        try:
-            for result in self._threads.results():
-                with interruption.held():
-                    self._writer.put(result)
-                    degraded |= {
-                        (d.name, d.category) for d in result.detectors if d.status == "degraded"
-                    }
-        except KeyboardInterrupt:
-            # What has ended already is not thrown away.
-            for result in self._threads.finished():
-                self._writer.put(result)
-            raise
-        for detector in self._detector_set.detectors:
-            summary = detector.summary()
-            if summary is not None:
-                is_degraded = (detector.info.name, detector.info.category) in degraded
-                (self._console.warn if is_degraded else self._console.note)(summary)
+        _write_results(threads, session, writer, console, interruption)
 
-    def _is_done(self, source: Source, sha256: str | None) -> bool:
-        def fingerprint() -> str:
-            self._scorer.wait_until_started()
-            return self._provenance.fingerprint(source)
 
-        return self._writer.is_done(source, sha256, fingerprint)
+def _write_results(
+    threads: WorkerThreads[Source, ScanResult],
+    session: ScanSession,
+    writer: ResultWriter,
+    console: Console,
+    interruption: Interruption,
+) -> None:
+    """Write every result as it ends, and say at the end how the endpoints did."""
+    degraded: set[tuple[str, str | None]] = set()
+    try:
+        for result in threads.results():
+            with interruption.held():
+                writer.put(result)
+                degraded |= {
+                    (d.name, d.category) for d in result.detectors if d.status == "degraded"
+                }
+    except KeyboardInterrupt:
+        # What has ended already is not thrown away.
+        for result in threads.finished():
+            writer.put(result)
+        raise
+    for detector in session.detector_set.detectors:
+        summary = detector.summary()
+        if summary is not None:
+            is_degraded = (detector.info.name, detector.info.category) in degraded
+            (console.warn if is_degraded else console.note)(summary)
 
 
 class WorkerThreads(Generic[Item, Result]):

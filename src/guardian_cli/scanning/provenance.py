@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from guardian_cli.settings import Settings
 
 # `detectors` and `clip` are covered by the detectors that really score, `max_gap` by its value in
-# seconds. A time-out or too little memory ends in a result that never stands.
+# seconds. A time-out, too little memory or an address that is refused ends in a result that never
+# stands, and so does what is over --max-bytes.
 _UNSEEN_SECTIONS: Any = {
     "target": True,
     "models": True,
     "azure": True,
     "clip": True,
-    "scan": {"detectors", "max_gap", "timeout_s", "memory_mb"},
+    "scan": {"detectors", "max_gap", "timeout_s", "memory_mb", "private_addresses"},
     "categories": {"__all__": {"endpoint"}},
 }
 # Settings hold what `flags` say; who scores tells whether endpoints or the network were off.
@@ -37,7 +38,7 @@ _UNSEEN_SECTIONS: Any = {
 _UNSEEN_OPTIONS = frozenset(
     {
         *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s", "max_bytes"),
     }
 )
 

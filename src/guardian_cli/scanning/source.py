@@ -63,6 +63,7 @@ class ScanContext:
     is_done: Callable[[Source, str | None], bool]
     keep_frames: bool = False
     offline: bool = False
+    refuses_private: bool = False
     observers: Callable[[Source], Sequence[SourceObserver]] = lambda _: ()
 
 
@@ -138,6 +139,11 @@ class _SourceScan:
             verb = "fetched" if source.kind == "url" else "opened"
             raise SourceError(f"not {verb}: --offline touches no network", kind="offline")
         if source.kind == "stream":
+            if context.refuses_private:
+                # FFmpeg itself connects, and follows where the server sends it.
+                message = "not opened: nothing keeps a stream from leading to a private address"
+                message += " (scan.private_addresses: refuse)"
+                raise SourceError(message, kind="private")
             return self.scan(source.location)
         with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
             with self.lease.pool.download_slot():

@@ -31,7 +31,7 @@ _SYNONYMS = {
     "violence": ("violence", "violent", "fight"),
 }
 _FOLDER_SHAPE = "a folder needs one sub-folder per class with images or videos in it"
-_CSV_SHAPE = "the first row names the columns: path,label and, if you like, group and split"
+CSV_SHAPE = "the first row names the columns: path,label and, if you like, group and split"
 _MAX_CSV_FIELD = 1 << 20
 # How much of a long list a message shows.
 _SHOWN_LABELS = 12
@@ -157,7 +157,7 @@ def list_csv(table: Path) -> tuple[list[Sample], list[LeftOut]]:
     """
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
-    for number, row in _read_rows(table):
+    for number, row in read_rows(table):
         where, written = f"{table}, row {number}", row["path"]
         path = table.parent / written
         try:
@@ -176,13 +176,18 @@ def list_csv(table: Path) -> tuple[list[Sample], list[LeftOut]]:
             raise UsageError(f"{where}: split {row['split']!r} is none of train, val, test")
         samples.append(Sample(path, row["label"], where, row.get("group") or None, split))
     if not samples and not left_out:
-        raise UsageError(f"{table}: no row below the first", hint=_CSV_SHAPE)
+        raise UsageError(f"{table}: no row below the first", hint=CSV_SHAPE)
     _check_splits(samples, table)
     return samples, left_out
 
 
-def _read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of each row's last line, and its stripped cells by column name."""
+def read_rows(
+    table: Path, required: Sequence[str] = ("path", "label"), shape: str = CSV_SHAPE
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the number of each row's last line, and its stripped cells by column name.
+
+    Raises UsageError for what is no such table; `shape` is then the hint.
+    """
     try:
         data = table.read_bytes()
         text = data.decode("utf-8-sig")
@@ -203,7 +208,7 @@ def _read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             if not columns:
                 columns = [cell.strip().casefold() for cell in cells]
-                _check_columns(columns, table)
+                _check_columns(columns, table, required, shape)
                 continue
             padded = cells + [""] * (len(columns) - len(cells))
             row = {name: padded[at].strip() for at, name in enumerate(columns)}
@@ -211,16 +216,16 @@ def _read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         raise UsageError(f"{table}, row {reader.line_num}: {error}") from error
     if not columns:
-        raise UsageError(f"{table}: the file is empty", hint=_CSV_SHAPE)
+        raise UsageError(f"{table}: the file is empty", hint=shape)
 
 
-def _check_columns(columns: Sequence[str], table: Path) -> None:
-    for name in ("path", "label"):
+def _check_columns(
+    columns: Sequence[str], table: Path, required: Sequence[str], shape: str
+) -> None:
+    for name in required:
         if name not in columns:
             found = ", ".join(repr(column) for column in columns)
-            raise UsageError(
-                f"{table}, row 1: no column {name!r}; there are: {found}", hint=_CSV_SHAPE
-            )
+            raise UsageError(f"{table}, row 1: no column {name!r}; there are: {found}", hint=shape)
     twice = next((name for name in columns if name and columns.count(name) > 1), None)
     if twice:
         raise UsageError(f"{table}, row 1: two columns are named {twice!r}")

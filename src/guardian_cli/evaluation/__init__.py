@@ -1,0 +1,1 @@
+"""How good decisions are: results against results, and against what people said."""

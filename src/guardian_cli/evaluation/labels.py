@@ -1,0 +1,122 @@
+"""What people said of files: a CSV `path,category,label[,group]`, and whose results these are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.errors import UsageError
+from guardian_cli.evaluation.compare import key_of
+from guardian_cli.training.data.dataset import read_rows
+from guardian_cli.urls import mask_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+SHAPE = "the first row names the columns: path,category,label and, if you like, group"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One row: `location` is how to reach the file from here, `written` what the CSV calls it.
+
+    `text` is the label as it stands in the CSV, `where` names the row.
+    """
+
+    location: str
+    written: str
+    category: str
+    positive: bool
+    text: str
+    group: str | None
+    where: str
+
+
+def read_labels(table: Path) -> list[Label]:
+    """Read a CSV of labels; paths are relative to it, addresses are as they are.
+
+    A label of `1` or of the category's own name is positive, any other is negative. Raises
+    UsageError for a row without a path, category or label, and for a file with two labels.
+    """
+    labels: dict[tuple[str, str], Label] = {}
+    for number, row in read_rows(table, ("path", "category", "label"), SHAPE):
+        where = f"{table}, row {number}"
+        for name in ("path", "category", "label"):
+            if not row[name]:
+                raise UsageError(f"{where}: no {name}", hint=SHAPE)
+        written, category, text = row["path"], row["category"], row["label"]
+        location = written
+        if "://" not in written:
+            # Tables from Windows part folders by a backslash, which is part of a name elsewhere.
+            if "\\" in written and not (table.parent / written).exists():
+                written = written.replace("\\", "/")
+            location = os.path.normpath(table.parent / written)
+        positive = text.casefold() in {"1", category.casefold()}
+        label = Label(location, written, category, positive, text, row.get("group") or None, where)
+        other = labels.setdefault((location, category), label)
+        if other.positive != positive:
+            raise UsageError(
+                f"{where}: {written} is {text!r} here and {other.text!r} before ({other.where})",
+                hint="keep the row that is right",
+            )
+    if not labels:
+        raise UsageError(f"{table}: no row below the first", hint=SHAPE)
+    return list(labels.values())
+
+
+def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return for each label's `location` the key (see `key_of`) of the result that it means.
+
+    A path that leads to the same file from here counts first, then the same name, then the same
+    content. Locations without a result are left out.
+    """
+    by_path: dict[str, str] = {}
+    by_name: dict[str, str] = {}
+    by_content: dict[str, str] = {}
+    for one in results:
+        name = str(one["source"])
+        by_name[name] = key_of(one)
+        if "://" not in name:
+            by_path[os.path.abspath(name)] = key_of(one)  # noqa: PTH100 - not through links
+        if one.get("sha256"):
+            by_content[one["sha256"]] = key_of(one)
+    found: dict[str, str] = {}
+    for location, written in {label.location: label.written for label in labels}.items():
+        path = os.path.abspath(location)  # noqa: PTH100 - not through links
+        key: str | None = (
+            by_path.get(path) or by_name.get(written) or by_name.get(mask_url(written))
+        )
+        if key is None and by_content and Path(location).is_file():
+            with Path(location).open("rb") as file:
+                key = by_content.get(hashlib.file_digest(file, "sha256").hexdigest())
+        if key is not None:
+            found[location] = key
+    return found
+
+
+def labels_by_source(
+    labels: Sequence[Label],
+    results: Iterable[Mapping[str, Any]],
+    warn: Callable[[str], None],
+) -> dict[str, dict[str, bool]]:
+    """Return what is positive, by the result's key and category; tell of labels without a result.
+
+    Raises UsageError where no label has a result at all.
+    """
+    keys = match_sources(labels, results)
+    lost = sorted({label.written for label in labels if label.location not in keys})
+    if not keys:
+        raise UsageError(
+            f"none of the {len(lost)} labelled files has a result, such as {lost[0]}",
+            hint="paths in the CSV count from its own folder, those of results from this one",
+        )
+    if lost:
+        warn(f"{len(lost)} labelled files have no result: {', '.join(lost[:3])}")
+    found: dict[str, dict[str, bool]] = {}
+    for label in labels:
+        if label.location in keys:
+            found.setdefault(keys[label.location], {})[label.category] = label.positive
+    return found

@@ -1,0 +1,222 @@
+"""guardian inside another program: `from guardian_cli import Scanner`.
+
+    with Scanner.from_config("guardian.yaml") as scanner:
+        result = scanner.scan("video.mp4")
+        if result.verdict == "block": ...
+
+The same use-case as `guardian scan`, quiet: nothing is printed, no signal handler is set, and the
+process is never ended. What is wrong with a source is a result whose verdict is `error`; what is
+wrong with the configuration or the installation is raised, as a class of `guardian_cli.errors`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import weakref
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from guardian_cli.console import Console
+from guardian_cli.errors import UsageError
+from guardian_cli.media.sources import expand_sources, find_source
+from guardian_cli.reports.document import to_dict
+from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
+from guardian_cli.scanning.pipeline import (
+    ScanRequest,
+    WorkerThreads,
+    check_request,
+    options_without_effect,
+)
+from guardian_cli.scanning.scorer import ScoringStopped
+from guardian_cli.scanning.session import ScanSession
+from guardian_cli.settings import load_settings
+from guardian_cli.verdict.result import ScanResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from guardian_cli.media.sources import Source
+    from guardian_cli.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Result(ScanResult):
+    """What became of one source; `to_dict` gives it as an element of guardian.scan/1."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `guardian scan --json` has of this source in `scans`."""
+        return to_dict(self)
+
+
+class Scanner:
+    """Scans videos and images with models that are loaded once. Thread-safe.
+
+    Make it with `from_config`. Nothing heavy is imported or loaded before the first scan, or
+    `load`. Use it as a context manager, or `close` it: decoders are processes of their own.
+    """
+
+    def __init__(self, request: ScanRequest, settings: Settings) -> None:
+        """Take what the command line would say, without sources, and what the settings are."""
+        if not settings.config.categories:
+            raise UsageError("no category is left to score: the settings switch them all off")
+        check_request(request)
+        self._request = request
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._session: ScanSession | None = None
+        self._close: weakref.finalize[..., Scanner] | None = None
+        self._closed = False
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | os.PathLike[str] | None = None,
+        *,
+        every_s: float | None = None,
+        decode: Literal["fast", "full"] = "fast",
+        frames: bool = False,
+        offline: bool = False,
+        endpoints: bool = True,
+        deployment: str | None = None,
+        model: str | None = None,
+        pretrained: str | os.PathLike[str] | None = None,
+        model_config: str | os.PathLike[str] | None = None,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        workers: int | None = None,
+        timeout_s: float | None = None,
+        for_s: float | None = None,
+    ) -> Self:
+        """Read the settings as `guardian scan` does; the keywords are its options, and win.
+
+        `config` is a guardian.yaml; without it, the one that GUARDIAN_CONFIG names or that is in
+        the current folder. `every_s` is the sampling interval, `timeout_s` the decoding time for a
+        source and `for_s` how long a live stream is watched, all in seconds. `frames` keeps every
+        scored frame in the result. `offline` touches no network, `endpoints=False` calls no model
+        endpoint. `workers` sources are decoded side by side; without it, one for each core.
+
+        Raises ConfigError for settings that are wrong or not there, and UsageError.
+        """
+        named = {"model": model, "pretrained": os.fspath(pretrained) if pretrained else None}
+        flags = {
+            "scan": {"every": every_s, "timeout_s": timeout_s},
+            "clip": {name: value for name, value in named.items() if value is not None},
+        }
+        if workers is not None and workers < 1:
+            raise UsageError(f"workers must be at least 1, not {workers}")
+        request = ScanRequest(
+            sources=(),
+            flags=flags,
+            output="json",
+            frames=frames,
+            decode=decode,
+            model_config=Path(model_config) if model_config else None,
+            device=device,
+            precision=precision,
+            no_endpoints=not endpoints,
+            offline=offline,
+            deployment=deployment,
+            workers=workers,
+            for_s=for_s,
+        )
+        return cls(request, load_settings(Path(config) if config else None, flags=flags))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user of these settings should know, in lines; more of it is known after `load`.
+
+        A detector that is not available is among them; what became of detectors on one source is in
+        its result.
+        """
+        absent = self._session.detector_set.absent if self._session is not None else ()
+        return (
+            *self._settings.warnings,
+            *options_without_effect(self._request, self._settings),
+            *(
+                f"{one.info.name} is not available: {one.reason}"
+                for one in absent
+                if one.status == "unavailable"
+            ),
+        )
+
+    def load(self) -> None:
+        """Load the models now instead of at the first scan; does nothing when they are.
+
+        Raises MissingError when nothing that is installed could score a frame, and UsageError.
+        """
+        self._loaded()
+
+    def scan(self, source: str | os.PathLike[str]) -> Result:
+        """Scan a file or an address, in this thread; several threads may each scan at once.
+
+        Raises what `load` does, and UsageError for a folder and once the scanner is closed.
+        """
+        one = find_source(os.fspath(source))
+        check_request(self._request, [one])
+        return self._scan(self._loaded(), one)
+
+    def scan_many(self, sources: Iterable[str | os.PathLike[str]]) -> Iterator[Result]:
+        """Scan files, folders, globs and addresses side by side; yield results as they end.
+
+        Each source comes once, as with `guardian scan`. Whoever stops reading begins no further
+        sources. Raises what `scan` does, and UsageError for a folder or glob with nothing in it.
+        """
+        named = [os.fspath(source) for source in sources]
+        found = expand_sources(named) if named else []
+        check_request(self._request, found)
+        session = self._loaded()
+        count = min(session.workers + EXTRA_SOURCES, len(found))
+        threads = WorkerThreads(found, lambda source: self._scan(session, source), count)
+
+        def results() -> Iterator[Result]:
+            threads.start()
+            try:
+                yield from threads.results()
+            finally:
+                threads.stop()
+
+        return results()
+
+    def close(self) -> None:
+        """End decoders and scoring; scans under way raise UsageError. May be called again."""
+        with self._lock:
+            self._closed = True
+            close = self._close
+        if close is not None:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _loaded(self) -> ScanSession:
+        with self._lock:
+            if self._closed:
+                raise UsageError("this Scanner is closed")
+            if self._session is None:
+                # The process's own streams are left alone, down to their encoding's errors.
+                console = Console(quiet=True, out=io.StringIO(), err=io.StringIO())
+                session = ScanSession(self._request, self._settings, console)
+                try:
+                    session.load()
+                except BaseException:
+                    session.close()
+                    raise
+                self._session = session
+                # Also at the end of the process: no thread may be in the middle of a model then.
+                self._close = weakref.finalize(self, session.close)
+            return self._session
+
+    def _scan(self, session: ScanSession, source: Source) -> Result:
+        try:
+            result = session.scan(source)
+        except ScoringStopped:
+            raise UsageError("this Scanner was closed while it scanned") from None
+        # None is for a result that is kept elsewhere, and nothing is.
+        assert result is not None  # noqa: S101
+        return Result(**{one.name: getattr(result, one.name) for one in fields(result)})
