@@ -23,6 +23,7 @@ LAYERS = [
     {"commands", "library"},
     {"evaluation"},
     {"scanning"},
+    {"evidence"},
     {"reports"},
     {"training"},
     {"lifecycle", "doctor"},

@@ -19,6 +19,7 @@ from guardian_cli.commands.compare import compare
 from guardian_cli.commands.deploy import deploy
 from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
+from guardian_cli.commands.report import report
 from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
 from guardian_cli.commands.setup import setup
@@ -62,7 +63,7 @@ EVIDENCE = "Evidence, and decisions that can be looked at again"
 SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
-for verb in (compare,):
+for verb in (compare, report):
     app.command(rich_help_panel=EVIDENCE)(verb)
 app.command(rich_help_panel=SUPPORT)(doctor)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options
+from guardian_cli.commands._options import Common, common_options, named_outputs
 
 
 class Decode(StrEnum):
@@ -76,6 +76,17 @@ def scan(
             help="Write a file too: json, jsonl, csv, sarif, junit, md, table. May be repeated.",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Write an evidence sheet: DIR/index.html.",
+        ),
+    ] = None,
+    no_stills: Annotated[
+        bool, typer.Option("--no-stills", help="Keep no picture in the report.")
+    ] = False,
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
     ] = False,
@@ -174,7 +185,9 @@ def scan(
         sources=tuple(sources),
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
-        reports=tuple(_report(text) for text in output or ()),
+        reports=named_outputs(output),
+        report=report,
+        stills=not no_stills,
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -190,10 +203,3 @@ def scan(
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
     )
     return run_scan(request, settings, Console(quiet=common.quiet))
-
-
-def _report(text: str) -> tuple[str, Path]:
-    name, separator, path = text.partition("=")
-    if not separator or not path:
-        raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")
-    return name, Path(path)

@@ -17,7 +17,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -74,6 +74,28 @@ def find_format(name: str) -> Format:
         point = added[name]
     render: Format = point.load()
     return render
+
+
+def check_outputs(
+    outputs: Iterable[tuple[str, Path]], taken: Iterable[Path] = ()
+) -> list[tuple[Format, Path]]:
+    """Return the formats of files to be written, before the long work that they are of.
+
+    `taken` are files that are written or read besides. Raises UsageError for a format that is not
+    known, and for a file that could not be written.
+    """
+    found = []
+    used = {path.resolve() for path in taken}
+    for name, path in outputs:
+        found.append((find_format(name), path))
+        if not path.parent.is_dir():
+            raise UsageError(f"--output {path}: no such folder")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--output {path}: not a regular file")
+        if path.resolve() in used:
+            raise UsageError(f"--output {path}: something else goes to the same file")
+        used.add(path.resolve())
+    return found
 
 
 def show_report(rendered: str | RenderableType, console: Console) -> None:

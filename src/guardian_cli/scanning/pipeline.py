@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
+from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.media.sources import expand_sources
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.interruption import Interruption
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
     from guardian_cli.verdict.result import ScanResult
@@ -50,6 +52,8 @@ class ScanRequest:
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
+    report: Path | None = None
+    stills: bool = True
     frames: bool = False
     decode: Literal["fast", "full"] = "fast"
     model_config: Path | None = None
@@ -81,20 +85,25 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
     interruption = Interruption()
-    with (
-        interruption.watched(),
-        ResultWriter(
-            console,
-            sources,
-            request.output,
-            request.reports,
-            resume=request.resume,
-            skipped=skipped,
-            frames=request.frames,
-        ) as writer,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(interruption.watched())
+        sheet = None
+        if request.report is not None:
+            sheet = stack.enter_context(EvidenceFolder(request.report, keep_stills=request.stills))
+        writer = stack.enter_context(
+            ResultWriter(
+                console,
+                sources,
+                request.output,
+                request.reports,
+                resume=request.resume,
+                skipped=skipped,
+                frames=request.frames,
+                sheet=sheet,
+            )
+        )
         try:
-            _scan_all(request, settings, sources, writer, console, interruption)
+            _scan_all(request, settings, sources, writer, console, interruption, sheet)
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
             if interruption.came:
@@ -152,8 +161,17 @@ def _scan_all(
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
+    sheet: EvidenceFolder | None,
 ) -> None:
     calm_threads()
+
+    def observers(_: Source) -> list[SourceObserver]:
+        """Whoever keeps something of a source's frames."""
+        if sheet is None or not request.stills:
+            return []
+        review = {name: one.review for name, one in settings.config.categories.items()}
+        return [sheet.observer(review, settings.config.scan.every)]
+
     with ExitStack() as stack:
         stack.callback(console.end_progress)
         session = ScanSession(
@@ -163,6 +181,7 @@ def _scan_all(
             sources=len(sources),
             needs_detectors=any(one.kind in {"file", "url", "stream"} for one in sources),
             is_done=writer.is_done,
+            observers=observers,
         )
         # More sources than turns to decode: some of them download, or wait for their scores.
         count = min(session.workers + EXTRA_SOURCES, len(sources))

@@ -18,7 +18,13 @@ from guardian_cli.errors import UsageError
 from guardian_cli.files import LockHeldError, lock_descriptor
 from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
-from guardian_cli.reports.formats import BatchReport, find_format, show_report, write_report
+from guardian_cli.reports.formats import (
+    BatchReport,
+    check_outputs,
+    find_format,
+    show_report,
+    write_report,
+)
 from guardian_cli.reports.results_file import key_of, parse_result
 from guardian_cli.reports.text import count
 from guardian_cli.verdict.policy import WORST_FIRST
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.console import Console
+    from guardian_cli.evidence.folder import EvidenceFolder
     from guardian_cli.media.sources import Source
     from guardian_cli.reports.document import Json
     from guardian_cli.verdict.result import Outcome, ScanResult
@@ -49,6 +56,7 @@ class ResultWriter:
         resume: Path | None = None,
         skipped: Mapping[str, int] | None = None,
         frames: bool = False,
+        sheet: EvidenceFolder | None = None,
     ) -> None:
         """`output` is the format for stdout, `reports` are formats with the files they go to.
 
@@ -58,18 +66,10 @@ class ResultWriter:
         self._console = console
         self._sources = sources
         self._output = output
-        self._reports = [(find_format(name), path) for name, path in reports]
         # What a long scan could not be written to is found out before it, not after it.
-        taken = {resume.resolve()} if resume is not None else set()
-        for _, path in self._reports:
-            if not path.parent.is_dir():
-                raise UsageError(f"--output {path}: no such folder")
-            if path.exists() and not path.is_file():
-                raise UsageError(f"--output {path}: not a regular file")
-            if path.resolve() in taken:
-                raise UsageError(f"--output {path}: something else goes to the same file")
-            taken.add(path.resolve())
-        self._keeps_elements = output != "jsonl" or bool(self._reports)
+        self._reports = check_outputs(reports, taken=[resume] if resume is not None else [])
+        self._sheet = sheet
+        self._keeps_elements = output != "jsonl" or bool(self._reports) or sheet is not None
         self._file = ResultsFile(resume) if resume is not None else None
         self._skipped = skipped or {}
         self._frames = frames
@@ -136,6 +136,8 @@ class ResultWriter:
         try:
             for render, path in self._reports:
                 write_report(render(report), path)
+            if self._sheet is not None:
+                self._sheet.write(report)
         finally:
             # What stdout is to show does not depend on a disk that is full.
             if self._output == "json" or (self._output == "table" and self._ended):

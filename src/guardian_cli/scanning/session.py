@@ -19,10 +19,11 @@ from guardian_cli.settings import count_cores
 from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
@@ -44,11 +45,13 @@ class ScanSession:
         sources: int | None = None,
         needs_detectors: bool = True,
         is_done: Callable[[Source, str | None, Callable[[], str]], bool] = lambda *_: False,
+        observers: Callable[[Source], Sequence[SourceObserver]] = lambda _: (),
     ) -> None:
         """`sources` is how many there will be at most, if that is known.
 
         `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of
-        its content in hex and a function for the fingerprint of what would scan it now. Raises
+        its content in hex and a function for the fingerprint of what would scan it now;
+        `observers` makes those that watch a source. Raises
         UsageError for detectors that can't be meant, MissingError where nothing could score.
         """
         self.workers = min(request.workers or count_cores(), sources or count_cores())
@@ -108,6 +111,7 @@ class ScanSession:
             keep_frames=request.frames,
             offline=request.offline,
             refuses_private=refuses_private,
+            observers=observers,
         )
         self._pool = DecoderPool(self.workers)
 
