@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guardian_cli.evidence.page import escape, is_number, seconds
 from guardian_cli.reports.text import count
@@ -12,9 +11,19 @@ from guardian_cli.verdict.thresholds import Thresholds, format_score
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-TOP_PX, PLOT_PX, FOOT_PX = 10, 120, 30
-_FLOOR_PX = TOP_PX + PLOT_PX
+TOP_PX, FOOT_PX = 10, 30
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class Timeline(NamedTuple):
+    """Fused scores, each the highest of `step_s` seconds, of a source of `length_s` seconds.
+
+    None stands where nothing was scored.
+    """
+
+    scores: Sequence[float | None]
+    step_s: float
+    length_s: float
 
 
 def draw_chart(
@@ -22,27 +31,26 @@ def draw_chart(
     name: str,
     category: Mapping[str, Any],
     limits: Thresholds | None,
-    scores: Sequence[float | None],
-    length_s: float,
+    timeline: Timeline,
+    plot_px: int = 120,
 ) -> str:
-    """Return one category's fused scores over `length_s` seconds, its thresholds and segments.
+    """Return one category's fused scores over time, its thresholds and segments.
 
-    `scores` are the highest of equal stretches, None where nothing was scored; `number` makes ids.
+    `number` makes ids, `plot_px` is the height from a score of 0 to one of 1.
     """
-    length_s = length_s or 1.0
+    length_s, floor = timeline.length_s or 1.0, TOP_PX + plot_px
     segments = category["segments"]
+    told = _description(name, segments, limits, timeline)
     parts = [
-        _open_svg(
-            number, _FLOOR_PX + FOOT_PX, _description(name, segments, limits, scores, length_s)
-        ),
+        _open_svg(number, floor + FOOT_PX, told),
         *(
             f'<rect class="found" x="{_x(one["start_s"], length_s)}" y="{TOP_PX}"'
-            f' width="{_x(one["end_s"] - one["start_s"], length_s)}" height="{PLOT_PX}"/>'
+            f' width="{_x(one["end_s"] - one["start_s"], length_s)}" height="{plot_px}"/>'
             for one in segments
         ),
-        *_bars(scores, limits),
-        f'<line class="axis" x1="0" x2="100%" y1="{_FLOOR_PX}" y2="{_FLOOR_PX}"/>',
-        *_thresholds(limits),
+        *_bars(timeline, limits, plot_px),
+        f'<line class="axis" x1="0" x2="100%" y1="{floor}" y2="{floor}"/>',
+        *_thresholds(limits, plot_px),
     ]
     for one in segments:
         grade = _grade(one["peak"], limits)
@@ -51,13 +59,14 @@ def draw_chart(
         peak = f"peak {format_score(one['peak'], limits)} at {seconds(one['peak_s'])}"
         parts.append(
             f'<g class="segment g-{grade}"><title>{span}, {peak}</title>'
-            f'<rect x="{x}" y="{_FLOOR_PX + 2}" width="{width}" height="5"/>'
-            f'<circle cx="{_x(one["peak_s"], length_s)}" cy="{_y(one["peak"])}" r="4"/></g>'
+            f'<rect x="{x}" y="{floor + 2}" width="{width}" height="5"/>'
+            f'<circle cx="{_x(one["peak_s"], length_s)}" cy="{_y(one["peak"], plot_px)}" r="4"/>'
+            "</g>"
         )
     for share in TICKS:
         anchor = "start" if share == 0 else "end" if share == 1 else "middle"
         parts.append(
-            f'<text class="tick t-{anchor}" x="{share:.0%}" y="{_FLOOR_PX + 24}"'
+            f'<text class="tick t-{anchor}" x="{share:.0%}" y="{floor + 24}"'
             f' text-anchor="{anchor}">{seconds(share * length_s)}</text>'
         )
     return "\n".join([*parts, "</svg>"])
@@ -86,11 +95,10 @@ def _description(
     name: str,
     segments: Sequence[Mapping[str, Any]],
     limits: Thresholds | None,
-    scores: Sequence[float | None],
-    length_s: float,
+    timeline: Timeline,
 ) -> str:
-    scored = [score for score in scores if score is not None]
-    parts = [f"Fused score of {name} over {seconds(length_s)}"]
+    scored = [score for score in timeline.scores if score is not None]
+    parts = [f"Fused score of {name} over {seconds(timeline.length_s)}"]
     if scored:
         parts.append(f"highest {format_score(max(scored), limits)}")
     if limits is not None:
@@ -107,25 +115,26 @@ def _open_svg(number: int, height_px: int, title: str) -> str:
     )
 
 
-def _bars(scores: Sequence[float | None], limits: Thresholds | None) -> Iterator[str]:
+def _bars(timeline: Timeline, limits: Thresholds | None, plot_px: int) -> Iterator[str]:
     """A bar for each stretch, grouped by what its score calls for."""
     groups: dict[str, list[str]] = {}
-    edges = [at / max(1, len(scores)) for at in range(len(scores) + 1)]
-    for score, (start, end) in zip(scores, pairwise(edges), strict=True):
-        top = TOP_PX if score is None else _y(score)
+    share = timeline.step_s / (timeline.length_s or 1.0)
+    for at, score in enumerate(timeline.scores):
+        start, end = min(1.0, at * share), min(1.0, (at + 1) * share)
+        top = TOP_PX if score is None else _y(score, plot_px)
         # A little wider than its stretch: no seam of light between two bars.
         groups.setdefault(_grade(score, limits), []).append(
             f'<rect x="{start:.2%}" y="{top:g}" width="{end - start + 0.0008:.2%}"'
-            f' height="{_FLOOR_PX - top:g}"/>'
+            f' height="{TOP_PX + plot_px - top:g}"/>'
         )
     for grade, bars in groups.items():
         yield f'<g class="bars g-{grade}">{"".join(bars)}</g>'
 
 
-def _thresholds(limits: Thresholds | None) -> Iterator[str]:
+def _thresholds(limits: Thresholds | None, plot_px: int) -> Iterator[str]:
     if limits is None:
         return
-    block_y, review_y = _y(limits.block), _y(limits.review)
+    block_y, review_y = _y(limits.block, plot_px), _y(limits.review, plot_px)
     for word, edge, y in (("block", limits.block, block_y), ("review", limits.review, review_y)):
         # Where both are close their words stand on either side.
         below = word == "review" and review_y - block_y < 14
@@ -144,8 +153,8 @@ def _grade(score: Any, limits: Thresholds | None) -> str:
     return "block" if score >= limits.block else "review" if score >= limits.review else "allow"
 
 
-def _y(score: float) -> float:
-    return round(_FLOOR_PX - PLOT_PX * min(1.0, max(0.0, score)), 1)
+def _y(score: float, plot_px: int) -> float:
+    return round(TOP_PX + plot_px * (1 - min(1.0, max(0.0, score))), 1)
 
 
 def _x(time_s: float, length_s: float) -> str:

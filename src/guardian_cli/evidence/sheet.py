@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.evidence.chart import draw_chart, draw_scale
+from guardian_cli.evidence.chart import Timeline, draw_chart, draw_scale
 from guardian_cli.evidence.page import badge, escape, is_number, page, seconds
 from guardian_cli.reports.elements import category_severity, source_severity, thresholds_of
 from guardian_cli.reports.text import count
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SEGMENTS_SHOWN = 48
+FOUND_PX, ALLOWED_PX = 120, 64
 
 
 def render_sheet(
@@ -34,16 +35,19 @@ def render_sheet(
     def rank(name: str) -> tuple[int, float]:
         return WORST_FIRST.index(categories[name]["verdict"]), -(categories[name]["score"] or 0.0)
 
+    ordered = list(enumerate(sorted(categories, key=rank)))
+    found = [one for one in ordered if categories[one[1]]["verdict"] != "allow"]
+    allowed = ordered[len(found) :]
     back = f'<a href="{root}index.html">All sources</a>' if is_of_batch else ""
     body = [
         '<header class="top"><p class="brand">guardian <span>evidence sheet</span></p>',
         f"{back}</header>",
         '<main id="main">',
         _verdict(element),
-        *(
-            _category(number, name, element, stills, root)
-            for number, name in enumerate(sorted(categories, key=rank))
-        ),
+        *(_category(number, name, element, stills, root) for number, name in found),
+        '<div class="columns">',
+        *(_category(number, name, element, stills, root) for number, name in allowed),
+        "</div>",
         '<div class="columns">',
         _coverage(element),
         _policy(element),
@@ -66,7 +70,7 @@ def _verdict(element: Mapping[str, Any]) -> str:
         ),
         ("Length", _length(element)),
         ("Picture", _picture(media)),
-        ("Scanned", (element.get("made") or {}).get("when")),
+        ("Scanned", _when(element)),
     ]
     reasons = element["reasons"] or ["nothing was found, and all of it was seen"]
     listed = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
@@ -92,21 +96,14 @@ def _category(
 ) -> str:
     one, limits = element["categories"][name], thresholds_of(element, name)
     score = "unscored" if one["score"] is None else format_score(one["score"], limits)
-    timeline = element.get("timeline") or {}
-    scores = (timeline.get("scores") or {}).get(name) or []
-    scores = [score if is_number(score) else None for score in scores]
     is_image = (element["media"] or {}).get("kind") == "image"
     if is_image:
         chart = draw_scale(number, name, one["score"], limits)
     else:
-        ends = [part["end_s"] for part in one["segments"]]
-        duration_s = element["coverage"].get("duration_s")
-        step_s = timeline.get("step_s")
-        # What the bars stand for; without them as long as is known.
-        drawn_s = len(scores) * step_s if step_s and is_number(step_s) else duration_s
-        length_s = float(drawn_s) if is_number(drawn_s) else max(ends, default=0.0)
-        chart = draw_chart(number, name, one, limits, scores, length_s)
-        if not scores:
+        timeline = _timeline(element, name)
+        height_px = FOUND_PX if one["verdict"] != "allow" else ALLOWED_PX
+        chart = draw_chart(number, name, one, limits, timeline, height_px)
+        if not timeline.scores:
             chart += '<p class="quiet">These results hold no scores over time.</p>'
     grade = category_severity(element, name).word
     found = _segments(name, one["segments"], limits, stills, root, is_image=is_image)
@@ -117,6 +114,21 @@ def _category(
         f'<p class="score"><span class="quiet">score</span> <b>{score}</b>'
         f' <span class="quiet">severity {grade}</span></p></header>{chart}{found}</section>'
     )
+
+
+def _timeline(element: Mapping[str, Any], name: str) -> Timeline:
+    """What is stored of a category's scores over time, and how long the source is."""
+    stored = element.get("timeline") or {}
+    step_s, duration_s = stored.get("step_s"), (element["coverage"] or {}).get("duration_s")
+    found = (stored.get("scores") or {}).get(name) or []
+    scores = [score if is_number(score) else None for score in found] if step_s else []
+    step_s = float(step_s) if is_number(step_s) else 0.0
+    ends = [part["end_s"] for part in element["categories"][name]["segments"]]
+    length_s = float(duration_s) if is_number(duration_s) else max(ends, default=0.0)
+    # A container may claim to be shorter than what was seen in it.
+    if length_s <= step_s * (len(scores) - 1):
+        length_s = step_s * len(scores)
+    return Timeline(scores, step_s, length_s)
 
 
 def _segments(
@@ -188,7 +200,7 @@ def _policy(element: Mapping[str, Any]) -> str:
         if limits is not None:
             edges = format_score(limits.review), format_score(limits.block)
             rows.append((name, f"review from {edges[0]}, block from {edges[1]}"))
-    rows += [(f"When {rule}", f"at least {level}") for rule, level in _items(made.get("policy"))]
+    rows += [(f"If {rule}", level) for rule, level in _items(made.get("policy"))]
     rows += [(f"Weight {name}", weight) for name, weight in _items(made.get("fusion"))]
     return _section("The rules that were applied", _facts(rows))
 
@@ -258,6 +270,11 @@ def _yes(value: Any) -> str | None:
 
 def _seconds(value: Any) -> str | None:
     return seconds(value) if is_number(value) else None
+
+
+def _when(element: Mapping[str, Any]) -> str:
+    when = str((element.get("made") or {}).get("when") or "")
+    return when.replace("T", " ").replace("Z", " UTC")
 
 
 def _length(element: Mapping[str, Any]) -> str | None:

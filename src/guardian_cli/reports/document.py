@@ -119,7 +119,7 @@ def _timeline(categories: Mapping[str, CategoryVerdict]) -> Json | None:
     if not drawn:
         return None
     return {
-        "step_s": round(drawn[0].length_s / len(drawn[0].timeline), DIGITS),
+        "step_s": round(drawn[0].step_s, DIGITS),
         "scores": {
             name: [
                 None if at is None else round_score(at, one.thresholds, 3) for at in one.timeline

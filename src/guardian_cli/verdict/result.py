@@ -38,8 +38,8 @@ class CategoryVerdict:
     `at_s` is when the score was reached. `unconfirmed` are samples at or above `review` that no
     other sample confirmed, as (time_s, score), highest first. `is_capped` means that a higher score
     counts for `review` only, because nothing confirms it. `scored` of `samples` frames had a score.
-    For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores over `length_s`
-    seconds, each the highest of its stretch, None where nothing was scored; and `thresholds`.
+    For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores, each the highest of
+    a stretch of `step_s` seconds, None where nothing was scored; and `thresholds`.
     """
 
     score: float | None
@@ -51,7 +51,7 @@ class CategoryVerdict:
     scored: int = 0
     samples: int = 0
     timeline: tuple[float | None, ...] = ()
-    length_s: float = 0.0
+    step_s: float = 0.0
     thresholds: Thresholds | None = None
 
 
