@@ -69,17 +69,19 @@ class Browser:
         self, address: str, *, dark: bool = False, width: int = 1100, height: int = 900
     ) -> None:
         """Open a page and wait until it has loaded."""
-        self.console, self.requests = [], []
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self._loaded = False
-        self.call("Page.navigate", url=address)
-        while not self._loaded:
-            self._receive()
+        # By way of nothing: another #fragment of the same page would load nothing.
+        for url in ("about:blank", address):
+            self.console, self.requests = [], []
+            self._loaded = False
+            self.call("Page.navigate", url=url)
+            while not self._loaded:
+                self._receive()
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""

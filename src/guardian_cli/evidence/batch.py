@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.evidence.page import MARKS, badge, escape, page, seconds
 from guardian_cli.reports.elements import (
+    mapping,
     source_severity,
     thresholds_of,
     worst_category,
@@ -88,8 +89,8 @@ def _row(element: Mapping[str, Any]) -> list[Any]:
     name = worst_category(element)
     score = element["categories"][name]["score"] if name is not None else None
     shown = "" if score is None else format_score(score, thresholds_of(element, str(name)))
-    is_image = (element["media"] or {}).get("kind") == "image"
-    length_s = (element["coverage"] or {}).get("duration_s")
+    is_image = mapping(element["media"]).get("kind") == "image"
+    length_s = mapping(element["coverage"]).get("duration_s")
     length = "picture" if is_image else seconds(length_s) if length_s is not None else ""
     return [
         element["verdict"],

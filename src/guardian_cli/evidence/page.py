@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import Any
+from typing import Any, TypeGuard
 
 from guardian_cli import __version__
 from guardian_cli.reports.text import visible
@@ -69,6 +69,6 @@ def seconds(value: Any) -> str:
     return f"{minutes}:{rest / 10:04.1f}" if minutes else f"{rest / 10:.1f} s"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a stored value can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.evidence.chart import Timeline, draw_chart, draw_scale
 from guardian_cli.evidence.page import badge, escape, is_number, page, seconds
-from guardian_cli.reports.elements import category_severity, source_severity, thresholds_of
+from guardian_cli.reports.elements import (
+    category_severity,
+    mapping,
+    source_severity,
+    thresholds_of,
+)
 from guardian_cli.reports.text import count
 from guardian_cli.verdict.policy import WORST_FIRST
 from guardian_cli.verdict.thresholds import format_score
@@ -61,7 +66,7 @@ def render_sheet(
 
 
 def _verdict(element: Mapping[str, Any]) -> str:
-    verdict, media = element["verdict"], element["media"] or {}
+    verdict, media = element["verdict"], mapping(element["media"])
     grade = source_severity(element)
     facts = [
         (
@@ -96,7 +101,7 @@ def _category(
 ) -> str:
     one, limits = element["categories"][name], thresholds_of(element, name)
     score = "unscored" if one["score"] is None else format_score(one["score"], limits)
-    is_image = (element["media"] or {}).get("kind") == "image"
+    is_image = mapping(element["media"]).get("kind") == "image"
     if is_image:
         chart = draw_scale(number, name, one["score"], limits)
     else:
@@ -118,11 +123,11 @@ def _category(
 
 def _timeline(element: Mapping[str, Any], name: str) -> Timeline:
     """What is stored of a category's scores over time, and how long the source is."""
-    stored = element.get("timeline") or {}
-    step_s, duration_s = stored.get("step_s"), (element["coverage"] or {}).get("duration_s")
-    found = (stored.get("scores") or {}).get(name) or []
-    scores = [score if is_number(score) else None for score in found] if step_s else []
-    step_s = float(step_s) if is_number(step_s) else 0.0
+    stored = mapping(element.get("timeline"))
+    step_s, duration_s = stored.get("step_s"), mapping(element["coverage"]).get("duration_s")
+    found = mapping(stored.get("scores")).get(name)
+    step_s = step_s if is_number(step_s) and isinstance(found, list) else 0.0
+    scores = [score if is_number(score) else None for score in found or ()] if step_s > 0 else []
     ends = [part["end_s"] for part in element["categories"][name]["segments"]]
     length_s = float(duration_s) if is_number(duration_s) else max(ends, default=0.0)
     # A container may claim to be shorter than what was seen in it.
@@ -168,15 +173,15 @@ def _segments(
 
 
 def _coverage(element: Mapping[str, Any]) -> str:
-    seen = element["coverage"] or {}
-    is_image = (element["media"] or {}).get("kind") == "image"
+    seen = mapping(element["coverage"])
+    is_image = mapping(element["media"]).get("kind") == "image"
     rows = [
         ("Complete", _yes(seen.get("complete"))),
         ("Frames scored", seen.get("frames_scored")),
         ("Frames decoded", seen.get("frames_decoded")),
     ]
     if not is_image:
-        every = (element.get("made") or {}).get("every")
+        every = (mapping(element.get("made"))).get("every")
         rows += [
             ("Sampled every", f"{every:g} s" if is_number(every) else None),
             ("Largest gap", _seconds(seen.get("largest_gap_s"))),
@@ -193,9 +198,9 @@ def _coverage(element: Mapping[str, Any]) -> str:
 
 
 def _policy(element: Mapping[str, Any]) -> str:
-    made = element.get("made") or {}
+    made = mapping(element.get("made"))
     rows: list[tuple[str, Any]] = []
-    for name in made.get("thresholds") or {}:
+    for name in mapping(made.get("thresholds")):
         limits = thresholds_of(element, name)
         if limits is not None:
             edges = format_score(limits.review), format_score(limits.block)
@@ -208,7 +213,7 @@ def _policy(element: Mapping[str, Any]) -> str:
 def _detectors(detectors: Iterable[Mapping[str, Any]]) -> str:
     rows = []
     for one in detectors:
-        latency = one.get("latency_ms") or {}
+        latency = mapping(one.get("latency_ms"))
         figures = [f"{latency[name]:g}" for name in ("p50", "p95") if is_number(latency.get(name))]
         answered = [f"{name}: {frames}" for name, frames in _items(one.get("deployments"))]
         status = escape(one.get("status"))
@@ -231,7 +236,7 @@ def _detectors(detectors: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _provenance(element: Mapping[str, Any]) -> str:
-    made = element.get("made") or {}
+    made = mapping(element.get("made"))
     rows = [
         ("Content", f"sha256:{element['sha256']}" if element["sha256"] else "no file"),
         ("Made by", f"guardian {made['guardian']}" if "guardian" in made else None),
@@ -241,7 +246,7 @@ def _provenance(element: Mapping[str, Any]) -> str:
         *((f"Weights {name}", digest) for name, digest in _items(made.get("weights"))),
         *((f"Endpoint {name}", uri) for name, uri in _items(made.get("endpoints"))),
     ]
-    timing = element["timing"] or {}
+    timing = mapping(element["timing"])
     if is_number(timing.get("wall_s")):
         rows.append(("Took", f"{timing['wall_s']:.1f} s"))
     return _section("Where it comes from", _facts(rows, "digests"))
@@ -255,7 +260,7 @@ def _facts(rows: Iterable[tuple[str, Any]], kind: str = "") -> str:
     listed = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in rows
-        if value not in (None, "")
+        if value is not None and value != ""
     )
     return f'<dl class="{kind}">{listed}</dl>' if listed else '<p class="quiet">Not known.</p>'
 
@@ -273,14 +278,14 @@ def _seconds(value: Any) -> str | None:
 
 
 def _when(element: Mapping[str, Any]) -> str:
-    when = str((element.get("made") or {}).get("when") or "")
+    when = str((mapping(element.get("made"))).get("when") or "")
     return when.replace("T", " ").replace("Z", " UTC")
 
 
 def _length(element: Mapping[str, Any]) -> str | None:
-    if (element["media"] or {}).get("kind") == "image":
+    if mapping(element["media"]).get("kind") == "image":
         return "a picture"
-    return _seconds((element["coverage"] or {}).get("duration_s"))
+    return _seconds(mapping(element["coverage"]).get("duration_s"))
 
 
 def _picture(media: Mapping[str, Any]) -> str | None:

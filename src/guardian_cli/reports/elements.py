@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A part of a stored result as a mapping, empty where somebody has put in something else."""
+    return value if isinstance(value, dict) else {}
+
+
 def thresholds_of(element: Mapping[str, Any], category: str) -> Thresholds | None:
     """The thresholds that an element was judged by, None where it does not say."""
-    limits = ((element.get("made") or {}).get("thresholds") or {}).get(category)
-    try:
-        return Thresholds(float(limits["review"]), float(limits["block"])) if limits else None
-    except (KeyError, TypeError, ValueError):
+    limits = mapping(mapping(mapping(element.get("made")).get("thresholds")).get(category))
+    review, block = limits.get("review"), limits.get("block")
+    if not isinstance(review, int | float) or not isinstance(block, int | float):
         return None
+    return Thresholds(float(review), float(block))
 
 
 def worst_category(element: Mapping[str, Any]) -> str | None:

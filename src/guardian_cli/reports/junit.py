@@ -9,7 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.elements import source_severity
+from guardian_cli.reports.elements import mapping, source_severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def render_junit(report: BatchReport) -> str:
         "errors": verdicts.count("error"),
         "skipped": 0,
     }
-    seconds = sum((one.get("timing") or {}).get("wall_s") or 0.0 for one in report.scans)
+    seconds = sum(_seconds(element) for element in report.scans)
     totals = {name: str(number) for name, number in counts.items()} | {"time": f"{seconds:.3f}"}
     suites = ET.Element("testsuites", {"name": "guardian", **totals})
     when = max((_when(element) for element in report.scans), default="")
@@ -49,7 +49,7 @@ def printable(text: str) -> str:
 
 
 def _add_case(suite: ET.Element, element: Mapping[str, Any]) -> None:
-    seconds = (element.get("timing") or {}).get("wall_s") or 0.0
+    seconds = _seconds(element)
     name = printable(element["source"])
     case = {"classname": "guardian.scan", "name": name, "file": name, "time": f"{seconds:.3f}"}
     added = ET.SubElement(suite, "testcase", case)
@@ -58,7 +58,7 @@ def _add_case(suite: ET.Element, element: Mapping[str, Any]) -> None:
         return
     kind = verdict
     if verdict == "error":
-        kind = printable(str((element["error"] or {}).get("kind", "error")))
+        kind = printable(str(mapping(element["error"]).get("kind", "error")))
     message = f"{verdict}: {'; '.join(reasons)}" if reasons else verdict
     outcome = "error" if verdict == "error" else "failure"
     told = ET.SubElement(added, outcome, {"message": message, "type": kind})
@@ -73,4 +73,9 @@ def _add_case(suite: ET.Element, element: Mapping[str, Any]) -> None:
 
 
 def _when(element: Mapping[str, Any]) -> str:
-    return str((element.get("made") or {}).get("when") or "")
+    return str(mapping(element.get("made")).get("when") or "")
+
+
+def _seconds(element: Mapping[str, Any]) -> float:
+    wall_s = mapping(element.get("timing")).get("wall_s")
+    return wall_s if isinstance(wall_s, int | float) else 0.0

@@ -95,7 +95,7 @@ def _whole(line: Json) -> Json:
     """The line with what a reader may rely on."""
     whole = {**_EMPTY, **line}
     categories = whole["categories"] or {}
-    empty = {"score": None, "verdict": "review", "segments": []}
+    empty: Json = {"score": None, "verdict": "review", "segments": []}
     return {**whole, "categories": {name: {**empty, **one} for name, one in categories.items()}}
 
 

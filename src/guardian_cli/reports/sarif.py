@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from guardian_cli import __version__
 from guardian_cli.reports.document import dumps
-from guardian_cli.reports.elements import category_severity
+from guardian_cli.reports.elements import category_severity, mapping
 from guardian_cli.verdict.policy import worst
 from guardian_cli.verdict.severity import Severity, severity
 
@@ -129,7 +129,7 @@ def _result(
 
 
 def _notification(element: Mapping[str, Any], number: int) -> dict[str, Any]:
-    error = element["error"] or {}
+    error = mapping(element["error"])
     text = str(error.get("message") or "; ".join(element["reasons"]) or "could not be scanned")
     return {
         "level": "error",

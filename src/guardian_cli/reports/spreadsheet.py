@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.reports.elements import (
     category_severity,
+    mapping,
     source_severity,
     thresholds_of,
     worst_category,
@@ -53,7 +54,7 @@ def guard(value: Any) -> str:
 
 
 def _rows(element: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    coverage, error, made = (element.get(name) or {} for name in ("coverage", "error", "made"))
+    coverage, error, made = (mapping(element.get(name)) for name in ("coverage", "error", "made"))
     word, number = source_severity(element)
     about_source = {
         **{name: element[name] for name in ("source", "sha256", "verdict", "degraded")},
