@@ -28,7 +28,7 @@ lint: $(VENV)/.installed-test
 hub: $(VENV)/.installed-test
 	GUARDIAN_HUB=1 $(BIN)/python -m pytest -m hub tests/hub
 
-BENCHMARKS := scan_cold scan_long scan_folder model_alone decoding_alone memory
+BENCHMARKS := scan_cold scan_long scan_folder model_alone decoding_alone memory categories replay
 
 bench: $(VENV)/.installed-test
 	for one in $(BENCHMARKS); do $(BIN)/python benchmarks/$$one.py --json build/measured/$$one.json || exit 1; done
@@ -39,12 +39,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing guardian and its libraries into $(VENV): several GB, some minutes'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[offline]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing guardian, its libraries and test tools into $(VENV): several GB, some minutes'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[offline,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[nudenet,test]'
 	@touch $@ $(VENV)/.installed
 
 clean:

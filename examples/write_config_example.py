@@ -27,7 +27,7 @@ target: local
 
 scan:
   every: 1.0                    # seconds between two samples, on the video's own clock
-  detectors: [clip, endpoint]   # of clip, endpoint, nudenet
+  detectors: [clip, endpoint, model]  # of clip, endpoint, model, opennsfw, nudenet
   max_gap: 2.0                  # widest gap in seconds between two samples; default 2 x every
   timeout_s: null               # decoding time for one source; default max(600, 2 x its length)
   memory_mb: 4096               # memory allowed to its decoder
@@ -50,18 +50,29 @@ policy:
   misconfigured: review         # ... when an endpoint refused the key, the address or the request
   degraded: allow               # ... when a detector failed and others stood in
 
-# Custom models and what they run on. endpoint_name is by default <model>-endpoint.
+# Custom models and what they run on. endpoint_name is by default <model>-endpoint. What a version
+# must pass before `deploy --promote`, and when `retrain` trains, are sections of their own:
+#   gate: {data: labels.csv, max_flips: 2%, min_auc: 0.9}
+#   retrain: {data: labels.csv, min_new_labels: 100, on: [labels, drift, age], max_age_days: 180,
+#             results: now.jsonl, reference: spring.jsonl}
 models:
   nsfw-detector:
     category: nsfw
     instance_type: Standard_DS3_v2
     instance_count: 1
     endpoint_name: null
+    gate: null
+    retrain: null
   violence-detector:
     category: violence
     instance_type: Standard_DS3_v2
     instance_count: 1
     endpoint_name: null
+    gate: null
+    retrain: null
+
+# Limits of `guardian monitor`. null: from the reference itself. Fewer samples are too little data.
+monitor: {psi: null, wasserstein: null, min_samples: 50}
 
 azure: {subscription_id: null, resource_group: null, workspace: null, location: null}
 
@@ -84,7 +95,9 @@ def example_text() -> str:
     for name, category in config.categories.items():
         lines += [f"  {name}:", f"    review: {category.review}", f"    block: {category.block}"]
         lines += [
-            "    endpoint: null              # or http(s)://…; an empty value switches it off"
+            "    calibration: null           # a scale that guardian evaluate --calibrate fitted",
+            "    endpoint: null              # or http(s)://…; an empty value switches it off",
+            "    model: null                 # or MODEL@champion, MODEL@2, the folder of a model",
         ]
         if category.prompts is not None:
             lines.append("    prompts:")

@@ -93,6 +93,16 @@ class FakeEndpoint(FakeDetector):
 
 
 @dataclass
+class BilledEndpoint(FakeEndpoint):
+    """An endpoint that costs money; counts the frames that it was spared."""
+
+    not_sent: int = 0
+
+    def note_not_sent(self, frames: int) -> None:
+        self.not_sent += frames
+
+
+@dataclass
 class RoughDetector(FakeDetector):
     """Answers fast, `off_by` too high, and says that it may be off by `error`."""
 

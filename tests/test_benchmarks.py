@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DECODER = "python\0-P\0-m\0guardian_cli.media.worker.main\0"
-SCRIPTS = ("scan_long", "scan_folder", "scan_cold", "model_alone", "decoding_alone", "memory")
+SCRIPTS = (
+    "scan_long",
+    "scan_folder",
+    "scan_cold",
+    "model_alone",
+    "decoding_alone",
+    "memory",
+    "categories",
+    "replay",
+)
 
 
 @pytest.mark.slow

@@ -138,8 +138,7 @@ def test_an_unknown_user_without_a_home_gets_the_one_that_docker_gives(tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 3])
 def test_a_low_limit_of_processes_is_named_and_no_interrupt(tmp_path: Path, processes: int) -> None:
-    pytest.importorskip("nudenet", reason="the extra `offline` is not installed")
-    (tmp_path / "guardian.yaml").write_text("scan: {detectors: [nudenet]}\n", encoding="utf-8")
+    (tmp_path / "guardian.yaml").write_text("scan: {detectors: [opennsfw]}\n", encoding="utf-8")
     (tmp_path / "x.mp4").write_bytes(b"no video")
     done = as_stranger(tmp_path, *COMMAND, "scan", "x.mp4", processes=processes)
     assert "error: no more processes or threads may be started (ulimit -u" in done.stderr

@@ -27,7 +27,7 @@ def load(folder: Path, text: str | None = None, **environ: str) -> Settings:
 def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     config = load(tmp_path).config
     assert (config.scan.every, config.scan.max_gap_s, config.scan.timeout_s) == (1.0, 2.0, None)
-    assert config.scan.detectors == ("clip", "endpoint")
+    assert config.scan.detectors == ("clip", "endpoint", "model")
     assert (config.clip.model, config.clip.pretrained) == ("ViT-B-32", "laion2b_s34b_b79k")
     assert (config.fusion.custom, config.fusion.clip, config.fusion.clip_only) == (0.7, 0.3, 0.85)
     assert set(config.categories) == {"nsfw", "violence"}

@@ -27,7 +27,6 @@ def walk_through() -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_walk_through_works_as_it_is_written(tmp_path: Path) -> None:
-    pytest.importorskip("nudenet", reason="the extra `offline` is not installed")
     write_video(tmp_path / "video.mp4")
     commands = walk_through()
     assert len(commands) == 12

@@ -5,8 +5,9 @@ As a library: `from guardian_cli import Scanner`; docs/library.md shows how.
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+# What type checkers take for typing's own, whose import would take longer than all of this.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guardian_cli.library import Result, Scanner
 
@@ -36,7 +37,7 @@ os.environ.update(
 if not TYPE_CHECKING:  # or a type checker would take every name to be there
 
     def __getattr__(name: str) -> object:
-        """Bring the library when it is asked for: Pydantic alone takes longer than all of this."""
+        """Bring the library when it is asked for: to import Pydantic takes a while."""
         if name not in {"Result", "Scanner"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module("guardian_cli.library"), name)

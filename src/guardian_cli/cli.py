@@ -19,7 +19,12 @@ from guardian_cli.commands.compare import compare
 from guardian_cli.commands.deploy import deploy
 from guardian_cli.commands.doctor import doctor
 from guardian_cli.commands.endpoints import endpoints, fill_file
+from guardian_cli.commands.evaluate import evaluate
+from guardian_cli.commands.merge import merge
+from guardian_cli.commands.monitor import monitor
+from guardian_cli.commands.replay import replay
 from guardian_cli.commands.report import report
+from guardian_cli.commands.retrain import retrain
 from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
 from guardian_cli.commands.setup import setup
@@ -60,11 +65,16 @@ app = typer.Typer(
 )
 MAIN_JOB = "The main job"
 EVIDENCE = "Evidence, and decisions that can be looked at again"
+WATCHING = "Watching models, and renewing them"
+MACHINES = "More than one machine"
 SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
-for verb in (compare, report):
+for verb in (evaluate, replay, compare, report):
     app.command(rich_help_panel=EVIDENCE)(verb)
+for verb in (monitor, retrain):
+    app.command(rich_help_panel=WATCHING)(verb)
+app.command(rich_help_panel=MACHINES)(merge)
 app.command(rich_help_panel=SUPPORT)(doctor)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -14,6 +15,8 @@ from pydantic import (
 )
 
 from guardian_cli.detectors.registry import check_detector
+from guardian_cli.verdict.calibration import Calibration
+from guardian_cli.verdict.thresholds import Thresholds
 
 Verdict = Literal["allow", "review", "block"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,7 +51,7 @@ class ScanSection(_Section):
     detectors: Annotated[
         tuple[Annotated[str, AfterValidator(check_detector)], ...],
         Field(strict=False, min_length=1),
-    ] = ("clip", "endpoint")
+    ] = ("clip", "endpoint", "model")
     max_gap: Seconds | None = None
     timeout_s: Seconds | None = None
     memory_mb: Annotated[int, Field(ge=512)] = 4096
@@ -90,13 +93,51 @@ class PromptsSection(_Section):
     negative: Annotated[Words, Field(min_length=1)]
 
 
+class CalibrationSection(_Section):
+    """How a category's fused scores are mapped, and how its `review` rises with a video's length.
+
+    `evaluate --calibrate` writes it; `points` are [fused, calibrated], `every` the sampling
+    interval in seconds that `samples` and `scale` belong to, `fitted_to` a digest of what made the
+    scores (see `scanning.provenance`): with other prompts or weights they mean something else.
+    """
+
+    points: Annotated[
+        tuple[Annotated[tuple[Unit, Unit], Field(strict=False)], ...], Field(strict=False)
+    ] = ()
+    samples: Annotated[int, Field(ge=1)] | None = None
+    scale: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
+    every: Seconds | None = None
+    fitted_to: str | None = None
+
+    @field_validator("points")
+    @classmethod
+    def _points_rise(cls, points: tuple[tuple[float, float], ...]) -> tuple[Any, ...]:
+        if points and (len(points) < 2 or points[0][0] != 0.0 or points[-1][0] != 1.0):
+            raise ValueError("the points must go from a fused score of 0 to one of 1")
+        if any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(points)):
+            raise ValueError("the points must rise, in both numbers")
+        return points
+
+
 class CategorySection(_Section):
-    """One category: its thresholds, its prompts, and its custom model's endpoint."""
+    """One category: its thresholds, its prompts, and its custom model: an endpoint, or one here.
+
+    `model` is MODEL@champion, MODEL@VERSION, or the folder of a model.
+    """
 
     review: Unit = 0.5
     block: Unit = 0.8
+    calibration: CalibrationSection | None = None
     prompts: PromptsSection | None = None
     endpoint: str | None = None
+    model: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What its scores are compared with, and on which scale."""
+        one = self.calibration
+        calibration = None if one is None else Calibration(one.points, one.samples, one.scale)
+        return Thresholds(self.review, self.block, calibration=calibration)
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -119,6 +160,44 @@ class PolicySection(_Section):
     degraded: Verdict = "allow"
 
 
+class GateSection(_Section):
+    """What a version must pass before `deploy --promote` gives it everything.
+
+    `data` is a CSV as `evaluate` takes it, or a folder; `max_flips` a number or a percentage.
+    """
+
+    data: Annotated[str, Field(min_length=1)]
+    max_flips: (
+        Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] | None
+    ) = None
+    min_auc: Unit | None = None
+
+    @model_validator(mode="after")
+    def _demands_something(self) -> Self:
+        if self.max_flips is None and self.min_auc is None:
+            raise ValueError("a gate needs max_flips, min_auc or both")
+        return self
+
+
+class RetrainSection(_Section):
+    """When `guardian retrain` trains: on new labels, on drift, or after so many days."""
+
+    data: Annotated[str, Field(min_length=1)]
+    min_new_labels: Annotated[int, Field(ge=1)] = 100
+    on: Annotated[
+        tuple[Literal["labels", "drift", "age"], ...], Field(strict=False, min_length=1)
+    ] = ("labels",)
+    results: str | None = None
+    reference: str | None = None
+    max_age_days: Annotated[int, Field(ge=1)] = 180
+
+    @model_validator(mode="after")
+    def _drift_needs_results(self) -> Self:
+        if "drift" in self.on and (self.results is None or self.reference is None):
+            raise ValueError("on: drift needs `results` and `reference`, as monitor takes them")
+        return self
+
+
 class ModelSection(_Section):
     """A custom model and what it runs on."""
 
@@ -126,6 +205,8 @@ class ModelSection(_Section):
     instance_type: str = "Standard_DS3_v2"
     instance_count: Annotated[int, Field(ge=1)] = 1
     endpoint_name: str | None = None
+    gate: GateSection | None = None
+    retrain: RetrainSection | None = None
 
     def endpoint(self, model: str) -> str:
         """The name of this model's endpoint."""
@@ -141,6 +222,14 @@ class AzureSection(_Section):
     location: str | None = None
 
 
+class MonitorSection(_Section):
+    """Limits of `guardian monitor` that are set by hand; others come from the reference."""
+
+    psi: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    wasserstein: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    min_samples: Annotated[int, Field(ge=1)] = 50
+
+
 class Config(_Section):
     """All of guardian.yaml."""
 
@@ -152,6 +241,7 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
     azure: AzureSection = AzureSection()
+    monitor: MonitorSection = MonitorSection()
 
     @field_validator("categories", "models", mode="before")
     @classmethod

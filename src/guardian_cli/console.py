@@ -60,7 +60,8 @@ class Console:
             try:
                 if self._out is None:
                     raise OSError("stdout is closed")  # noqa: TRY301 - as any write that fails
-                self._out.write(text if text.endswith("\n") else text + "\n")
+                # Nothing at all stays nothing: lines of JSON may be none.
+                self._out.write(text if text.endswith("\n") or not text else text + "\n")
                 self._out.flush()
             except BrokenPipeError as error:
                 raise PipeClosed from error

@@ -99,7 +99,7 @@ def installed_versions() -> dict[str, str]:
     plain = [one for one in required if "extra ==" not in one]
     names = sorted(re.split(r"[^\w.-]", one)[0] for one in plain)
     found = {"guardian": __version__, "python": platform.python_version()}
-    for name in (*names, "nudenet", "onnxruntime"):
+    for name in (*names, "nudenet"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

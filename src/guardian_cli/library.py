@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from guardian_cli.console import Console
+from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import expand_sources, find_source
 from guardian_cli.reports.document import to_dict
+from guardian_cli.scanning.cascade import without_effect
 from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.pipeline import (
+    MAX_DOWNLOAD_BYTES,
     ScanRequest,
     WorkerThreads,
     check_request,
@@ -36,10 +39,13 @@ from guardian_cli.settings import load_settings
 from guardian_cli.verdict.result import ScanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from guardian_cli.media.sources import Source
     from guardian_cli.settings import Settings
+
+# Whoever scans inside a service scans what strangers name.
+DEFAULTS = {"scan": {"private_addresses": "refuse"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Scanner:
         config: str | os.PathLike[str] | None = None,
         *,
         every_s: float | None = None,
+        categories: Sequence[str] | None = None,
         decode: Literal["fast", "full"] = "fast",
         frames: bool = False,
         offline: bool = False,
@@ -89,14 +96,16 @@ class Scanner:
         workers: int | None = None,
         timeout_s: float | None = None,
         for_s: float | None = None,
+        max_bytes: int = MAX_DOWNLOAD_BYTES,
     ) -> Self:
         """Read the settings as `guardian scan` does; the keywords are its options, and win.
 
         `config` is a guardian.yaml; without it, the one that GUARDIAN_CONFIG names or that is in
         the current folder. `every_s` is the sampling interval, `timeout_s` the decoding time for a
-        source and `for_s` how long a live stream is watched, all in seconds. `frames` keeps every
-        scored frame in the result. `offline` touches no network, `endpoints=False` calls no model
-        endpoint. `workers` sources are decoded side by side; without it, one for each core.
+        source and `for_s` how long a live stream is watched, all in seconds. `categories` chooses
+        these and no others. `frames` keeps every scored frame in the result. `offline` touches no
+        network, `endpoints=False` calls no model endpoint. `workers` sources are decoded side by
+        side; without it, one for each core. Nothing larger than `max_bytes` is fetched.
 
         Raises ConfigError for settings that are wrong or not there, and UsageError.
         """
@@ -121,8 +130,11 @@ class Scanner:
             deployment=deployment,
             workers=workers,
             for_s=for_s,
+            max_bytes=max_bytes,
         )
-        return cls(request, load_settings(Path(config) if config else None, flags=flags))
+        file = Path(config) if config else None
+        settings = load_settings(file, flags=flags, categories=categories, defaults=DEFAULTS)
+        return cls(request, settings)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -131,13 +143,14 @@ class Scanner:
         A detector that is not available is among them; what became of detectors on one source is in
         its result.
         """
-        absent = self._session.detector_set.absent if self._session is not None else ()
+        chosen = self._session.detector_set if self._session is not None else DetectorSet()
         return (
             *self._settings.warnings,
             *options_without_effect(self._request, self._settings),
+            *without_effect(self._settings.config.scan.cascade, chosen.specs),
             *(
                 f"{one.info.name} is not available: {one.reason}"
-                for one in absent
+                for one in chosen.absent
                 if one.status == "unavailable"
             ),
         )
@@ -165,7 +178,7 @@ class Scanner:
         sources. Raises what `scan` does, and UsageError for a folder or glob with nothing in it.
         """
         named = [os.fspath(source) for source in sources]
-        found = expand_sources(named) if named else []
+        found = expand_sources(named, offline=self._request.offline) if named else []
         check_request(self._request, found)
         session = self._loaded()
         count = min(session.workers + EXTRA_SOURCES, len(found))

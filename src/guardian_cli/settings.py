@@ -9,6 +9,7 @@ import difflib
 import io
 import os
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ DEFAULTS: dict[str, Any] = {
         "violence-detector": {"category": "violence"},
     },
 }
+# Detectors that score nsfw whatever the settings say, and nothing else.
+NSFW_DETECTORS = {"opennsfw", "nudenet"}
 _OUR_NAMES = re.compile(r"MODEL_ENDPOINT|AZURE_|MLFLOW_TRACKING_URI|GUARDIAN_CONFIG|HF_HUB_OFFLINE")
 _AZURE_NAMES = {
     "AZURE_SUBSCRIPTION_ID": "subscription_id",
@@ -74,11 +77,13 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
     categories: Sequence[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Merge flags, environment, .env, guardian.yaml and defaults; a flag that is None is not given.
 
-    `categories` chooses these and no others, ready ones or guardian.yaml's own. Raises ConfigError
-    for a file that is named and not there, unknown keys, wrong types and unknown categories.
+    `categories` chooses these and no others, ready ones or guardian.yaml's own; `defaults` are laid
+    over guardian's own. Raises ConfigError for a file that is named and not there, unknown keys,
+    wrong types and unknown categories.
     """
     folder = folder or Path()
     process = os.environ if environ is None else environ
@@ -97,7 +102,7 @@ def load_settings(
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
     data = file.data if file else {}
-    merged = _merge(_with_ready(data), data)
+    merged = _merge(_merge(_with_ready(data), defaults or {}), data)
     if file:
         # By itself first: what a flag or the environment lays over it is still wrong in the file.
         _check_cascade(_validate(merged, file, {}), file)
@@ -111,14 +116,18 @@ def load_settings(
     warnings += endpoint_warnings
     for name, category in config.categories.items():
         has_endpoint = name in endpoints and endpoints[name].uri is not None
-        # Other detectors need neither; what those of other packages score, they say themselves.
-        others = set(config.scan.detectors) - {"clip", "endpoint"}
-        has_other = bool(others - {"nudenet"}) or (name == "nsfw" and "nudenet" in others)
-        if category.prompts is None and not has_endpoint and not has_other:
-            nothing = "has neither prompts nor an endpoint: nothing can score it"
+        # Other detectors need none; what those of other packages score, they say themselves.
+        others = set(config.scan.detectors) - {"clip", "endpoint", "model"}
+        has_other = bool(others - NSFW_DETECTORS) or (name == "nsfw" and bool(others))
+        if category.prompts is None and not (has_endpoint or category.model or has_other):
+            nothing = "has no prompts, no endpoint and no model: nothing can score it"
             near = difflib.get_close_matches(name, READY, n=1, cutoff=0.7)
             meant = f" (did you mean {near[0]}?)" if near else ""
             warnings.append(f"category {name} {nothing}{meant}")
+        if category.model and "model" not in config.scan.detectors:
+            warnings.append(
+                f"categories.{name}.model has no effect: model is not in scan.detectors"
+            )
     return Settings(
         config,
         endpoints,
@@ -299,6 +308,23 @@ def calm_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # By default a server that is not there is asked for over a minute.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+
+def calm_ray() -> None:
+    """Before Ray is imported: nothing goes to its makers, and no warning to the screen."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def ray_address() -> str | None:
+    """The cluster that the environment names, HOST:PORT or ray://HOST:PORT."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return address if address not in {"", "auto", "local"} else None
+
+
+def make_ray_token() -> None:
+    """Before a Ray of our own is started: only who has this token, in memory, may use it."""
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def calm_threads() -> None:

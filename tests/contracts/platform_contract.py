@@ -111,6 +111,16 @@ class PlatformContract:
         assert seen.get(MODEL, "3") is None
         assert list(seen.versions("other")) == []
 
+    def test_a_versions_files_come_back_as_they_were(self, world: World, tmp_path: Path) -> None:
+        world.platform.create_workspace(OPTIONS)
+        world.platform.registry.register(MODEL, world.good_model, {})
+        world.reopen().registry.fetch(MODEL, "1", tmp_path / "fetched")
+        fetched = next((one.parent for one in (tmp_path / "fetched").rglob("MLmodel")), None)
+        for file in world.good_model.rglob("*.*"):
+            assert fetched is not None
+            copy = fetched / file.relative_to(world.good_model)
+            assert copy.read_bytes() == file.read_bytes()
+
     def test_an_endpoint_keeps_its_tags_uri_and_key(self, ready: World) -> None:
         first = ready.platform.endpoint(ENDPOINT)
         again = ready.reopen()

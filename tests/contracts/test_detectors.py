@@ -11,6 +11,7 @@ import pytest
 from guardian_cli.detectors.clip import Prompts, load_clip
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.detectors.nudenet import load_nudenet
+from guardian_cli.detectors.opennsfw import load_opennsfw
 from tests.fakes import FakeDetector, RoughDetector
 from tests.scoring_server import ScoringServer
 from tests.tiny_clip import LABELS, draw_frame
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny-clip")]
 
-SUBJECTS = ["fake", "rough fake", "clip fp32", "clip bf16", "clip fp16", "endpoint", "nudenet"]
+SUBJECTS = [
+    "fake",
+    "rough fake",
+    "clip fp32",
+    "clip bf16",
+    "clip fp16",
+    "endpoint",
+    "opennsfw",
+    "nudenet",
+]
 
 
 @pytest.fixture(params=SUBJECTS, scope="module")
@@ -43,8 +53,10 @@ def detector(request: pytest.FixtureRequest, tiny_clip: TinyClip) -> Iterator[De
         with ScoringServer() as server:
             yield EndpointDetector("nsfw", server.uri, "key")
     elif name == "nudenet":
-        pytest.importorskip("nudenet", reason="the extra offline is not installed")
+        pytest.importorskip("nudenet", reason="the extra nudenet is not installed")
         yield load_nudenet(threads=1)
+    elif name == "opennsfw":
+        yield load_opennsfw(threads=1)
     else:
         yield {"fake": FakeDetector, "rough": RoughDetector}[name]()
 
@@ -65,7 +77,7 @@ def scores(answer: Answer, detector: Detector) -> list[dict[str, float]]:
 
 
 def test_it_says_who_it_is_and_what_it_takes(detector: Detector) -> None:
-    assert detector.info.name in {"clip", "endpoint", "nudenet"}
+    assert detector.info.name in {"clip", "endpoint", "model", "opennsfw", "nudenet"}
     assert detector.categories
     assert detector.info.category in {None, *detector.categories}
     assert detector.short_side_px > 0

@@ -74,8 +74,8 @@ def test_where_clip_cannot_be_had_the_offline_detector_takes_part(
 ) -> None:
     chosen = choose(tmp_path, offline=True)
     assert [gone.info.name for gone in chosen.absent] == ["clip"]
-    assert [spec.info.name for spec in chosen.specs] == ["nudenet"]
-    assert chosen.short_side_px == 320
+    assert [spec.info.name for spec in chosen.specs] == ["opennsfw"]
+    assert chosen.short_side_px == 256
     with pytest.raises(MissingError, match=r"nothing can score a frame \(clip: the weights of"):
         choose(tmp_path, "categories: {nsfw: off}\n", offline=True)
 

@@ -56,7 +56,7 @@ def install(folder: Path, name: str, module: str = "bright_package") -> Path:
 
 def test_a_detector_of_another_package_scores_under_its_own_name(tmp_path: Path) -> None:
     packages = install(tmp_path / "packages", "bright")
-    text = "scan: {detectors: [bright, nudenet]}\ncategories: {violence: off}\n"
+    text = "scan: {detectors: [bright, opennsfw]}\ncategories: {violence: off}\n"
     (tmp_path / "guardian.yaml").write_text(text)
     for name, value in (("black", 0), ("white", 255)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((40, 40, 3), value, np.uint8))
@@ -69,15 +69,17 @@ def test_a_detector_of_another_package_scores_under_its_own_name(tmp_path: Path)
     assert run.code == 11, run.err
     black, white = run.document["scans"]
     assert (black["verdict"], white["verdict"]) == ("allow", "block")
-    assert [one["name"] for one in white["detectors"]] == ["nudenet", "bright"]
+    assert [one["name"] for one in white["detectors"]] == ["opennsfw", "bright"]
     assert white["detectors"][1]["frames"] == 1
-    scores = {"fused": 1.0, "clip": None, "custom": 1.0, "nudenet": 0.0, "bright": 1.0}
-    assert white["frames"][0]["scores"]["nsfw"] == scores
+    scores = white["frames"][0]["scores"]["nsfw"]
+    assert 0 < scores.pop("opennsfw") < 0.5
+    assert scores == {"fused": 1.0, "clip": None, "custom": 1.0, "bright": 1.0}
     doctor = guardian("doctor", folder=tmp_path, PYTHONPATH=environ).out
     assert re.search(r"^ok +bright +mean-1 for nsfw$", doctor, re.MULTILINE), doctor
     without = guardian("scan", "black.png", folder=tmp_path)
     assert without.code == 2
-    said = "scan.detectors.0: unknown detector bright; there are clip, endpoint, nudenet"
+    known = "clip, endpoint, model, opennsfw, nudenet"
+    said = f"scan.detectors.0: unknown detector bright; there are {known}"
     assert said in without.err
 
 

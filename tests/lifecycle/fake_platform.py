@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.clock import Clock
+from guardian_cli.lifecycle.cost import InstanceType, PriceList
 from guardian_cli.lifecycle.platform import (
     Deployment,
     DeploymentFailedError,
@@ -80,6 +82,7 @@ class FakeRegistry:
 
     found: dict[str, list[ModelVersion]] = field(default_factory=dict)
     broken: set[tuple[str, str]] = field(default_factory=set)
+    folders: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     def versions(self, model: str) -> Sequence[ModelVersion]:
         return tuple(self.found.get(model, ()))
@@ -91,9 +94,15 @@ class FakeRegistry:
         known = self.found.setdefault(model, [])
         made = ModelVersion(model, str(len(known) + 1), dict(tags), datetime.now(UTC))
         known.append(made)
+        self.folders[model, made.version] = folder
         if folder.name == BROKEN_NAME:
             self.broken.add((model, made.version))
         return made
+
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        folder = self.folders[model, version]
+        # Many tests register a folder that only has a name.
+        shutil.copytree(folder, destination) if folder.is_dir() else destination.mkdir()
 
     def tracking(self) -> Tracking:
         return Tracking("memory://", takes_artifacts=False)
@@ -336,6 +345,14 @@ class FakeCloud(FakePlatform):
 
     def monthly_cost_usd(self, instance_type: str, instance_count: int) -> float | None:
         return 100.0 * instance_count if instance_type == "Standard_DS3_v2" else None
+
+    def price_list(self) -> PriceList:
+        types = [
+            InstanceType("Standard_DS3_v2", 0.5, 4, 14),
+            InstanceType("Standard_F4s_v2", 0.2, 4, 8),
+            InstanceType("Standard_F2s_v2", 0.1, 2, 4),
+        ]
+        return PriceList("2026-01-31", "of a test", {one.name.lower(): one for one in types})
 
     def begin_deployment(self, endpoint: str, spec: DeploymentSpec) -> None:
         with self._changing("begin_deployment"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.guardian_process import COMMAND, Run, environment, guardian, restore_interrupts
-from tests.scanning.test_command import NUDENET, QuietHandler
+from tests.scanning.test_command import OFFLINE, QuietHandler
 from tests.scoring_server import ScoringServer, Step
 from tests.tiny_clip import write_video
 
@@ -25,8 +25,7 @@ COUNT = 24
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    pytest.importorskip("nudenet", reason="the extra `offline` is not installed")
-    (tmp_path / "guardian.yaml").write_text(NUDENET, encoding="utf-8")
+    (tmp_path / "guardian.yaml").write_text(OFFLINE, encoding="utf-8")
     uploads = tmp_path / "uploads"
     uploads.mkdir()
     write_video(uploads / "00.mp4", seconds=1, hot=None, size=(160, 90))
@@ -117,7 +116,7 @@ def test_a_result_stands_for_the_same_content_and_settings_alone(folder: Path) -
     first = guardian("scan", "uploads", "--resume", "d.jsonl", "--json", folder=folder)
     assert first.code == 0
     made = [scan["made"] for scan in first.document["scans"]]
-    assert made[0]["weights"]["nudenet"].startswith("sha256:")
+    assert made[0]["weights"]["opennsfw"].startswith("sha256:")
     assert len({one["fingerprint"] for one in made}) == 1
     run = guardian("scan", "uploads", "--resume", "d.jsonl", "--jsonl", folder=folder)
     assert (run.code, run.out) == (0, "")
@@ -130,7 +129,7 @@ def test_a_result_stands_for_the_same_content_and_settings_alone(folder: Path) -
     run = guardian("scan", "uploads/01.mp4", "--resume", "d.jsonl", "--json", folder=folder)
     assert run.code == 0, "the failed one is not of this call"
     assert [scan["source"] for scan in run.document["scans"]] == ["uploads/01.mp4"]
-    strict = NUDENET.replace("off}", "off, nsfw: {review: 0, block: 0}}")
+    strict = OFFLINE.replace("off}", "off, nsfw: {review: 0, block: 0}}")
     (folder / "guardian.yaml").write_text(strict, encoding="utf-8")
     run = guardian("scan", "uploads/01.mp4", "--resume", "d.jsonl", "--json", folder=folder)
     assert run.code == 11, "lenient thresholds made the one that is held"
@@ -167,7 +166,7 @@ def test_an_address_is_fetched_again_and_scanned_again_when_it_holds_something_e
 def test_interrupted_it_gives_what_is_finished_and_leaves_no_process(
     folder: Path, blow: int, output: list[str]
 ) -> None:
-    settings = NUDENET.replace("[nudenet]", "[nudenet, endpoint]")
+    settings = OFFLINE.replace("[opennsfw]", "[opennsfw, endpoint]")
     (folder / "guardian.yaml").write_text(settings, encoding="utf-8")
     # The first source's second is two frames, in one request or in two.
     with ScoringServer(script=[Step(), Step()], usual=Step(hang=True)) as server:

@@ -32,13 +32,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 # The offline detector alone: it knows one category, needs no training and starts fast.
-NUDENET = "scan: {detectors: [nudenet]}\ncategories: {violence: off}\n"
+OFFLINE = "scan: {detectors: [opennsfw]}\ncategories: {violence: off}\n"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    pytest.importorskip("nudenet", reason="the extra `offline` is not installed")
-    (tmp_path / "guardian.yaml").write_text(NUDENET, encoding="utf-8")
+    (tmp_path / "guardian.yaml").write_text(OFFLINE, encoding="utf-8")
     write_video(tmp_path / "calm.mp4", seconds=3, hot=None, size=(320, 180))
     return tmp_path
 
@@ -159,7 +158,7 @@ def test_a_reader_that_goes_away_from_a_help_text(tmp_path: Path, words: list[st
 
 
 def test_a_failed_endpoint_is_told_of_even_with_quiet(folder: Path) -> None:
-    settings = NUDENET.replace("[nudenet]", "[nudenet, endpoint]")
+    settings = OFFLINE.replace("[opennsfw]", "[opennsfw, endpoint]")
     (folder / "guardian.yaml").write_text(settings, encoding="utf-8")
     run = scan(folder, "calm.mp4", "--quiet", NSFW_MODEL_ENDPOINT="http://127.0.0.1:1/score")
     assert run.code == 0
@@ -253,9 +252,9 @@ def test_without_weights_and_network_it_is_settled_soon(folder: Path) -> None:
     started_s = time.monotonic()
     run = scan(folder, "calm.mp4", "--json", HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9")
     assert time.monotonic() - started_s < 60
-    clip, nudenet = run.scan["detectors"]
+    clip, other = run.scan["detectors"]
     assert (clip["name"], clip["status"]) == ("clip", "unavailable")
-    assert (nudenet["name"], nudenet["status"]) == ("nudenet", "ok")
+    assert (other["name"], other["status"]) == ("opennsfw", "ok")
     assert run.scan["categories"]["violence"]["score"] is None
     assert run.scan["categories"]["nsfw"]["score"] is not None
     assert run.code == 10
@@ -264,6 +263,7 @@ def test_without_weights_and_network_it_is_settled_soon(folder: Path) -> None:
     assert hint.startswith("hint: guardian doctor --fetch-weights")
     assert str(folder / ".cache" / "huggingface") in hint or str(folder / "huggingface") in hint
     assert len([line for line in run.err.splitlines() if "clip" in line]) == 1
+    assert "warning: not scored: violence\nhint: guardian doctor" in run.err
 
 
 def test_schema_and_version() -> None:

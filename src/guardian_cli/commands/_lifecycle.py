@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,23 +53,13 @@ def open_context(common: Common) -> LifecycleContext:
     Raises ConfigError, also for a platform that lacks the names it needs.
     """
     from guardian_cli.console import Console
+    from guardian_cli.lifecycle.model_files import open_platform
     from guardian_cli.settings import load_settings
 
     flags: dict[str, Any] = {"target": common.target.value} if common.target else {}
     settings = load_settings(common.config, flags=flags)
     console = Console(quiet=common.quiet)
-    platform: Platform
-    match settings.config.target:
-        case "local":
-            from guardian_cli.lifecycle.local.platform import LocalPlatform
-
-            platform = LocalPlatform(Path(), settings.tracking_uri)
-        case "azure":
-            from guardian_cli.lifecycle.azure.client import WorkspaceAddress
-            from guardian_cli.lifecycle.azure.platform import AzurePlatform
-
-            address = WorkspaceAddress.from_config(settings.config.azure)
-            platform = AzurePlatform(address, console)
+    platform = open_platform(settings, console)
     # Before anything else: the same command works on this machine or on a cloud that bills.
     console.note(f"target: {platform.target} ({platform.place})")
     for warning in settings.warnings:

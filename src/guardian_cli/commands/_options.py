@@ -83,14 +83,3 @@ def common_options(*, target: bool = False) -> Callable[[Callable[..., T]], Call
         return verb
 
     return decorate
-
-
-def named_outputs(texts: list[str] | None) -> tuple[tuple[str, Path], ...]:
-    """Read `--output FORMAT=FILE`, as often as it was given."""
-    named = []
-    for text in texts or ():
-        name, separator, path = text.partition("=")
-        if not separator or not path:
-            raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")
-        named.append((name, Path(path)))
-    return tuple(named)

@@ -48,6 +48,9 @@ def deploy(
             help="Let a version from simulated data take traffic from a real one.",
         ),
     ] = False,
+    no_gate: Annotated[
+        bool, typer.Option("--no-gate", help="Promote without the model's gate; needs --why.")
+    ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what has no role and no traffic.")
     ] = False,
@@ -82,16 +85,18 @@ def deploy(
     from guardian_cli.lifecycle.release.execute import Releases
     from guardian_cli.lifecycle.release.plan import DeployRequest
     from guardian_cli.reports.lifecycle import show_releases
+    from guardian_cli.watching.gate import PromotionGate
 
     timeout_s = seconds(timeout)
     context = open_context(common)
     releases = Releases(context.platform, context.console, timeout_s, keep_failed, no_wait)
     request = DeployRequest(
         version, traffic, promote, prune, why, dry_run, instance_type, instance_count,
-        request_timeout, allow_simulated,
+        request_timeout, allow_simulated, no_gate,
     )  # fmt: skip
     named = model is not None
-    done, failure = deploy_all(releases, context.models(model), request, named=named)
+    gate = PromotionGate(context.platform, context.settings, context.console)
+    done, failure = deploy_all(releases, context.models(model), request, named=named, gate=gate)
     show_releases(context.console, done, as_json=common.as_json, named=named)
     if failure is not None:
         raise failure

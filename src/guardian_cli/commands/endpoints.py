@@ -39,6 +39,9 @@ def endpoints(
     start: Annotated[
         bool, typer.Option("--start", help="Bring back what was stopped, as it was.")
     ] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Show what each deployment costs a month.")
+    ] = False,
     show_keys: Annotated[bool, typer.Option("--show-keys", help="Print the keys.")] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
@@ -56,6 +59,7 @@ def endpoints(
         start=start,
         show_keys=show_keys,
         dry_run=dry_run,
+        cost=cost,
     )
     settings, platform, console = context.settings, context.platform, context.console
     result = run_tasks(platform, console, settings.config.models, model, tasks, settings.endpoints)

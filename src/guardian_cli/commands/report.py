@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options, named_outputs
+from guardian_cli.commands._options import Common, common_options
+from guardian_cli.commands.scan import read_output
 
 
 @common_options()
@@ -35,4 +36,5 @@ def report(
     from guardian_cli.evidence.stored import report_stored
 
     console = Console(quiet=common.quiet)
-    return report_stored(results, folder, named_outputs(output), console, as_json=common.as_json)
+    outputs = [read_output(text) for text in output or ()]
+    return report_stored(results, folder, outputs, console, as_json=common.as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options, named_outputs
+from guardian_cli.commands._options import Common, common_options
 
 
 class Decode(StrEnum):
@@ -49,7 +49,8 @@ def scan(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Videos, images, folders, globs, http(s):// or rtsp:// addresses; - reads a list.",
+            help="Videos, images, folders, globs, http(s)://, s3://, gs://, az://, hf:// and "
+            "rtsp:// addresses; - reads a list.",
         ),
     ],
     every: Annotated[
@@ -135,6 +136,14 @@ def scan(
         Path | None,
         typer.Option("--resume", metavar="FILE.jsonl", help="Keep a batch's results; go on there."),
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            metavar="DIR",
+            help="Keep features and scores of each frame, for guardian replay; no picture.",
+        ),
+    ] = None,
     for_s: Annotated[
         float | None,
         typer.Option("--for", metavar="SECONDS", help="How long to watch an rtsp:// stream."),
@@ -146,6 +155,22 @@ def scan(
             min=1,
             metavar="BYTES",
             help="Fetch nothing larger than this. [default: 16 GiB]",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ray|ray://HOST:PORT",
+            help="Scan on a Ray cluster; ray starts one here where none runs.",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Scan part I of N, the same on every machine; guardian merge joins them.",
         ),
     ] = None,
     timeout: Annotated[
@@ -166,6 +191,7 @@ def scan(
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError
     from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
+    from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import load_settings
 
     if common.as_json and as_jsonl:
@@ -185,7 +211,7 @@ def scan(
         sources=tuple(sources),
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
-        reports=named_outputs(output),
+        reports=tuple(read_output(text) for text in output or ()),
         report=report,
         stills=not no_stills,
         frames=frames,
@@ -199,7 +225,23 @@ def scan(
         fail_on=fail_on.value,
         workers=workers,
         resume=resume,
+        store=store,
         for_s=for_s,
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
+        cluster=cluster,
+        shard=Shard.parse(shard) if shard is not None else None,
     )
-    return run_scan(request, settings, Console(quiet=common.quiet))
+    console = Console(quiet=common.quiet)
+    if cluster is None:
+        return run_scan(request, settings, console)
+    from guardian_cli.cluster.session import open_cluster
+
+    return run_scan(request, settings, console, open_cluster)
+
+
+def read_output(text: str) -> tuple[str, Path]:
+    """Read FORMAT=FILE; BadParameter for anything else."""
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")
+    return name, Path(path)

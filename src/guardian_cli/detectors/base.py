@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from guardian_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -102,9 +104,60 @@ class RoutedDetector(Detector, Protocol):
         """Score as `score` does, by this deployment and no other; None: by whoever answers."""
 
 
+@runtime_checkable
+class ViewDetector(Detector, Protocol):
+    """A detector that lays views over a frame, and loses room where it has letterbox bars."""
+
+    @property
+    def without_bars(self) -> bool:
+        """Whether it is to be shown frames without their bars."""
+
+
+@runtime_checkable
+class BilledDetector(Detector, Protocol):
+    """A detector whose calls cost money, and which a cascade may spare some frames."""
+
+    def note_not_sent(self, frames: int) -> None:
+        """Count frames that it was not asked about, for its summary."""
+
+
+@runtime_checkable
+class FeatureDetector(Detector, Protocol):
+    """A detector that can do with the features that another one makes of a frame anyway."""
+
+    @property
+    def source(self) -> Detector | None:
+        """Whose features it takes; None where it looks for itself."""
+
+    def follow(self, others: Sequence[Detector]) -> None:
+        """Take the features of one of these, if one makes the right ones; before the first score.
+
+        Raises UsageError where what it would look with itself can't be loaded.
+        """
+
+    def score_features(self, features: Sequence[NDArray[np.float32]]) -> Answer:
+        """Score frames as `score` does, by their source's `Answer.features`."""
+
+
+def no_version(named: str) -> ModelFiles:
+    """Find no version: there is no registry to look into. Raises UsageError."""
+    raise UsageError(f"{named}: there is no registry here", hint="name the folder of a model")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A registered version: `nsfw-detector@2`, and the folder with its files."""
+
+    label: str
+    folder: Path
+
+
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """What the command line says about detectors; `on_download` is told of progress, in lines."""
+    """What the command line says about detectors; `on_download` is told of progress, in lines.
+
+    `find_version` brings the files of MODEL@champion or MODEL@VERSION.
+    """
 
     no_endpoints: bool = False
     offline: bool = False
@@ -113,6 +166,7 @@ class DetectorOptions:
     precision: str = "auto"
     model_config: Path | None = None
     on_download: Callable[[str], None] = lambda _: None
+    find_version: Callable[[str], ModelFiles] = no_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guardian_cli.detectors.base import Absent, DetectorInfo, DetectorOptions
+from guardian_cli.detectors.base import Absent, DetectorInfo, DetectorOptions, FeatureDetector
 from guardian_cli.detectors.registry import make_specs
 from guardian_cli.errors import MissingError, UsageError
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SIDE_PX = 336
 # It needs no download, so it takes part where CLIP can't be had.
-STAND_IN = "nudenet"
-OFFLINE_HINT = 'pip install "guardian-cli[offline]" for a detector that needs no download'
+STAND_IN = "opennsfw"
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class DetectorSet:
             self.add(STAND_IN, settings, options)
         except MissingError as error:
             info = DetectorInfo(STAND_IN, "nsfw", None)
-            self.absent.append(Absent(info, "unavailable", str(error), ("nsfw",)))
+            self.absent.append(Absent(info, "unavailable", str(error), ("nsfw",), error.hint))
 
     def load(self, settings: Settings, options: DetectorOptions) -> None:
         """Load every detector. Raises UsageError for a model that can't be what was meant, and
@@ -74,6 +73,9 @@ class DetectorSet:
                 before = len(self.specs)
                 self.add_stand_in(settings, options)
                 self.detectors += [one.load() for one in self.specs[before:]]
+        for detector in self.detectors:
+            if isinstance(detector, FeatureDetector):
+                detector.follow(self.detectors)
         self.check_not_empty()
 
     def check_not_empty(self) -> None:
@@ -81,7 +83,7 @@ class DetectorSet:
         missing = [gone for gone in self.absent if gone.status == "unavailable"]
         if missing and not self.specs:
             reasons = "; ".join(f"{gone.info.name}: {gone.reason}" for gone in missing)
-            hints = [*filter(None, [gone.hint for gone in missing]), OFFLINE_HINT]
+            hints = dict.fromkeys(gone.hint for gone in missing if gone.hint)
             raise MissingError(f"nothing can score a frame ({reasons})", hint="; or ".join(hints))
 
 

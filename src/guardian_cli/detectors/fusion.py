@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guardian_cli.config import FusionSection
+    from guardian_cli.verdict.calibration import Calibration
 
 # Scores are kept to a millionth, so that 0.7 * 0.8 + 0.3 * 0.8 reaches a threshold of 0.8, and so
 # that what a report shows is what was compared.
@@ -53,10 +54,13 @@ def fuse(custom: float | None, clip: float | None, weights: FusionSection) -> fl
     return round(min(1.0, max(0.0, fused)), DIGITS)
 
 
-def score_category(scores: Mapping[str, float], weights: FusionSection) -> CategoryScore:
+def score_category(
+    scores: Mapping[str, float], weights: FusionSection, calibration: Calibration | None = None
+) -> CategoryScore:
     """Return a frame's scores in one category from what each detector answered, by its name.
 
-    All but CLIP are custom models: the largest of their answers counts.
+    All but CLIP are custom models: the largest of their answers counts. The fused score is on the
+    scale of the category's calibration, the others are as they were answered.
     """
     answers = {
         name: answer for name, score in scores.items() if (answer := read_score(score)) is not None
@@ -65,7 +69,10 @@ def score_category(scores: Mapping[str, float], weights: FusionSection) -> Categ
     custom = max(answers.values(), default=None)
     # It is the user's own model: what it says is what reports call custom.
     answers.pop("endpoint", None)
-    return CategoryScore(fuse(custom, clip, weights), clip, custom, answers)
+    fused = fuse(custom, clip, weights)
+    if fused is not None and calibration is not None:
+        fused = calibration.apply(fused)
+    return CategoryScore(fused, clip, custom, answers)
 
 
 def read_score(score: float | None) -> float | None:

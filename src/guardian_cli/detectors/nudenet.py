@@ -1,4 +1,4 @@
-"""The offline detector: an adult score from NudeNet's body-part boxes, weights in its wheel.
+"""An adult score from NudeNet's body-part boxes, weights in its wheel, where a user names it.
 
     score = 1 - product over exposed parts p of (1 - weight[p] * confidence[p])
 
@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.detectors.base import Answer, DetectorInfo, DetectorSpec
-from guardian_cli.detectors.views import View, views_of
-from guardian_cli.errors import MissingError
-from guardian_cli.settings import count_cores
+from guardian_cli.detectors.onnx import BATCH_SIZE, find_packaged_model, open_session
+from guardian_cli.serving.views import View, views_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from guardian_cli.detectors.base import DetectorOptions
     from guardian_cli.settings import Settings
 
-HINT = 'pip install "guardian-cli[offline]"'
+HINT = 'pip install "guardian-cli[nudenet]"'
 WEIGHTS: dict[str, float] = {
     "FEMALE_GENITALIA_EXPOSED": 1.0,
     "MALE_GENITALIA_EXPOSED": 1.0,
@@ -53,8 +51,6 @@ SIDE_PX = 320
 MIN_CONFIDENCE = 0.25
 BOX_OVERLAP = 0.45
 MAX_ASPECT = 2.5
-# More of them make a network of this size no faster.
-MAX_THREADS = 4
 
 
 def score_parts(confidences: Mapping[str, float]) -> float:
@@ -77,44 +73,27 @@ def load_nudenet(threads: int | None = None) -> NudeNetDetector:
 
     Raises MissingError when nudenet or onnxruntime is not installed.
     """
-    return NudeNetDetector(find_model(), threads or min(count_cores(), MAX_THREADS))
+    return NudeNetDetector(find_model(), threads)
 
 
 def find_model() -> Path:
     """The ONNX file in the nudenet package. Raises MissingError when that is not installed."""
-    package = find_spec("nudenet")
-    if package is None or not package.submodule_search_locations:
-        raise MissingError("the offline detector nudenet is not installed", hint=HINT)
-    if find_spec("onnxruntime") is None:
-        raise MissingError("the offline detector needs onnxruntime", hint=HINT)
-    model = Path(package.submodule_search_locations[0]) / "320n.onnx"
-    if not model.is_file():
-        raise MissingError(f"nudenet is installed without its weights ({model.name})", hint=HINT)
-    return model
+    return find_packaged_model("nudenet", "320n.onnx", HINT)
 
 
 class NudeNetDetector:
     """NudeNet's 320 px detector on onnxruntime. One call of `score` at a time."""
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, threads: int | None = None) -> None:
         """Open the ONNX file `model` on the CPU with `threads` threads."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Threads that spin while they wait would take the cores from the decoders.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session: Any = onnxruntime.InferenceSession(
-            str(model), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self._session: Any = open_session(model, threads)
         self._input = self._session.get_inputs()[0].name
         self.info = replace(INFO, weights=hashlib.sha256(model.read_bytes()).hexdigest())
         self.categories: Sequence[str] = CATEGORIES
         self.short_side_px = SIDE_PX
-        # Larger batches are no faster on a CPU, and onnxruntime uses several cores by itself.
-        self.batch_size = 8
+        self.batch_size = BATCH_SIZE
         self.concurrency = 1
+        self.without_bars = True
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""

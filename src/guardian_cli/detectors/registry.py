@@ -26,6 +26,8 @@ GROUP = "guardian_cli.detectors"
 BUILT_IN = {
     "clip": "guardian_cli.detectors.clip.detector:clip_specs",
     "endpoint": "guardian_cli.detectors.endpoint.spec:endpoint_specs",
+    "model": "guardian_cli.detectors.model:model_specs",
+    "opennsfw": "guardian_cli.detectors.opennsfw:opennsfw_specs",
     "nudenet": "guardian_cli.detectors.nudenet:nudenet_specs",
 }
 # What a frame's scores in the JSON have beside the detectors' names.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
+from guardian_cli.reports.results_file import key_of
 from guardian_cli.verdict.policy import WORST_FIRST
 from guardian_cli.verdict.thresholds import Thresholds, format_score
 
@@ -99,11 +100,6 @@ class FlipLimit:
         # 2% of 50 is 1, however 0.02 is rounded.
         allowed = self.number * (comparison.compared + 1e-9) if self.is_share else self.number
         return comparison.compared == 0 or len(comparison.flips) > allowed
-
-
-def key_of(result: Json) -> str:
-    """What tells a result's source from others: its name, or what stands for a masked address."""
-    return str(result.get("source_id") or result["source"])
 
 
 def compare_results(

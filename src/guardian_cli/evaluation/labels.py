@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
-from guardian_cli.evaluation.compare import key_of
+from guardian_cli.media.sources import Source
+from guardian_cli.reports.results_file import key_of
 from guardian_cli.training.data.dataset import read_rows
 from guardian_cli.urls import mask_url
 
@@ -78,17 +79,20 @@ def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]])
     by_content: dict[str, str] = {}
     for one in results:
         name = str(one["source"])
-        by_name[name] = key_of(one)
+        by_name[one.get("source_id") or name] = key_of(one)
         if "://" not in name:
             by_path[os.path.abspath(name)] = key_of(one)  # noqa: PTH100 - not through links
         if one.get("sha256"):
             by_content[one["sha256"]] = key_of(one)
     found: dict[str, str] = {}
     for location, written in {label.location: label.written for label in labels}.items():
-        path = os.path.abspath(location)  # noqa: PTH100 - not through links
-        key: str | None = (
-            by_path.get(path) or by_name.get(written) or by_name.get(mask_url(written))
-        )
+        key: str | None = by_path.get(os.path.abspath(location))  # noqa: PTH100 - as above
+        if "://" in written:
+            # Addresses that look alike once masked are told apart by what they stand for.
+            shown = mask_url(written)
+            key = by_name.get(Source("url", written, shown).identity or shown)
+        elif key is None:
+            key = by_name.get(written)
         if key is None and by_content and Path(location).is_file():
             with Path(location).open("rb") as file:
                 key = by_content.get(hashlib.file_digest(file, "sha256").hexdigest())

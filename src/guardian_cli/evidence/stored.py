@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.reports.document import dumps
-from guardian_cli.reports.formats import BatchReport, check_outputs, write_report
+from guardian_cli.reports.formats import BatchReport, find_reports, write_report
 from guardian_cli.reports.results_file import read_results
 from guardian_cli.reports.text import count
 
@@ -26,7 +26,7 @@ def report_stored(
     as_json: bool = False,
 ) -> int:
     """Write everything, say where on stdout, and return 0. Raises UsageError."""
-    formats = check_outputs(outputs, taken=[results])
+    formats = find_reports(outputs, taken=[results])
     scans = [{k: v for k, v in one.items() if k != "schema"} for one in read_results(results)]
     report = BatchReport(scans, len(scans), {}, interrupted=False, took_s=0.0, scored_frames=0)
     for render, path in formats:

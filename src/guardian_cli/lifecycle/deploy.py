@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from guardian_cli.errors import GuardianError, UsageError
 from guardian_cli.lifecycle.release.history import read_history
@@ -21,8 +22,26 @@ if TYPE_CHECKING:
 _VERSIONS_NAMED = 8
 
 
+class Gate(Protocol):
+    """What a version must pass before it gets everything."""
+
+    def check(self, model: Model, version: str, champion: str | None) -> str | None:
+        """Say in a line what it passed, None where nothing is asked of this model.
+
+        Raises GateError, and what running it raises.
+        """
+
+    def describe(self, model: Model) -> str | None:
+        """Say in a line what is asked, None where nothing is."""
+
+
 def deploy_all(
-    releases: Releases, models: Sequence[Model], request: DeployRequest, *, named: bool
+    releases: Releases,
+    models: Sequence[Model],
+    request: DeployRequest,
+    *,
+    named: bool,
+    gate: Gate | None = None,
 ) -> tuple[list[Release], GuardianError | None]:
     """Deploy each model that has a version; what went well, and the first failure.
 
@@ -34,8 +53,15 @@ def deploy_all(
             hint="guardian deploy MODEL --promote, or: guardian deploy MODEL "
             f"--traffic {request.traffic_percent}",
         )
+    if request.no_gate and not request.promote:
+        raise UsageError("--no-gate is for --promote: nothing else has a gate")
+    if request.no_gate and not (request.why or "").strip():
+        raise UsageError(
+            "--no-gate needs --why: the reason is kept in the history",
+            hint="guardian deploy MODEL --promote --no-gate --why TEXT",
+        )
     if named:
-        return [deploy_model(releases, model, request) for model in models], None
+        return [deploy_model(releases, model, request, gate) for model in models], None
     if request.version is not None and len(models) > 1:
         hint = f"guardian deploy {models[0].name} --version {request.version}"
         raise UsageError("--version needs a model: every model counts its own", hint=hint)
@@ -51,18 +77,20 @@ def deploy_all(
             reporter.note(f"{model.name} has no version yet: guardian train {model.name}")
             continue
         try:
-            done.append(deploy_model(releases, model, request))
+            done.append(deploy_model(releases, model, request, gate))
         except GuardianError as error:
             reporter.warn(f"{model.name}: {error}")
             failures.append(error)
     return done, next(iter(failures), None)
 
 
-def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Release:
-    """Deploy a version of a model, the newest where none is named.
+def deploy_model(
+    releases: Releases, model: Model, request: DeployRequest, gate: Gate | None = None
+) -> Release:
+    """Deploy a version of a model, the newest where none is named; a promotion passes `gate` first.
 
     Raises UsageError for a version that is not there, and for a newest one that somebody has to
-    name; and what `Releases.deploy` raises.
+    name; GateError, and what `Releases.deploy` raises. Traffic and tags are then as they were.
     """
     # One listing serves for choice, metrics and comparison: on Azure each takes a while.
     known = releases.platform.registry.versions(model.name)
@@ -73,7 +101,33 @@ def deploy_model(releases: Releases, model: Model, request: DeployRequest) -> Re
             "its scores mean nothing on real videos"
         )
     metrics = {one.version: read_metrics(one) for one in known}
-    return releases.deploy(DeployGoal(model, version.version, request, metrics))
+    goal = DeployGoal(model, version.version, request, metrics)
+    if request.promote and gate is not None:
+        goal = _pass_gate(releases, goal, gate)
+    return releases.deploy(goal)
+
+
+def _pass_gate(releases: Releases, goal: DeployGoal, gate: Gate) -> DeployGoal:
+    """Return the goal with what the gate says in its reason. Raises GateError."""
+    request, model = goal.request, goal.model
+    endpoint = own_endpoint(releases.platform, model)
+    champion = roles_on(endpoint).champion if endpoint else None
+    if champion == goal.version:
+        return goal
+    if request.no_gate:
+        return replace(goal, request=replace(request, why=f"without a gate: {request.why}"))
+    if request.dry_run:
+        asked = gate.describe(model)
+        if asked is not None:
+            releases.reporter.note(f"{model.name}: its gate would be asked first: {asked}")
+        return goal
+    passed = gate.check(model, goal.version, champion)
+    if passed is None:
+        return goal
+    releases.reporter.note(f"{model.name}: version {goal.version} passes its gate: {passed}")
+    why = f"gate passed: {passed}" + (f"; {request.why}" if request.why else "")
+    request = replace(request, why=why)
+    return replace(goal, request=request, gated=True, gated_against=champion)
 
 
 def _choose_version(

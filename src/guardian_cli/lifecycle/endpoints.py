@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from guardian_cli.endpoint_keys import COMMON_KEY
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.files import may_be_committed, read_if_there, replace_private
+from guardian_cli.lifecycle.cost import Costs, Footprint, billed_costs, local_costs
 from guardian_cli.lifecycle.environment_file import set_variables, variables_in
 from guardian_cli.lifecycle.models import choose_models
-from guardian_cli.lifecycle.platform import Probe, Stoppable
+from guardian_cli.lifecycle.platform import Hosted, Metered, Probe, Stoppable
 from guardian_cli.lifecycle.release.plan import Row, rows_of
 from guardian_cli.lifecycle.release.roles import own_endpoint
 from guardian_cli.lifecycle.scan_variables import (
@@ -77,6 +78,7 @@ class EndpointTasks:
     start: bool = False
     show_keys: bool = False
     dry_run: bool = False
+    cost: bool = False
     # Where a scan looks for its keys.
     env_file: Path = Path(".env")
 
@@ -99,6 +101,7 @@ class EndpointsResult:
     keys: dict[str, str] = field(default_factory=dict, repr=False)
     plan: list[str] = field(default_factory=list)
     startable: bool = False
+    costs: Costs | None = None
 
     def raise_for_failed_checks(self) -> None:
         """Raise PlatformError when an endpoint failed its check, with each deployment that did."""
@@ -180,6 +183,10 @@ def run_tasks(
     result = EndpointsResult(found, plan=plan, startable=isinstance(platform, Stoppable))
     if tasks.show_keys:
         result.keys = {one.name: platform.key(one.name).get_secret_value() for one in deployed}
+    if tasks.cost:
+        result.costs = find_costs(platform, models)
+        if result.costs.noted is not None:
+            reporter.note(f"prices as noted on {result.costs.noted}: {result.costs.about}")
     if tasks.check:
         result.probes = {
             one.name: {
@@ -203,6 +210,20 @@ def find_endpoints(platform: Platform, models: Sequence[Model]) -> list[Endpoint
             EndpointStatus(model.name, model.category, model.endpoint, uri, state, rows_of(found))
         )
     return endpoints
+
+
+def find_costs(platform: Platform, models: Sequence[Model]) -> Costs:
+    """What the models' deployments cost, from documented prices; here, memory and disk."""
+    found = [one for model in models if (one := own_endpoint(platform, model)) is not None]
+    if isinstance(platform, Metered):
+        return billed_costs(found, platform.price_list())
+    footprints = {
+        one.name: platform.footprint(one.name)
+        if isinstance(platform, Hosted)
+        else Footprint(None, {})
+        for one in found
+    }
+    return local_costs(found, footprints)
 
 
 def _check_usage(

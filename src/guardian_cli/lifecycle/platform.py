@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from guardian_cli.lifecycle.cost import Footprint, PriceList
+
 State = Literal["ready", "updating", "failed", "stopped"]
 # How long one request may take, where a platform limits that: Azure's own default of 5 s is short
 # for a batch of frames on a CPU.
@@ -116,6 +118,9 @@ class Registry(Protocol):
 
     def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
         """Upload a model folder (MLflow's format) as the next version."""
+
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Bring a version's files into a folder that is not there yet."""
 
     def tracking(self) -> Tracking:
         """Where the runs of this workspace are logged."""
@@ -320,6 +325,14 @@ class Stoppable(Protocol):
 
 
 @runtime_checkable
+class Hosted(Protocol):
+    """A platform whose endpoints take memory and disk of this machine."""
+
+    def footprint(self, endpoint: str) -> Footprint:
+        """What an endpoint takes now."""
+
+
+@runtime_checkable
 class Metered(Protocol):
     """A platform that bills for what is deployed, with traffic or without, and has quotas."""
 
@@ -328,6 +341,9 @@ class Metered(Protocol):
 
     def monthly_cost_usd(self, instance_type: str, instance_count: int) -> float | None:
         """What a deployment costs in a month of 730 hours; None for an unknown type."""
+
+    def price_list(self) -> PriceList:
+        """Documented prices, without asking anybody."""
 
 
 @runtime_checkable

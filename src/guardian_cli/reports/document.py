@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from guardian_cli.reports.formats import BatchReport
-    from guardian_cli.verdict.result import CategoryVerdict, DetectorReport, ScanResult
+    from guardian_cli.verdict.result import (
+        CategoryVerdict,
+        DetectorReport,
+        Outcome,
+        ScanResult,
+    )
 
 SCHEMA = "guardian.scan/1"
 DIGITS = 6
@@ -25,7 +30,13 @@ Json = dict[str, Any]
 
 def render_json(report: BatchReport) -> str:
     """Return the output format `json`: one document."""
-    whole = document(report.scans, skipped=report.skipped, interrupted=report.interrupted)
+    whole = document(
+        report.scans,
+        skipped=report.skipped,
+        interrupted=report.interrupted,
+        missing=report.missing,
+        is_empty=not report.sources,
+    )
     return dumps(whole, indent=2)
 
 
@@ -39,20 +50,28 @@ def document(
     *,
     skipped: Mapping[str, int] | None = None,
     interrupted: bool = False,
+    missing: Mapping[str, Any] | None = None,
+    is_empty: bool = False,
 ) -> Json:
     """Return the whole document; `scans` are elements or lines, in the order to show.
 
-    `skipped` counts, by reason, what folders hold and was not scanned.
+    `skipped` counts, by reason, what folders hold and was not scanned. What is `missing` from a
+    batch that was divided counts as not scanned; `is_empty` says that there was nothing to scan, as
+    in a part of one that holds no source.
     """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
-    return {
+    verdicts: list[Outcome] = [element["verdict"] for element in elements]
+    if missing:
+        verdicts.append("error")
+    whole = {
         "schema": SCHEMA,
         "guardian": __version__,
-        "verdict": worst(element["verdict"] for element in elements),
+        "verdict": "allow" if is_empty else worst(verdicts),
         "scans": elements,
         "skipped": dict(skipped or {}),
         "interrupted": interrupted,
     }
+    return {**whole, "missing": dict(missing)} if missing else whole
 
 
 def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:
@@ -71,7 +90,7 @@ def to_dict(result: ScanResult) -> Json:
     element = _plain(result, "source")
     if result.source_id is not None:
         element["source_id"] = result.source_id
-    element |= _plain(result, "sha256 verdict reasons degraded")
+    element |= _plain(result, "sha256 verdict reasons degraded needs_rescan")
     element["media"] = (
         _plain(result.media, "kind width height duration_s codec rotation")
         if result.media is not None
@@ -89,7 +108,15 @@ def to_dict(result: ScanResult) -> Json:
         # `merge` sorts them: a refinement's samples come behind those of the first pass.
         element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
     if result.made is not None:
-        element["made"] = dict(result.made)
+        made = dict(result.made)
+        if "thresholds" in made:
+            # Those that applied: a calibrated `review` rises with a video's length.
+            made["thresholds"] = made["thresholds"] | {
+                name: {"review": one.thresholds.review, "block": one.thresholds.block}
+                for name, one in result.categories.items()
+                if one.thresholds is not None and name in made["thresholds"]
+            }
+        element["made"] = made
     element["severity"] = source_severity(element).word
     element["timeline"] = _timeline(result.categories)
     element["timing"] = _plain(result.timing, "wall_s decode_s score_s")
@@ -110,6 +137,7 @@ def _category(one: CategoryVerdict) -> Json:
         "score": _score(one.score, one.thresholds),
         "verdict": one.verdict,
         "segments": segments,
+        **({} if one.level is None else _plain(one, "level pictures")),
     }
 
 
@@ -130,7 +158,7 @@ def _timeline(categories: Mapping[str, CategoryVerdict]) -> Json | None:
 
 
 def _detector(one: DetectorReport) -> Json:
-    element = _plain(one, "name category model status reason frames deployments")
+    element = _plain(one, "name category model status reason frames deployments not_sent")
     return element if one.latency_ms is None else {**element, **_plain(one, "latency_ms")}
 
 
@@ -144,7 +172,9 @@ def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:
         for name, score in sample.scores.items()
     }
     frame = {**_plain(sample, "time_s"), "scores": scores}
-    return frame if sample.same_as_s is None else {**frame, **_plain(sample, "same_as_s")}
+    if sample.same_as_s is not None:
+        frame |= _plain(sample, "same_as_s")
+    return {**frame, "not_sent": list(sample.not_sent)} if sample.not_sent else frame
 
 
 def _score(value: float | None, thresholds: Thresholds | None) -> float | None:

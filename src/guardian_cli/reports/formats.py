@@ -42,17 +42,20 @@ class BatchReport:
 
     `scans` are the elements of guardian.scan/1 of the sources that have ended, in the order in
     which they were named, out of `sources` that were; `skipped` counts by reason what folders hold
-    and was not scanned. `took_s` and `scored_frames` are of this run alone. `only` is the result of
-    the only source, with all that a person may want to see, where it was scanned in this run.
+    and was not scanned. `took_s` (seconds; None where nothing was scanned) and `scored_frames` are
+    of this run alone. `only` is the result of the only source, with all that a person may want to
+    see, where it was scanned in this run. `missing` says which parts of a batch that was divided
+    are not here, as in guardian.scan/1.
     """
 
     scans: Sequence[dict[str, Any]]
     sources: int
     skipped: Mapping[str, int]
     interrupted: bool
-    took_s: float
+    took_s: float | None
     scored_frames: int
     only: ScanResult | None = None
+    missing: Mapping[str, Any] | None = None
 
 
 Format = Callable[[BatchReport], "str | RenderableType"]
@@ -76,18 +79,15 @@ def find_format(name: str) -> Format:
     return render
 
 
-def check_outputs(
-    outputs: Iterable[tuple[str, Path]], taken: Iterable[Path] = ()
+def find_reports(
+    named: Iterable[tuple[str, Path]], taken: Iterable[Path] = ()
 ) -> list[tuple[Format, Path]]:
-    """Return the formats of files to be written, before the long work that they are of.
+    """Return the formats of `--output` with the files they go to, which `taken` are not to be.
 
-    `taken` are files that are written or read besides. Raises UsageError for a format that is not
-    known, and for a file that could not be written.
+    Raises UsageError for a format that is not known and for a file that could not be written.
     """
-    found = []
-    used = {path.resolve() for path in taken}
-    for name, path in outputs:
-        found.append((find_format(name), path))
+    reports, used = [], {path.resolve() for path in taken}
+    for name, path in named:
         if not path.parent.is_dir():
             raise UsageError(f"--output {path}: no such folder")
         if path.exists() and not path.is_file():
@@ -95,7 +95,8 @@ def check_outputs(
         if path.resolve() in used:
             raise UsageError(f"--output {path}: something else goes to the same file")
         used.add(path.resolve())
-    return found
+        reports.append((find_format(name), path))
+    return reports
 
 
 def show_report(rendered: str | RenderableType, console: Console) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.reports.lifecycle_tables import (
+    costs_table,
     endpoints_table,
     history_table,
     release_table,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.console import Console
+    from guardian_cli.lifecycle.cost import Costs
     from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointStatus
     from guardian_cli.lifecycle.platform import Probe
     from guardian_cli.lifecycle.release.execute import Release
@@ -92,13 +94,20 @@ def show_endpoints(
     if not as_json:
         for step in result.plan:
             console.result(f"would {step}")
-        console.show(endpoints_table(result))
+        console.show(endpoints_table(result) if result.costs is None else costs_table(result.costs))
         return
+    costs = result.costs
+    cost_part = (
+        {}
+        if costs is None
+        else {"monthly_cost_usd": round(costs.monthly_usd, 2), "prices_noted": costs.noted}
+    )
     document = {
         "schema": "guardian.endpoints/1",
         "target": target,
         "endpoints": [_endpoint_part(one, result) for one in result.endpoints],
         **({"plan": result.plan} if result.plan else {}),
+        **cost_part,
     }
     console.result(to_text(document))
 
@@ -133,9 +142,32 @@ def _endpoint_part(endpoint: EndpointStatus, result: EndpointsResult) -> Json:
     }
     if endpoint.name in result.probes:
         part["check"] = _check_part(endpoint.check_result(probes))
+    if result.costs is not None:
+        part |= _cost_part(result.costs, endpoint.name, rows)
     if endpoint.name in result.keys:
         part["key"] = result.keys[endpoint.name]
     return part
+
+
+def _cost_part(costs: Costs, endpoint: str, rows: list[Json]) -> Json:
+    """Put its cost into each deployment's row, and return what the whole endpoint takes."""
+    of_it = {one.name: one for one in costs.deployments if one.endpoint == endpoint}
+    for row in rows:
+        one = of_it[row["name"]]
+        row["monthly_cost_usd"] = None if one.monthly_usd is None else round(one.monthly_usd, 2)
+        row["instance_type"], row["instance_count"] = one.instance_type, one.instance_count
+        row["cheaper"] = one.cheaper and {
+            "instance_type": one.cheaper.name,
+            "memory_gib": one.cheaper.memory_gib,
+            "saves_usd": round(one.saves_usd, 2),
+        }
+        row["disk_mb"] = None if one.disk_mb is None else round(one.disk_mb, 3)
+    memory_mb = costs.memory_mb.get(endpoint)
+    known = [one.monthly_usd for one in of_it.values() if one.monthly_usd is not None]
+    return {
+        "monthly_cost_usd": round(sum(known), 2),
+        "memory_mb": None if memory_mb is None else round(memory_mb, 1),
+    }
 
 
 def _check_part(probe: Probe) -> Json:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from guardian_cli.lifecycle.cost import Costs
     from guardian_cli.lifecycle.endpoints import EndpointsResult, EndpointStatus
     from guardian_cli.lifecycle.platform import Probe, Workspace
     from guardian_cli.lifecycle.release.execute import Release
@@ -72,6 +73,39 @@ def _deployments_table(
             cells.append(Text(visible(probe.problem or ""), style="bold red"))
         table.add_row(*cells)
     return table
+
+
+def costs_table(costs: Costs) -> RenderableType:
+    """Return a row for each deployment, those that bill without traffic first, and the sum."""
+    from rich.console import Group
+    from rich.text import Text
+
+    if not costs.deployments:
+        return Text("no deployments")
+    if costs.noted is None:
+        table = _table("endpoint", "deployment", "traffic", "disk")
+        for one in costs.deployments:
+            disk = "-" if one.disk_mb is None else f"{one.disk_mb:.1f} MB"
+            table.add_row(Text(one.endpoint), Text(one.name), f"{one.traffic}%", disk)
+        servers = [
+            Text(f"  {name}: " + ("not running" if mb is None else f"{mb:.0f} MB of memory"))
+            for name, mb in costs.memory_mb.items()
+        ]
+        return Group(table, *servers, Text("0 USD a month", style="bold"))
+    table = _table("endpoint", "deployment", "traffic", "instances", "USD a month", "cheaper")
+    for one in costs.deployments:
+        cheaper = ""
+        if one.cheaper is not None:
+            size = f"{one.cheaper.name} ({one.cheaper.memory_gib:g} GiB)"
+            cheaper = f"{size} saves {one.saves_usd:.0f}"
+        usd = "unknown" if one.monthly_usd is None else f"{one.monthly_usd:.0f}"
+        style = "bold red" if one.is_idle else ""
+        instances = f"{one.instance_count or 1} × {one.instance_type or '-'}"
+        cells = (one.endpoint, one.name, f"{one.traffic}%", instances, usd, cheaper)
+        table.add_row(*(Text(visible(cell), style=style) for cell in cells))
+    idle = sum(one.monthly_usd or 0.0 for one in costs.deployments if one.is_idle)
+    total = f"{costs.monthly_usd:.0f} USD a month, {idle:.0f} of it without traffic"
+    return Group(table, Text(total, style="bold"))
 
 
 def release_table(release: Release) -> RenderableType:
@@ -160,7 +194,7 @@ def _table(*names: str) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in names:
-        right = name in {"traffic", "was", "now", "would be"}
+        right = name in {"traffic", "was", "now", "would be", "disk", "USD a month"}
         wraps = name in {"why", "check"}
         table.add_column(name, no_wrap=not wraps, justify="right" if right else "left")
     return table

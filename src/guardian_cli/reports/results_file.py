@@ -26,9 +26,10 @@ _MAPPINGS = ("coverage", "made", "media", "error", "timing", "timeline")
 _TIMES = ("start_s", "end_s", "peak", "peak_s")
 
 
-def read_results(path: Path) -> Iterator[Json]:
+def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
     """Yield the results in a file, each source once and its newest line, in order of appearance.
 
+    With `newest=False` all lines are given, in their order.
     Each is an element of guardian.scan/1 in which every required field is there. A last line that
     a kill cut off is left out. Raises UsageError for a file that holds anything else.
     """
@@ -43,22 +44,45 @@ def read_results(path: Path) -> Iterator[Json]:
                 return
             file.seek(0)
             # Offsets, not lines: a million results fit, each being read when it is wanted.
-            newest: dict[str, int] = {}
+            offsets: dict[str | int, int] = {}
             offset = 0
             for number, raw in enumerate(file, 1):
                 line = parse_result(_loads(raw))
                 if line is not None:
-                    newest[key_of(line)] = offset
+                    offsets[key_of(line) if newest else offset] = offset
                 elif raw.strip() and raw.endswith(b"\n"):
                     raise UsageError(f"{path}:{number}: not a result of guardian scan", hint=HINT)
                 offset += len(raw)
-            for at in newest.values():
+            for at in offsets.values():
                 file.seek(at)
                 line = parse_result(_loads(file.readline()))
                 if line is not None:
-                    yield _whole(line)
+                    yield _filled(line)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+
+
+def stream_results(path: Path) -> Iterator[Json]:
+    """Yield every line of a JSONL file as it stands, read once; of a document what `read_results`.
+
+    For whoever keeps a few numbers of each of many results, and the newest of a source itself.
+    """
+    try:
+        with path.open("rb") as file:
+            first = _loads(file.readline())
+            if isinstance(first, dict) and "source" in first:
+                file.seek(0)
+                for number, raw in enumerate(file, 1):
+                    line = parse_result(_loads(raw))
+                    if line is not None:
+                        yield line
+                    elif raw.strip() and raw.endswith(b"\n"):
+                        message = f"{path}:{number}: not a result of guardian scan"
+                        raise UsageError(message, hint=HINT)
+                return
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+    yield from read_results(path)
 
 
 def key_of(line: Mapping[str, Any]) -> str:
@@ -91,14 +115,6 @@ def _is_category(one: Mapping[str, Any]) -> bool:
     )
 
 
-def _whole(line: Json) -> Json:
-    """The line with what a reader may rely on."""
-    whole = {**_EMPTY, **line}
-    categories = whole["categories"] or {}
-    empty: Json = {"score": None, "verdict": "review", "segments": []}
-    return {**whole, "categories": {name: {**empty, **one} for name, one in categories.items()}}
-
-
 def _elements(document: Any, path: Path) -> Iterator[Json]:
     """The elements of a whole document."""
     scans = document.get("scans") if isinstance(document, dict) else None
@@ -109,8 +125,16 @@ def _elements(document: Any, path: Path) -> Iterator[Json]:
         line = parse_result({"schema": SCHEMA, **scan} if isinstance(scan, dict) else None)
         if line is None:
             raise UsageError(f"{path}: scans[{number}] is no result of guardian scan", hint=HINT)
-        newest[key_of(line)] = _whole(line)
+        newest[key_of(line)] = _filled(line)
     yield from newest.values()
+
+
+def _filled(line: Json) -> Json:
+    """The line with what a reader may rely on."""
+    whole = {**_EMPTY, **line}
+    categories = whole["categories"] or {}
+    empty: Json = {"score": None, "verdict": "review", "segments": []}
+    return {**whole, "categories": {name: {**empty, **one} for name, one in categories.items()}}
 
 
 def _loads(raw: bytes) -> Any:

@@ -38,9 +38,11 @@ def render_batch(report: BatchReport) -> RenderableType:
     """Return the table of a run: all about its only source, or a row for each."""
     if report.only is not None:
         return render_one(report.only)
-    total = f" in {report.took_s:.1f} s"
-    if report.scored_frames:
-        total += f", {report.scored_frames / max(report.took_s, 1e-6):.0f} frames/s"
+    total = ""
+    if report.took_s is not None:
+        total = f" in {report.took_s:.1f} s"
+        if report.scored_frames:
+            total += f", {report.scored_frames / max(report.took_s, 1e-6):.0f} frames/s"
     if len(report.scans) < report.sources:
         total += f"; {report.sources - len(report.scans)} more were not scanned"
     return render_many(report.scans, total)
@@ -217,6 +219,7 @@ def _facts(result: ScanResult) -> Iterator[tuple[str, str]]:
         is_said = any(f": {detector.reason}" in reason for reason in result.reasons)
         model = f" {detector.model}" if detector.model else ""
         frames = f", {count(detector.frames, 'frame')}" if has_scored else ""
+        frames += f", {detector.not_sent} not sent" if detector.not_sent else ""
         reason = f" ({detector.reason})" if detector.reason and not is_said else ""
         text = f"{detector.label}{model}: {detector.status}{frames}{reason}"
         yield "scored by" if has_scored else "without", text

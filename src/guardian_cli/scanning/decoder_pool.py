@@ -92,6 +92,10 @@ class DecoderPool:
                 self._idle.append(decoder)
             self._turns += turn
             self._changed.notify_all()
+            is_late = self._closed
+        if decoder is not None and is_late:
+            # Its process may have been started after `close` had ended the one before.
+            decoder.close()
 
     def close(self) -> None:
         """End all decoders and begin nothing more."""

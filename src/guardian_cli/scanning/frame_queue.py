@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from guardian_cli.detectors.base import RoutedDetector
+from guardian_cli.detectors.base import RoutedDetector, ViewDetector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,9 +46,11 @@ class Origin:
 class PendingFrame:
     """A frame under way: filled in by every detector, then `wait` returns.
 
+    `inner` is the part of the image that is inside its bars, None where that is not known.
     `errors` are how far scores may be off; with `in_fp32` it is asked for scores without. Of the
     `failures` those of `misconfigured` are the user's to mend; `features` are of its views, (V, D),
-    `latencies_s` how long requests took. All are by a detector's index.
+    `latencies_s` how long requests took. It is not yet handed to the detectors in `held`, and never
+    was to those in `not_sent`. All are by a detector's index.
     """
 
     image: NDArray[np.uint8] | None
@@ -62,6 +64,9 @@ class PendingFrame:
     deployments: dict[int, str] = field(default_factory=dict)
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     latencies_s: dict[int, float] = field(default_factory=dict)
+    held: set[int] = field(default_factory=set)
+    not_sent: set[int] = field(default_factory=set)
+    inner: NDArray[np.uint8] | None = None
     done: threading.Event = field(default_factory=threading.Event)
     crash: BaseException | None = None
 
@@ -100,6 +105,7 @@ class FrameQueue:
         self._index = index
         self._batch_size = max(1, detector.batch_size)
         self._routed = detector if isinstance(detector, RoutedDetector) else None
+        self._without_bars = isinstance(detector, ViewDetector) and detector.without_bars
         self._clock = clock
         # Each frame with the time at which it came.
         self._waiting: dict[PendingFrame, float] = {}
@@ -110,10 +116,10 @@ class FrameQueue:
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, frame: PendingFrame) -> None:
-        """Add a frame."""
+    def put(self, *frames: PendingFrame) -> None:
+        """Add frames; those of one call may share a batch."""
         with self._changed:
-            self._waiting[frame] = self._clock()
+            self._waiting |= dict.fromkeys(frames, self._clock())
             self._changed.notify_all()
 
     def take(self) -> Batch | None:
@@ -153,8 +159,12 @@ class FrameQueue:
             for frame in group:
                 del self._waiting[frame]
             # Read once: a frame that is given up from now on lets go of its image.
-            images = [(frame, frame.image) for frame in group]
-            frames = [(frame, image) for frame, image in images if image is not None]
+            images = [(frame, frame.image, frame.inner) for frame in group]
+            frames = [
+                (frame, inner if self._without_bars and inner is not None else image)
+                for frame, image, inner in images
+                if image is not None
+            ]
             if route.first:
                 self._asking_first |= {frame.origin for frame, _ in frames}
             return Batch(route, frames), None

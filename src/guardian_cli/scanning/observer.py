@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class ScoredFrame:
 
     `scores` are what each detector, by its index among those of the run, answered for each category
     before fusion; `features` the unit image features of its views, (V, D), by the same index;
-    `deployments` who answered. `is_refined` is set for frames of the second, denser pass.
+    `deployments` who answered; `errors` how far scores may be off, where they may be.
+    `is_refined` is set for frames of the second, denser pass.
     """
 
     image: NDArray[np.uint8]
@@ -30,6 +31,7 @@ class ScoredFrame:
     features: Mapping[int, NDArray[np.float32]]
     deployments: Mapping[int, str]
     is_refined: bool
+    errors: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 class SourceObserver(Protocol):

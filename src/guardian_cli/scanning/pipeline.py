@@ -10,27 +10,31 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
 from guardian_cli.evidence.folder import EvidenceFolder
-from guardian_cli.media.sources import expand_sources
-from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
+from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
+from guardian_cli.reports.text import count
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
-from guardian_cli.scanning.session import ScanSession
+from guardian_cli.scanning.session import ScanSession, SessionHooks
 from guardian_cli.settings import calm_threads
-from guardian_cli.verdict.policy import exit_code
+from guardian_cli.store.writer import StoreWriter
+from guardian_cli.verdict.policy import EXIT_ALLOW, exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
+    from guardian_cli.scanning.session import Session
+    from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
     from guardian_cli.verdict.result import ScanResult
@@ -46,7 +50,10 @@ CHECKPOINT_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """Everything the command line says; `output` is what stdout gets, `reports` go to files."""
+    """Everything the command line says; `output` is what stdout gets, `reports` go to files.
+
+    `levels` asks for the highest `review` threshold that each category would reach.
+    """
 
     sources: tuple[str, ...]
     flags: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +62,7 @@ class ScanRequest:
     report: Path | None = None
     stills: bool = True
     frames: bool = False
+    levels: bool = False
     decode: Literal["fast", "full"] = "fast"
     model_config: Path | None = None
     device: str = "auto"
@@ -65,12 +73,44 @@ class ScanRequest:
     fail_on: FailOn = "review"
     workers: int | None = None
     resume: Path | None = None
+    store: Path | None = None
     for_s: float | None = None
     max_bytes: int = MAX_DOWNLOAD_BYTES
+    cluster: str | None = None
+    shard: Shard | None = None
 
 
-def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
-    """Scan everything that was named and return the exit code.
+OpenSession = Callable[
+    ["ScanRequest", "Settings", "Console", "Sequence[Source]", SessionHooks], "Session"
+]
+
+
+def open_here(
+    request: ScanRequest,
+    settings: Settings,
+    console: Console,
+    sources: Sequence[Source],
+    hooks: SessionHooks,
+) -> Session:
+    """Return a session that scans in this process."""
+    return ScanSession(
+        request,
+        settings,
+        console,
+        sources=len(sources),
+        needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
+        is_done=hooks.is_done,
+        observers=hooks.observers,
+    )
+
+
+def run_scan(
+    request: ScanRequest,
+    settings: Settings,
+    console: Console,
+    open_session: OpenSession = open_here,
+) -> int:
+    """Scan everything that was named and return the exit code; `open_session` says where.
 
     Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
     """
@@ -80,36 +120,57 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
             hint="guardian --example-config shows every key",
         )
     skipped: Counter[str] = Counter()
-    sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
+    stdin = sys.stdin.buffer if sys.stdin else None
+    sources = expand_sources(request.sources, stdin, skipped, offline=request.offline)
     check_request(request, sources)
+    shard = None
+    if request.shard is not None:
+        sources, shard = request.shard.take(sources)
+        part = f"{shard['sources']} of {count(shard['all_sources'], 'source')}"
+        console.note(f"shard {request.shard}: {part}")
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
+    store = StoreWriter(request.store) if request.store is not None else None
     interruption = Interruption()
-    with ExitStack() as stack:
-        stack.enter_context(interruption.watched())
-        sheet = None
-        if request.report is not None:
-            sheet = stack.enter_context(EvidenceFolder(request.report, keep_stills=request.stills))
-        writer = stack.enter_context(
-            ResultWriter(
-                console,
-                sources,
-                request.output,
-                request.reports,
-                resume=request.resume,
-                skipped=skipped,
-                frames=request.frames,
-                sheet=sheet,
-            )
-        )
+    folder: AbstractContextManager[EvidenceFolder | None] = nullcontext()
+    if request.report is not None:
+        folder = EvidenceFolder(request.report, keep_stills=request.stills)
+    with (
+        interruption.watched(),
+        folder as sheet,
+        ResultWriter(
+            console,
+            sources,
+            request.output,
+            request.reports,
+            resume=request.resume,
+            skipped=skipped,
+            frames=request.frames,
+            shard=shard,
+            sheet=sheet,
+        ) as writer,
+    ):
+        review = {name: one.review for name, one in settings.config.categories.items()}
+        every_s = settings.config.scan.every
         try:
-            _scan_all(request, settings, sources, writer, console, interruption, sheet)
+            _scan_all(
+                lambda hooks: open_session(request, settings, console, sources, hooks),
+                request,
+                sources,
+                writer,
+                console,
+                interruption,
+                store,
+                lambda: [sheet.observer(review, every_s)] if sheet and request.stills else [],
+            )
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
             if interruption.came:
                 writer.finish(interrupted=True)
             raise
-        return exit_code(writer.finish(), request.fail_on)
+        verdicts = writer.finish()
+        # A part may be empty, a batch may not.
+        return exit_code(verdicts, request.fail_on) if sources else EXIT_ALLOW
 
 
 def check_request(request: ScanRequest, sources: Sequence[Source] = ()) -> None:
@@ -155,55 +216,51 @@ def options_without_effect(
 
 
 def _scan_all(
+    open_session: Callable[[SessionHooks], Session],
     request: ScanRequest,
-    settings: Settings,
     sources: Sequence[Source],
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
-    sheet: EvidenceFolder | None,
+    store: StoreWriter | None,
+    stills: Callable[[], list[SourceObserver]],
 ) -> None:
     calm_threads()
+    numbers = {source: number for number, source in enumerate(sources)}
 
-    def observers(_: Source) -> list[SourceObserver]:
-        """Whoever keeps something of a source's frames."""
-        if sheet is None or not request.stills:
-            return []
-        review = {name: one.review for name, one in settings.config.categories.items()}
-        return [sheet.observer(review, settings.config.scan.every)]
+    def is_done(source: Source, sha256: str | None, fingerprint: Callable[[], str]) -> bool:
+        # What is held but not stored, as after a scan without a store, is scanned again.
+        if store is not None and request.resume and not store.holds(source, sha256, fingerprint):
+            return False
+        return writer.is_done(source, sha256, fingerprint)
+
+    def observers(source: Source) -> list[SourceObserver]:
+        stored = [] if store is None else [store.observe(source, numbers[source])]
+        return [*stored, *stills()]
 
     with ExitStack() as stack:
         stack.callback(console.end_progress)
-        session = ScanSession(
-            request,
-            settings,
-            console,
-            sources=len(sources),
-            needs_detectors=any(one.kind in {"file", "url", "stream"} for one in sources),
-            is_done=writer.is_done,
-            observers=observers,
-        )
-        # More sources than turns to decode: some of them download, or wait for their scores.
-        count = min(session.workers + EXTRA_SOURCES, len(sources))
-        threads = WorkerThreads(sources, session.scan, count)
+        session = open_session(SessionHooks(is_done, writer.held, observers))
+        threads = WorkerThreads(sources, session.scan, min(session.slots, len(sources)))
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
         stack.callback(threads.join, MAX_SHUTDOWN_S)
         stack.callback(session.close)
         stack.callback(threads.stop)
         # The first frames are decoded while the model loads.
         threads.start()
-        session.load()
-        for absent in session.detector_set.absent:
-            if absent.status == "unavailable":
-                console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+        session.load(None if store is None else store.begin)
+        for warning, hint in session.warnings:
+            console.warn(warning, hint)
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)
+        if store is not None:
+            store.close()
 
 
 def _write_results(
     threads: WorkerThreads[Source, ScanResult],
-    session: ScanSession,
+    session: Session,
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
@@ -222,11 +279,9 @@ def _write_results(
         for result in threads.finished():
             writer.put(result)
         raise
-    for detector in session.detector_set.detectors:
-        summary = detector.summary()
-        if summary is not None:
-            is_degraded = (detector.info.name, detector.info.category) in degraded
-            (console.warn if is_degraded else console.note)(summary)
+    for info, summary in session.summaries():
+        is_degraded = (info.name, info.category) in degraded
+        (console.warn if is_degraded else console.note)(summary)
 
 
 class WorkerThreads(Generic[Item, Result]):

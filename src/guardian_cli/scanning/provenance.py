@@ -10,14 +10,20 @@ import hashlib
 import json
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
+from guardian_cli.detectors.clip.architecture import name_model
+from guardian_cli.detectors.clip.detector import ClipDetector
 from guardian_cli.media.sources import Source
 from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from guardian_cli.config import Config
     from guardian_cli.detectors.detector_set import DetectorSet
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
@@ -29,29 +35,21 @@ _UNSEEN_SECTIONS: Any = {
     "target": True,
     "models": True,
     "azure": True,
+    "monitor": True,
     "clip": True,
     "scan": {"detectors", "max_gap", "timeout_s", "memory_mb", "private_addresses"},
-    "categories": {"__all__": {"endpoint"}},
+    "categories": {"__all__": {"endpoint", "model"}},
 }
 # Settings hold what `flags` say; who scores tells whether endpoints or the network were off.
 # Device and precision change no verdict: a score that rounding could decide is computed in fp32.
 _UNSEEN_OPTIONS = frozenset(
     {
-        *(
-            "sources",
-            "flags",
-            "output",
-            "reports",
-            "report",
-            "stills",
-            "frames",
-            "fail_on",
-            "workers",
-            "resume",
-        ),
-        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s", "max_bytes"),
+        *("sources", "flags", "output", "reports", "report", "stills", "frames", "fail_on"),
+        *("workers", "resume", "cluster", "shard", "store", "max_bytes"),
+        *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
+_NO_SOURCE = Source("file", "", "")
 
 
 @dataclass
@@ -65,24 +63,10 @@ class Provenance:
 
     def made(self, source: Source) -> dict[str, Any]:
         """Return the `made` of a result that is finished now."""
-        config = self.settings.config
-        categories = config.categories.items()
         return {
-            "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "guardian": __version__,
-            "every": config.scan.every,
-            "max_gap": config.scan.max_gap_s,
+            "when": now(),
+            **made_of_settings(self.settings.config),
             "decode": self.request.decode,
-            "thresholds": {
-                name: {"review": one.review, "block": one.block} for name, one in categories
-            },
-            "policy": config.policy.model_dump(),
-            "fusion": config.fusion.model_dump(),
-            "prompts": {
-                name: digest_of_json(one.prompts.model_dump(mode="json"))
-                for name, one in categories
-                if one.prompts is not None
-            },
             "weights": {
                 detector.info.name: f"sha256:{detector.info.weights}"
                 for detector in self.detector_set.detectors
@@ -93,6 +77,69 @@ class Provenance:
             },
             "fingerprint": self.fingerprint(source),
         }
+
+    def kept(self) -> dict[str, Any]:
+        """Return what a store keeps of the run: who scored, on which settings, and on what CLIP.
+
+        There is no secret in it, and no folder of this machine.
+        """
+        request, config = self.request, self.settings.config
+        detectors = self.detector_set.detectors
+        clip = next((one for one in detectors if isinstance(one, ClipDetector)), None)
+        return {
+            "schema": "guardian.store/1",
+            "guardian": __version__,
+            "scan": config.scan.model_dump(mode="json"),
+            "decode": request.decode,
+            "offline": request.offline,
+            "asks_endpoints": not (request.offline or request.no_endpoints),
+            "for_s": request.for_s,
+            "inputs": self.inputs(is_stream=False),
+            # Of a folder its name is enough to tell it from another.
+            "models": {
+                name: Path(one.model).name
+                for name, one in config.categories.items()
+                if one.model is not None
+            },
+            "detectors": [
+                {
+                    "name": one.info.name,
+                    "category": one.info.category,
+                    "model": one.info.model,
+                    "weights": one.info.weights,
+                    "categories": list(one.categories),
+                }
+                for one in detectors
+            ],
+            "absent": [
+                {"name": one.info.name, "status": one.status, "categories": list(one.categories)}
+                for one in self.detector_set.absent
+            ],
+            "clip": None
+            if clip is None
+            else {
+                "index": detectors.index(clip),
+                "model": clip.info.model,
+                "weights": f"sha256:{clip.info.weights}",
+                "architecture": name_model(config.clip.model, request.model_config),
+                "pretrained": Path(config.clip.pretrained).name,
+                "precision": clip.precision,
+                "scale": clip.scale,
+                "logit_errors": dict(clip.logit_errors),
+            },
+        }
+
+    def stale_calibrations(self) -> Iterator[str]:
+        """Say which categories' calibration was fitted to other scores than this run makes."""
+        config = self.settings.config
+        for name, category in config.categories.items():
+            one = category.calibration
+            if one is None:
+                continue
+            if one.fitted_to not in {None, scale_digest(self.made(_NO_SOURCE), name)}:
+                yield f"{name}: its calibration was fitted to other prompts, weights or fusion"
+            if one.every not in {None, config.scan.every}:
+                yield f"{name}: its calibration is for a frame every {one.every:g} s"
 
     def fingerprint(self, source: Source) -> str:
         """Return one digest over all that could give this source another result."""
@@ -115,9 +162,7 @@ class Provenance:
             ]
         model_config = request.model_config
         return {
-            "decisions": DECISIONS,
-            "settings": config.model_dump(mode="json", exclude=_UNSEEN_SECTIONS),
-            "max_gap_s": config.scan.max_gap_s,
+            **inputs_of_settings(config),
             "options": {
                 one.name: getattr(request, one.name)
                 for one in fields(request)
@@ -143,6 +188,51 @@ class Provenance:
             for category, setting in self.settings.endpoints.items()
             if category in asked and setting.uri is not None
         }
+
+
+def now() -> str:
+    """The time, as documents have it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def made_of_settings(config: Config) -> dict[str, Any]:
+    """Return the part of `made` that the settings alone say."""
+    categories = config.categories.items()
+    return {
+        "guardian": __version__,
+        "every": config.scan.every,
+        "max_gap": config.scan.max_gap_s,
+        "thresholds": {
+            name: {"review": one.review, "block": one.block} for name, one in categories
+        },
+        "calibration": {
+            name: digest_of_json(one.calibration.model_dump(mode="json"))
+            for name, one in categories
+            if one.calibration is not None
+        },
+        "policy": config.policy.model_dump(),
+        "fusion": config.fusion.model_dump(),
+        "prompts": {
+            name: digest_of_json(one.prompts.model_dump(mode="json"))
+            for name, one in categories
+            if one.prompts is not None
+        },
+    }
+
+
+def inputs_of_settings(config: Config) -> dict[str, Any]:
+    """Return the part of a fingerprint's inputs that the settings alone say."""
+    return {
+        "decisions": DECISIONS,
+        "settings": config.model_dump(mode="json", exclude=_UNSEEN_SECTIONS),
+        "max_gap_s": config.scan.max_gap_s,
+    }
+
+
+def scale_digest(made: Mapping[str, Any], category: str) -> str:
+    """Return the digest of what a category's fused scores rest on, by the `made` of a result."""
+    parts = [(made.get("prompts") or {}).get(category), made.get("fusion"), made.get("weights")]
+    return digest_of_json(parts)
 
 
 def digest_of_json(value: Any) -> str:

@@ -20,8 +20,8 @@ from guardian_cli.media.sources import skipped_line
 from guardian_cli.reports import document
 from guardian_cli.reports.formats import (
     BatchReport,
-    check_outputs,
     find_format,
+    find_reports,
     show_report,
     write_report,
 )
@@ -56,23 +56,26 @@ class ResultWriter:
         resume: Path | None = None,
         skipped: Mapping[str, int] | None = None,
         frames: bool = False,
+        shard: Json | None = None,
         sheet: EvidenceFolder | None = None,
     ) -> None:
         """`output` is the format for stdout, `reports` are formats with the files they go to.
 
-        `skipped` counts what folders left out, `frames` asks for every scored frame. Raises
-        UsageError for a format that is not known and for a file that cannot be written.
+        `skipped` counts what folders left out, `frames` asks for every scored frame, `shard` is the
+        part of the batch that these sources are. Raises UsageError for a format that is not known
+        and for a file that cannot be written.
         """
         self._console = console
         self._sources = sources
         self._output = output
         # What a long scan could not be written to is found out before it, not after it.
-        self._reports = check_outputs(reports, taken=[resume] if resume is not None else [])
+        self._reports = find_reports(reports, {resume} if resume is not None else set())
         self._sheet = sheet
         self._keeps_elements = output != "jsonl" or bool(self._reports) or sheet is not None
         self._file = ResultsFile(resume) if resume is not None else None
         self._skipped = skipped or {}
         self._frames = frames
+        self._shard: Json = {} if shard is None else {"shard": shard}
         self._started_s = time.perf_counter()
         self._last: ScanResult | None = None
         self._scored_frames = 0
@@ -87,25 +90,28 @@ class ResultWriter:
 
         `fingerprint` is only asked where it decides: it may have to wait for a model to be loaded.
         """
-        key = source.identity or source.shown
-        held = self._file.held.get(key) if self._file is not None else None
-        if held is None or held.why_again(sha256, held.fingerprint or "", frames=self._frames):
-            return False
-        is_done = held.why_again(sha256, fingerprint(), frames=self._frames) is None
+        held = self.held(source)
+        is_done = held is not None and held.stands(sha256, fingerprint, frames=self._frames)
         if is_done:
-            self._done.append(key)
+            self._done.append(source.identity or source.shown)
         return is_done
+
+    def held(self, source: Source) -> HeldResult | None:
+        """What the file holds of a source."""
+        if self._file is None:
+            return None
+        return self._file.held.get(source.identity or source.shown)
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
-        line = document.to_line(result)
+        line = {**document.to_line(result), **self._shard}
         key = key_of(line)
         if self._file is not None:
             held = self._file.held.get(key)
             if held is not None:
                 fingerprint = (line.get("made") or {}).get("fingerprint", "")
                 why = held.why_again(line["sha256"], fingerprint, frames=self._frames)
-                self._again[why or "other content"] += 1
+                self._again[why or "not in the store"] += 1
             self._file.append(line)
         if self._output == "jsonl":
             self._console.result(document.dumps(line))
@@ -155,9 +161,12 @@ class ResultWriter:
         if self._file is not None:
             elements += self._file.newest(key for key, one in self._ended.items() if one is None)
         elements.sort(key=lambda element: order.get(element["source"], 0))
-        if self._frames:
-            return elements
-        return [{k: v for k, v in one.items() if k != "frames"} for one in elements]
+        # A result that is held may be of a call for every frame, or for another part.
+        dropped = {"shard"} if self._frames else {"shard", "frames"}
+        return [
+            {**{k: v for k, v in one.items() if k not in dropped}, **self._shard}
+            for one in elements
+        ]
 
     def _note_what_is_held(self, file: ResultsFile) -> None:
         again = ", ".join(f"{number} {why}" for why, number in self._again.most_common())
@@ -206,6 +215,12 @@ class HeldResult:
         if sha256 is None or self.sha256 != sha256:
             return "other content"
         return "without frames" if frames and not self.has_frames else None
+
+    def stands(self, sha256: str | None, fingerprint: Callable[[], str], *, frames: bool) -> bool:
+        """Whether `why_again` has no reason; `fingerprint` is only asked where it decides."""
+        if self.why_again(sha256, self.fingerprint or "", frames=frames):
+            return False
+        return self.why_again(sha256, fingerprint(), frames=frames) is None
 
 
 class ResultsFile:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from guardian_cli.scanning.borders import BorderCutter
 from guardian_cli.scanning.frame_queue import Origin
 from guardian_cli.scanning.observer import ScoredFrame
 from guardian_cli.verdict.timeline import Sample
@@ -27,11 +28,15 @@ TIME_DIGITS = 6
 
 @dataclass(slots=True)
 class Picture:
-    """A picture that is scored once, however many frames in a row show it; first at `time_s`."""
+    """A picture that is scored once, however many frames in a row show it; first at `time_s`.
+
+    `inner` is the part of it inside its bars.
+    """
 
     image: NDArray[np.uint8]
     time_s: float
     pending: PendingFrame
+    inner: NDArray[np.uint8] | None = None
     is_retried: bool = False
 
     def is_in(self, frame: Frame) -> bool:
@@ -57,8 +62,8 @@ class _Shown(NamedTuple):
 class SampleCollector:
     """Submits one source's frames and keeps of each only its time and scores.
 
-    `scored` counts the frames that each detector, by its index, has scored, `latencies_s` are how
-    long the requests took that did.
+    `scored` counts the frames that each detector, by its index, has scored, `not_sent` those that
+    a cascade kept from it; `latencies_s` are how long the requests took that scored.
     """
 
     def __init__(
@@ -72,8 +77,10 @@ class SampleCollector:
         self._on_sample = on_sample
         self._observers = observers
         self._origin = Origin()
+        self._borders = BorderCutter()
         self._is_refined = False
         self.scored: Counter[int] = Counter()
+        self.not_sent: Counter[int] = Counter()
         self.deployments: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.latencies_s: defaultdict[int, list[float]] = defaultdict(list)
         self.failures: dict[int, str] = {}
@@ -91,8 +98,9 @@ class SampleCollector:
             for frame in frames:
                 is_repeat = picture is not None and picture.is_in(frame)
                 if picture is None or not is_repeat:
-                    pending = self._scorer.submit(frame.image, self._origin)
-                    picture = Picture(frame.image, frame.time_s, pending)
+                    inner = self._borders.cut(frame.image, frame.time_s, is_refined=is_refined)
+                    pending = self._scorer.submit(frame.image, self._origin, inner)
+                    picture = Picture(frame.image, frame.time_s, pending, inner)
                 shown = _Shown(frame.time_s, frame.shown_until_s, picture, is_repeat)
                 under_way.append(shown)
                 # In the order in which they came: a slow first one holds up those behind it.
@@ -113,7 +121,7 @@ class SampleCollector:
             return False
         if shown.is_repeat and picture.pending.failures and not picture.is_retried:
             # Once: where the failure lasts, the picture's other frames have failed as well.
-            picture.pending = self._scorer.submit(picture.image, self._origin)
+            picture.pending = self._scorer.submit(picture.image, self._origin, picture.inner)
             picture.time_s, picture.is_retried = shown.time_s, True
             return False
         return True
@@ -122,6 +130,7 @@ class SampleCollector:
         pending = shown.picture.pending
         pending.wait()
         self.scored.update(index for index, scores in pending.scores.items() if scores)
+        self.not_sent.update(pending.not_sent)
         for index, deployment in pending.deployments.items():
             self.deployments[index][deployment] += 1
         if not shown.is_repeat:
@@ -135,7 +144,10 @@ class SampleCollector:
         self._on_sample(shown.time_s)
         first_s = shown.picture.time_s
         same_as_s = first_s if first_s != shown.time_s else None
-        sample = Sample(shown.time_s, self._scorer.fuse(pending.scores), same_as_s, shown.until_s)
+        detectors = self._scorer.detectors
+        not_sent = sorted(detectors[index].info.category or "" for index in pending.not_sent)
+        scores = self._scorer.fuse(pending.scores)
+        sample = Sample(shown.time_s, scores, same_as_s, shown.until_s, tuple(not_sent))
         if self._observers:
             scored = ScoredFrame(
                 shown.picture.image,
@@ -144,6 +156,7 @@ class SampleCollector:
                 pending.features,
                 pending.deployments,
                 self._is_refined,
+                pending.errors,
             )
             for observer in self._observers:
                 observer.on_frame(scored)

@@ -15,8 +15,9 @@ import threading
 from itertools import repeat
 from typing import TYPE_CHECKING, Self
 
-from guardian_cli.detectors.base import RoutedDetector
+from guardian_cli.detectors.base import BilledDetector, FeatureDetector, RoutedDetector
 from guardian_cli.detectors.fusion import CategoryScore, read_score, score_category
+from guardian_cli.scanning.cascade import make_gates
 from guardian_cli.scanning.frame_queue import Batch, FrameQueue, Origin, PendingFrame
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.config import FusionSection
+    from guardian_cli.config import CascadeSection, FusionSection
     from guardian_cli.detectors.base import Answer, Detector
+    from guardian_cli.scanning.cascade import Gate
     from guardian_cli.verdict.thresholds import Thresholds
 
 MAX_FRAMES_UNDER_WAY = 128
@@ -42,10 +44,22 @@ class Scorer:
     Frames that are submitted before `start` wait for it. A context manager that ends with `stop`.
     """
 
-    def __init__(self, thresholds: Mapping[str, Thresholds], weights: FusionSection) -> None:
-        """`thresholds` name the categories to fuse and say which errors in a score matter."""
+    def __init__(
+        self,
+        thresholds: Mapping[str, Thresholds],
+        weights: FusionSection,
+        cascade: Mapping[str, CascadeSection] | None = None,
+    ) -> None:
+        """`thresholds` name the categories to fuse and say which errors in a score matter.
+
+        `cascade` says, by category, which frames need not be sent to a detector that bills.
+        """
         self._thresholds = thresholds
         self._weights = weights
+        self._cascade = cascade or {}
+        self._gates: dict[int, Gate] = {}
+        # Detectors that take another one's features, and that one, by their indexes.
+        self._sources: dict[int, int] = {}
         self.detectors: tuple[Detector, ...] = ()
         self._queues: list[FrameQueue] = []
         self._room = threading.Semaphore(MAX_FRAMES_UNDER_WAY)
@@ -59,6 +73,10 @@ class Scorer:
         with self._lock:
             self.detectors = tuple(detectors)
             self._queues = [FrameQueue(*numbered) for numbered in enumerate(self.detectors)]
+            self._gates = make_gates(self._cascade, self.detectors)
+            for index, detector in enumerate(self.detectors):
+                if isinstance(detector, FeatureDetector) and detector.source is not None:
+                    self._sources[index] = self.detectors.index(detector.source)
             self._started.set()
             for frame in self._early:
                 self._hand_out(frame)
@@ -75,16 +93,19 @@ class Scorer:
         if self._stopped.is_set():
             raise ScoringStopped
 
-    def submit(self, image: NDArray[np.uint8], origin: Origin) -> PendingFrame:
+    def submit(
+        self, image: NDArray[np.uint8], origin: Origin, inner: NDArray[np.uint8] | None = None
+    ) -> PendingFrame:
         """Hand in one upright BGR image (H x W x 3, uint8) of a source.
 
+        `inner` is the part of it inside its bars, for detectors that want that, where it has any.
         Blocks while too many are under way; raises ScoringStopped after `stop`.
         """
         # With a time-out, for room may never come: detectors that are stopped make none.
         while not self._room.acquire(timeout=0.5):
             if self._stopped.is_set():
                 raise ScoringStopped
-        frame = PendingFrame(image, origin)
+        frame = PendingFrame(image, origin, inner=inner)
         with self._lock:
             if self._stopped.is_set():
                 raise ScoringStopped
@@ -103,7 +124,7 @@ class Scorer:
     def fuse(self, answers: Mapping[int, Mapping[str, float]]) -> dict[str, CategoryScore]:
         """Return each category's score from what each detector, by its index, answered."""
         fused = {}
-        for category in self._thresholds:
+        for category, limits in self._thresholds.items():
             scores: dict[str, float] = {}
             for index, detector in enumerate(self.detectors):
                 score = answers.get(index, {}).get(category)
@@ -111,7 +132,7 @@ class Scorer:
                     # Detectors of one name speak with one voice: their highest score is its.
                     name = detector.info.name
                     scores[name] = max(score, scores.get(name, score))
-            fused[category] = score_category(scores, self._weights)
+            fused[category] = score_category(scores, self._weights, limits.calibration)
         return fused
 
     def stop(self) -> None:
@@ -135,10 +156,12 @@ class Scorer:
     def _hand_out(self, frame: PendingFrame) -> None:
         # Before any queue has it: a detector may answer at once.
         frame.unanswered = len(self.detectors)
+        frame.held = set(self._gates)
         if not self.detectors:
             self._finish(frame)
-        for waiting in self._queues:
-            waiting.put(frame)
+        for index, waiting in enumerate(self._queues):
+            if index not in frame.held and index not in self._sources:
+                waiting.put(frame)
 
     def _serve(self, index: int, detector: Detector) -> None:
         """Score batch after batch in a thread, until the queue is closed."""
@@ -157,11 +180,25 @@ class Scorer:
                 else:
                     answer = detector.score(images)
                 self._note_answer(index, batch, answer)
+                self._hand_on(index, batch, answer)
             except BaseException as error:  # noqa: BLE001 - handed to every source that waits
                 answer = None
                 self._give_up(frames, error)
             finally:
                 waiting.answered(batch, answer)
+
+    def _hand_on(self, index: int, batch: Batch, answer: Answer) -> None:
+        """Let those that take this detector's features score them, or look for themselves."""
+        for follower, source in self._sources.items():
+            detector = self.detectors[follower]
+            if source != index or not isinstance(detector, FeatureDetector):
+                continue
+            if answer.features:
+                self._note_answer(follower, batch, detector.score_features(answer.features))
+            elif not self._stopped.is_set():
+                self._queues[follower].put(*(frame for frame, _ in batch.frames))
+            else:
+                self._give_up((frame for frame, _ in batch.frames), ScoringStopped())
 
     def _note_answer(self, index: int, batch: Batch, answer: Answer) -> None:
         errors = answer.errors or [{}] * len(batch.frames)
@@ -194,13 +231,46 @@ class Scorer:
                     frame.failures[index] = answer.failure
                     frame.misconfigured |= {index} if answer.misconfigured else set()
                 frame.unanswered -= 1
+            self._release([frame for frame, _ in batch.frames if frame.held])
+            for frame, _ in batch.frames:
                 # The last detector to answer settles the frame, in its own thread.
-                if frame.unanswered == 0:
+                if frame.unanswered == 0 and not frame.done.is_set():
                     self._settle(frame)
+
+    def _release(self, frames: Sequence[PendingFrame]) -> None:
+        """Hand frames on to detectors that bill, or leave them out, once others have judged."""
+        for index, gate in self._gates.items():
+            verdicts = [
+                (frame, gate.is_sure(frame.scores, frame.errors))
+                for frame in frames
+                if index in frame.held and not frame.done.is_set()
+            ]
+            for frame, is_sure in verdicts:
+                if is_sure is None:
+                    continue
+                frame.held.discard(index)
+                if is_sure:
+                    frame.not_sent.add(index)
+                    frame.unanswered -= 1
+            sent = [frame for frame, is_sure in verdicts if is_sure is False]
+            if self._stopped.is_set():
+                # The threads are told to end already: nobody would take them from the queue.
+                for frame in sent:
+                    frame.crash = ScoringStopped()
+                    self._finish(frame)
+            else:
+                self._queues[index].put(*sent)
+            detector = self.detectors[index]
+            if isinstance(detector, BilledDetector):
+                detector.note_not_sent(sum(is_sure is True for _, is_sure in verdicts))
 
     def _settle(self, frame: PendingFrame) -> None:
         """Finish a frame; or, where an error could decide, have it scored in fp32 first."""
-        rough = [index for index, errors in frame.errors.items() if any(errors.values())]
+        rough = {
+            self._sources.get(index, index)
+            for index, errors in frame.errors.items()
+            if any(errors.values())
+        }
         if not rough or self._is_decided(frame):
             self._finish(frame)
         elif self._stopped.is_set():
@@ -208,7 +278,8 @@ class Scorer:
             frame.crash = ScoringStopped()
             self._finish(frame)
         else:
-            frame.in_fp32, frame.unanswered = True, len(rough)
+            followers = [index for index, source in self._sources.items() if source in rough]
+            frame.in_fp32, frame.unanswered = True, len(rough) + len(followers)
             for index in rough:
                 self._queues[index].put(frame)
 
@@ -241,6 +312,6 @@ class Scorer:
 
     def _finish(self, frame: PendingFrame) -> None:
         if not frame.done.is_set():
-            frame.image = None
+            frame.image = frame.inner = None
             frame.done.set()
             self._room.release()

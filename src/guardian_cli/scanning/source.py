@@ -16,16 +16,17 @@ from guardian_cli.errors import GuardianError, SourceError
 from guardian_cli.media.frames import Coverage
 from guardian_cli.scanning.samples import TIME_DIGITS, SampleCollector
 from guardian_cli.scanning.scorer import ScoringStopped
-from guardian_cli.verdict.policy import judge
+from guardian_cli.verdict.category import review_level
+from guardian_cli.verdict.policy import count_pictures, for_source, judge
 from guardian_cli.verdict.result import DetectorReport, ScanResult, SourceFailure, Timing
-from guardian_cli.verdict.timeline import REFINE_FACTOR, windows_to_refine
+from guardian_cli.verdict.timeline import REFINE_FACTOR, join_windows, windows_to_refine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardian_cli.config import PolicySection
     from guardian_cli.detectors.detector_set import DetectorSet
-    from guardian_cli.media.frames import DecodeSettings, Decoding, Frame
+    from guardian_cli.media.frames import DecodeSettings, Decoding, Frame, Window
     from guardian_cli.media.sources import Source
     from guardian_cli.progress import ScanProgress
     from guardian_cli.scanning.decoder_pool import DecoderLease
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from guardian_cli.verdict.thresholds import Thresholds
     from guardian_cli.verdict.timeline import Sample
 
+# How often, and for how many scores at a time, a level is looked for.
+_LEVEL_ROUNDS = 8
+_LEVEL_STEPS = 4
 _UNSCANNABLE = {
-    "unsupported": ("unsupported", "only http, https and rtsp addresses can be scanned"),
+    "unsupported": ("unsupported", "only http, s3, gs, az, hf and rtsp addresses can be scanned"),
     "closed": ("unreadable", "this folder cannot be read"),
     "empty": ("empty", "no video or image in this folder"),
     "missing": ("missing", "no such file"),
@@ -48,8 +52,8 @@ class ScanContext:
     """What every source of a run is scanned with; `fetch` brings an address into a folder.
 
     `made` says what makes a source's result, once the detectors are known. `is_done` says whether a
-    result that is kept still stands, given the SHA-256 of the source's content in hex. `observers`
-    makes those that watch a source.
+    result that is kept still stands, given the SHA-256 of the source's content in hex. `levels`
+    asks for each category's `level`. `observers` makes those that watch a source.
     """
 
     thresholds: Mapping[str, Thresholds]
@@ -62,6 +66,7 @@ class ScanContext:
     made: Callable[[Source], Mapping[str, Any]]
     is_done: Callable[[Source, str | None], bool]
     keep_frames: bool = False
+    levels: bool = False
     offline: bool = False
     refuses_private: bool = False
     observers: Callable[[Source], Sequence[SourceObserver]] = lambda _: ()
@@ -79,6 +84,13 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
         for observer in observers:
             observer.on_result(result)
     return result
+
+
+def fail_source(
+    source: Source, context: ScanContext, lease: DecoderLease, error: SourceError
+) -> ScanResult:
+    """Return the result of a source that is not even tried."""
+    return _SourceScan(source, context, lease, ()).failure(error)
 
 
 def _run(scan: _SourceScan) -> ScanResult | None:
@@ -136,7 +148,7 @@ class _SourceScan:
         if source.kind == "file":
             return self.scan_file(Path(source.location))
         if context.offline:
-            verb = "fetched" if source.kind == "url" else "opened"
+            verb = "opened" if source.kind == "stream" else "fetched"
             raise SourceError(f"not {verb}: --offline touches no network", kind="offline")
         if source.kind == "stream":
             if context.refuses_private:
@@ -166,7 +178,9 @@ class _SourceScan:
         context = self.context
         decoding = self.decoding = self.lease.start().open(location, context.decoding)
         first = self.score(self.until_timeout(decoding))
-        refined = self.refine(decoding, first)
+        review = {n: one.review for n, one in for_source(context.thresholds, first).items()}
+        every_s = context.decoding.every_s
+        refined = self.refine(decoding, first, windows_to_refine(first, review, every_s))
         detectors, coverage = self.detectors(), decoding.coverage
         # A verdict that rests on a part of the source says so.
         if self.timed_out is not None:
@@ -183,18 +197,25 @@ class _SourceScan:
             thresholds=context.thresholds,
             policy=context.policy,
             coverage=coverage,
-            every_s=context.decoding.every_s,
+            every_s=every_s,
             detectors=detectors,
             kind=self.kind,
             offline=context.offline,
         )
+        categories = verdict.categories
+        if context.levels:
+            levels, pictures = self.levels(decoding, first, refined), count_pictures(first)
+            categories = {
+                name: replace(one, level=levels[name], pictures=pictures)
+                for name, one in categories.items()
+            }
         coverage = replace(coverage, frames_scored=len(first) + len(refined))
         return replace(
             self.result(verdict.verdict, verdict.reasons, coverage, detectors),
             degraded=verdict.degraded,
-            categories=verdict.categories,
+            categories=categories,
             samples=(*first, *refined) if context.keep_frames else None,
-            every_s=context.decoding.every_s,
+            every_s=every_s,
         )
 
     def until_timeout(self, decoding: Decoding) -> Iterator[Frame]:
@@ -211,20 +232,18 @@ class _SourceScan:
             of = f" of {length_s:.1f} s" if length_s is not None else ""
             self.timed_out = f"time-out, {error}: seen up to {last.time_s:.1f} s{of}"
 
-    def refine(self, decoding: Decoding, first: Sequence[Sample]) -> list[Sample]:
-        """Sample more densely around isolated samples that reach a threshold, if there are any."""
-        if self.kind == "image":
+    def refine(
+        self, decoding: Decoding, first: Sequence[Sample], windows: Sequence[Window]
+    ) -> list[Sample]:
+        """Sample more densely inside the windows, if there are any."""
+        if self.kind == "image" or not windows:
             return []
-        every_s = self.context.decoding.every_s
-        review = {name: one.review for name, one in self.context.thresholds.items()}
-        windows = windows_to_refine(first, review, every_s)
-        if not windows:
-            return []
+        step_s = self.context.decoding.every_s / REFINE_FACTOR
         times = {round(sample.time_s, TIME_DIGITS) for sample in first}
 
         def new_frames() -> Iterator[Frame]:
             try:
-                for frame in decoding.refine(windows, every_s / REFINE_FACTOR):
+                for frame in decoding.refine(windows, step_s):
                     if round(frame.time_s, TIME_DIGITS) not in times:
                         yield frame
             except SourceError:
@@ -233,6 +252,37 @@ class _SourceScan:
 
         self.lease.start()
         return self.score(new_frames(), is_refined=True)
+
+    def levels(
+        self, decoding: Decoding, first: Sequence[Sample], refined: Sequence[Sample]
+    ) -> dict[str, float | None]:
+        """Return each category's `level`, after a closer look at whatever may be isolated there.
+
+        What a scan would refine depends on the threshold: so from the highest score down, until
+        nothing is left to look at, or it has been looked for long enough.
+        """
+        every_s, end_s = self.context.decoding.every_s, decoding.coverage.duration_s or 0.0
+        refined = list(refined)
+        seen: set[Window] = set()
+        for _ in range(_LEVEL_ROUNDS):
+            windows: set[Window] = set()
+            levels = {
+                name: review_level(name, first, refined, every_s=every_s, end_s=end_s)
+                for name in self.context.thresholds
+            }
+            for name, level in levels.items():
+                scores = {one.fused(name) or 0.0 for one in first}
+                below = sorted((s for s in scores if s <= (level or 0.0)), reverse=True)
+                for at in below[:_LEVEL_STEPS]:
+                    windows.update(windows_to_refine(first, {name: at}, every_s))
+            more = self.refine(decoding, first, join_windows(windows - seen))
+            seen |= windows
+            known = {one.time_s for one in refined}
+            more = [one for one in more if one.time_s not in known]
+            if not more:
+                break
+            refined += more
+        return levels
 
     def score(self, frames: Iterator[Frame], *, is_refined: bool = False) -> list[Sample]:
         started_s = time.perf_counter()
@@ -313,6 +363,7 @@ class _SourceScan:
                 dict(collector.deployments[index]),
                 misconfigured=index in collector.misconfigured,
                 latency_ms=_percentiles_ms(collector.latencies_s[index]),
+                not_sent=collector.not_sent[index],
             )
             reports.append(report)
         for absent in self.context.detector_set.absent:

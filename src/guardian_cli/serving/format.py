@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT = "guardian.model/1"
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
-VIEWS = ("squash", "squares")
+VIEWS = ("squash", "squares", "overlapping")
 
 # What CLIP was trained with; a network of one's own may take it as well.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -39,12 +39,14 @@ class ModelCard:
 
     `architecture` and `options` go to `networks.build_network`. `input_px` is the side of the
     square that the network sees; `views` says how a frame becomes squares: "squash" (the whole
-    frame, squeezed into one) or "squares" (as many as cover the frame; the largest score counts).
+    frame, squeezed into one), "squares" (as many as cover the frame; the largest score counts), or
+    "overlapping" (likewise, by the views of `serving.views`, which CLIP looks at as well).
     `mean` and `std` are per RGB channel, for values in 0..1. A logit z has the probability
     1 / (1 + exp(-(z / temperature + bias))), Platt's scaling. `threshold` is the probability from
     which training calls a file positive: it is served as the score 0.5 (see `to_score`). None,
     as in a card that does not have it, serves the probability itself. `data_digest` names the data
-    it has seen.
+    it has seen. `backbone` names what makes a clip-head's features, "" where that is not known: a
+    CLIP of the same name makes the same.
     """
 
     model: str
@@ -59,6 +61,7 @@ class ModelCard:
     bias: float = 0.0
     threshold: float | None = None
     data_digest: str = ""
+    backbone: str = ""
     format: str = FORMAT
 
     def __post_init__(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from guardian_cli.serving.views import views_of
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -55,13 +57,24 @@ def square_boxes(width_px: int, height_px: int) -> list[tuple[float, float, floa
     return [(0.0, start, float(width_px), start + side) for start in starts]
 
 
+def boxes_of(width_px: int, height_px: int, views: str) -> list[tuple[float, float, float, float]]:
+    """The parts of a frame that a card's `views` means: (left, top, right, bottom) in pixels."""
+    if views == "squares":
+        return square_boxes(width_px, height_px)
+    if views == "squash":
+        return [(0.0, 0.0, float(width_px), float(height_px))]
+    return [
+        (float(left), float(top), float(left + width), float(top + height))
+        for left, top, width, height in views_of(width_px, height_px)
+    ]
+
+
 def prepare(image: Image, card: ModelCard) -> NDArray[np.float32]:
     """Make the views of one frame: float32, (views, 3, input_px, input_px), RGB, normalised."""
     import numpy as np
     from PIL import Image
 
-    whole = [(0.0, 0.0, float(image.width), float(image.height))]
-    boxes = whole if card.views == "squash" else square_boxes(image.width, image.height)
+    boxes = boxes_of(image.width, image.height, card.views)
     size = (card.input_px, card.input_px)
     views = [
         np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=box), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
     from numpy.typing import NDArray
-
-BATCH_VIEWS = 64
 
 
 class ModelFaultError(RuntimeError):
@@ -62,19 +61,26 @@ class FrameScorer:
         import torch
 
         flat = np.concatenate(views)
+        fewest, most = getattr(self._network, "views_at_once", (1, len(flat)))
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(flat), BATCH_VIEWS):
-                batch = torch.from_numpy(flat[start : start + BATCH_VIEWS])
-                parts.append(self._network(batch).double().numpy())
+            for start in range(0, len(flat), most):
+                batch = flat[start : start + most]
+                filling = np.repeat(batch[-1:], max(0, fewest - len(batch)), axis=0)
+                rows = torch.from_numpy(np.concatenate([batch, filling]))
+                parts.append(self._network(rows).double().numpy()[: len(batch)])
         logits = np.concatenate(parts)
         if not np.isfinite(logits).all():
             raise ModelFaultError("the network gave NaN or infinity")
-        # Limited so that nothing overflows; the calibration in training does the same.
-        scaled = np.clip(logits / self.card.temperature + self.card.bias, -60.0, 60.0)
-        probabilities = 1.0 / (1.0 + np.exp(-scaled))
-        frames = np.split(probabilities, np.cumsum([len(one) for one in views])[:-1])
-        return [self.card.to_score(float(frame.max())) for frame in frames]
+        frames = np.split(logits, np.cumsum([len(one) for one in views])[:-1])
+        return [score_logit(float(frame.max()), self.card) for frame in frames]
+
+
+def score_logit(logit: float, card: ModelCard) -> float:
+    """The score in 0..1 of a network's logit, by the card's calibration and threshold."""
+    # Limited so that nothing overflows; the calibration in training does the same.
+    scaled = min(60.0, max(-60.0, logit / card.temperature + card.bias))
+    return card.to_score(1.0 / (1.0 + math.exp(-scaled)))
 
 
 class FrameModel:
@@ -111,6 +117,31 @@ def load_model(folder: Path) -> FrameScorer:
         lines = " ".join(str(error).split())
         raise FormatError(f"{folder / CARD_NAME} does not fit its weights: {lines}") from error
     return FrameScorer(card, network)
+
+
+def load_head(folder: Path, card: ModelCard) -> torch.nn.Module:
+    """The head alone of a clip-head, in fp64: unit features (N, D) to logits (N, 1).
+
+    Raises FormatError, as `load_model` does.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from guardian_cli.serving.networks import build_head
+
+    path = folder / WEIGHTS_NAME
+    try:
+        with safe_open(path, "pt") as file:
+            names = [name for name in file.keys() if name.startswith("head.")]  # noqa: SIM118 - no mapping
+            tensors = {name.removeprefix("head."): file.get_tensor(name) for name in names}
+        width = int(card.options["clip_config"]["embed_dim"])
+        head = build_head(width, int(card.options.get("hidden", 0)))
+        head.load_state_dict(tensors)
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"{path}: cannot be read: {error}") from error
+    except (RuntimeError, KeyError, TypeError) as error:
+        lines = " ".join(str(error).split())
+        raise FormatError(f"{folder / CARD_NAME} does not fit its weights: {lines}") from error
+    return head.double().eval()
 
 
 def fill_network(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:

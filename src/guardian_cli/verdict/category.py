@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guardian_cli.verdict.result import CategoryVerdict, Verdict
 from guardian_cli.verdict.segments import find_segments
+from guardian_cli.verdict.thresholds import Thresholds
 from guardian_cli.verdict.timeline import (
     Point,
     Sample,
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from guardian_cli.media.frames import Window
-    from guardian_cli.verdict.thresholds import Thresholds
 
 # As wide as a timeline is ever drawn.
 TIMELINE_CELLS = 60
@@ -86,6 +87,42 @@ def judge_category(
         is_capped=best.counts > best.confirmed,
         unconfirmed=tuple(sorted(unconfirmed, key=lambda one: -one[1])),
     )
+
+
+def review_level(
+    category: str,
+    first: Sequence[Sample],
+    refined: Sequence[Sample],
+    *,
+    every_s: float,
+    end_s: float = 0.0,
+) -> float | None:
+    """The highest `review` threshold that the category would reach, None where it has no score.
+
+    One of the fused scores: only there does the outcome change. `refined` should hold what a scan
+    at that threshold would have found; where it does not, the level is too high rather than too
+    low, for what nobody looked at closely counts for review.
+    """
+    scores = sorted(
+        {score for one in (*first, *refined) if (score := one.fused(category)) is not None}
+    )
+
+    def is_missed(review: float) -> bool:
+        limits = Thresholds(review, 1.0)
+        outcome = judge_category(
+            category,
+            first,
+            refined,
+            thresholds=limits,
+            unscored="allow",
+            every_s=every_s,
+            end_s=end_s,
+        )
+        return outcome.verdict == "allow"
+
+    # A higher threshold is never reached where a lower one is not, so a binary search finds it.
+    above = bisect_left(scores, 1, key=is_missed)
+    return scores[above - 1] if above else None
 
 
 def _points(

@@ -53,15 +53,19 @@ def judge(
     detectors: Sequence[DetectorReport] = (),
     kind: Literal["video", "image"] = "video",
     offline: bool = False,
+    needs_rescan: Sequence[str] = (),
 ) -> ScanVerdict:
     """Judge one source by the samples of the first pass and of its refinement, if there was one.
 
-    The verdict is the worst category's, raised by the policy. With `offline` a detector that is
-    unavailable is what the user chose and does not degrade the scan. Raises SourceError when there
-    is no sample or no category: nothing seen is no verdict.
+    The verdict is the worst category's, raised by the policy. `thresholds` are those of any length;
+    which apply is told by how many pictures the first pass saw. With `offline` a detector that is
+    unavailable is what the user chose and does not degrade the scan. `needs_rescan` are reasons why
+    more would have to be seen, which make it `review` at least. Raises SourceError when there is no
+    sample or no category: nothing seen is no verdict.
     """
     if not first or not thresholds:
         raise SourceError("no frame could be judged", kind="no-frames")
+    own = for_source(thresholds, first)
     categories = {
         name: judge_category(
             name,
@@ -72,8 +76,35 @@ def judge(
             every_s=every_s,
             end_s=max(first[-1].time_s, coverage.duration_s or 0.0),
         )
-        for name, limits in thresholds.items()
+        for name, limits in own.items()
     }
+    return conclude(
+        categories,
+        policy=policy,
+        coverage=coverage,
+        detectors=detectors,
+        kind=kind,
+        offline=offline,
+        needs_rescan=needs_rescan,
+        remarks=tuple(_under_raised(categories, thresholds, first)),
+    )
+
+
+def conclude(
+    categories: Mapping[str, CategoryVerdict],
+    *,
+    policy: PolicySection,
+    coverage: Coverage,
+    detectors: Sequence[DetectorReport],
+    kind: Literal["video", "image"],
+    offline: bool,
+    needs_rescan: Sequence[str] = (),
+    remarks: Sequence[str] = (),
+) -> ScanVerdict:
+    """The second half of `judge`: from categories that are judged already to the outcome.
+
+    `remarks` are what else a reader should know, and raise nothing.
+    """
     # What was switched off by the user is `off`, and takes nothing from the scan.
     is_lost = {"degraded"} if offline else {"degraded", "unavailable"}
     lost = [detector for detector in detectors if detector.status in is_lost]
@@ -82,8 +113,9 @@ def judge(
         *_incomplete(coverage, policy),
         *_unscored(categories, detectors, policy),
         *_degraded(lost, policy),
+        *(_Reason("review", f"needs a rescan: {why}") for why in needs_rescan),
         *_unconfirmed(categories),
-        *(_Reason("allow", remark) for remark in coverage.remarks),
+        *(_Reason("allow", remark) for remark in (*remarks, *coverage.remarks)),
     ]
     # Stable: within a level, what was found comes before what is missing.
     reasons.sort(key=lambda reason: -_SEVERITY[reason.level])
@@ -91,6 +123,22 @@ def judge(
     verdicts += [reason.level for reason in reasons]
     verdict = max(verdicts, key=_SEVERITY.__getitem__)
     return ScanVerdict(verdict, tuple(r.text for r in reasons), bool(lost), categories)
+
+
+def for_source(
+    thresholds: Mapping[str, Thresholds], first: Sequence[Sample]
+) -> dict[str, Thresholds]:
+    """Return the thresholds for a source by the samples of its first pass."""
+    return {name: one.for_samples(count_pictures(first)) for name, one in thresholds.items()}
+
+
+def count_pictures(first: Sequence[Sample]) -> int:
+    """How many pictures the first pass scored: how often a detector could have been wrong.
+
+    Not by the length that a container claims, nor by pictures that stand still: whoever uploads
+    would choose a threshold with them.
+    """
+    return sum(sample.same_as_s is None for sample in first)
 
 
 def worst(verdicts: Iterable[Outcome]) -> Outcome:
@@ -173,3 +221,21 @@ def _unconfirmed(categories: Mapping[str, CategoryVerdict]) -> Iterator[_Reason]
             more = f", nor {len(one.unconfirmed) - 1} more" if len(one.unconfirmed) > 1 else ""
             shown = format_score(score, one.thresholds)
             yield _Reason("allow", f"{name} {shown} at {at_s:.1f} s was not confirmed{more}")
+
+
+def _under_raised(
+    categories: Mapping[str, CategoryVerdict],
+    thresholds: Mapping[str, Thresholds],
+    first: Sequence[Sample],
+) -> Iterator[str]:
+    """What a shorter video would have been reviewed for."""
+    for name, one in categories.items():
+        if one.score is None or one.thresholds is None or one.verdict != "allow":
+            continue
+        if one.score >= thresholds[name].review:
+            raised = (
+                f"{one.thresholds.review:.2f}, which is review for {count_pictures(first)} samples"
+            )
+            at = f" at {one.at_s:.1f} s" if one.at_s is not None else ""
+            shown = format_score(one.score, one.thresholds)
+            yield f"{name} {shown}{at} is below {raised}"

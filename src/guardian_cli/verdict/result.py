@@ -38,6 +38,8 @@ class CategoryVerdict:
     `at_s` is when the score was reached. `unconfirmed` are samples at or above `review` that no
     other sample confirmed, as (time_s, score), highest first. `is_capped` means that a higher score
     counts for `review` only, because nothing confirms it. `scored` of `samples` frames had a score.
+    `level`, where it was asked for, is the highest `review` threshold that it would reach, and
+    `pictures` how many the first pass saw.
     For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores, each the highest of
     a stretch of `step_s` seconds, None where nothing was scored; and `thresholds`.
     """
@@ -53,6 +55,8 @@ class CategoryVerdict:
     timeline: tuple[float | None, ...] = ()
     step_s: float = 0.0
     thresholds: Thresholds | None = None
+    level: float | None = None
+    pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,9 @@ class DetectorReport:
     """What became of a detector on one source; `frames` counts those it scored there.
 
     `deployments` counts them by the endpoint's deployment that answered. `misconfigured` means that
-    it is degraded because of a wrong key, address or request. `latency_ms` has `p50` and `p95` of
-    the requests that scored these frames, each frame counted, where they went over a network.
+    it is degraded because of a wrong key, address or request. `not_sent` counts frames that it was
+    not asked about, because a cheaper detector was sure (`scan.cascade`). `latency_ms` has `p50`
+    and `p95` of the requests that scored these frames, each frame counted, of an endpoint.
     """
 
     name: str
@@ -73,6 +78,7 @@ class DetectorReport:
     deployments: Mapping[str, int] = field(default_factory=dict)
     misconfigured: bool = False
     latency_ms: Mapping[str, float] | None = None
+    not_sent: int = 0
 
     @property
     def label(self) -> str:
@@ -105,7 +111,7 @@ class ScanResult:
     file's, in hex. `reasons` are short lines, the worst first. `samples` are all scored frames in
     any order, kept only where they are wanted. `every_s` is the sampling interval. `error` is set
     where the verdict is `error`, and `categories` is empty then. `made` says what made the result,
-    as in guardian.scan/1.
+    as in guardian.scan/1. `needs_rescan` says that frames were missing when it was decided again.
     """
 
     source: str
@@ -123,3 +129,4 @@ class ScanResult:
     source_id: str | None = None
     every_s: float | None = None
     made: Mapping[str, Any] | None = None
+    needs_rescan: bool = False

@@ -9,7 +9,11 @@ an error (rounding, half precision) that takes no score across one of them chang
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guardian_cli.verdict.calibration import Calibration
 
 # A segment stays open until a score falls below this share of the `review` threshold.
 CLOSES_BELOW = 0.8
@@ -17,10 +21,22 @@ CLOSES_BELOW = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The scores from which on a category calls for a person, and blocks; `review` <= `block`."""
+    """The scores from which on a category calls for a person, and blocks; `review` <= `block`.
+
+    They lie on the scale of `calibration`, by which they may also rise with a video's length.
+    """
 
     review: float
     block: float
+    calibration: Calibration | None = field(default=None, kw_only=True)
+
+    def for_samples(self, samples: int) -> Thresholds:
+        """The thresholds for a video of so many samples, which do not depend on length any more."""
+        if self.calibration is None or self.calibration.samples is None:
+            return self
+        review = self.calibration.review_for(samples, self.review, self.block)
+        final = replace(self.calibration, samples=None)
+        return Thresholds(review, self.block, calibration=final)
 
     @property
     def closes(self) -> float:
@@ -28,7 +44,12 @@ class Thresholds:
         return CLOSES_BELOW * self.review
 
     def same_side(self, low: float, high: float) -> bool:
-        """Whether every score from `low` to `high` reaches the same thresholds."""
+        """Whether every score from `low` to `high` reaches the same thresholds.
+
+        Where they rise with a length that is not known yet, any score up to `block` may be one.
+        """
+        if self.calibration is not None and self.calibration.samples is not None:
+            return low == high or high < self.closes or low >= self.block
         return not any(low < edge <= high for edge in (self.closes, self.review, self.block))
 
 

@@ -44,7 +44,7 @@ FLICKER_REVIEW = 3
 REFINE_FACTOR = 11
 # Two samples nearer than this show one moment: an isolated one between such is a flash.
 FLASH_S = 0.25
-_SAME_TIME_S = 1e-6
+SAME_TIME_S = 1e-6
 # Of one picture at most this many samples at each end can bear on another picture's.
 _MAX_REPEATS = FLICKER_REACH + 1
 _LAST_FRAME_S = 1 / 25
@@ -55,13 +55,15 @@ class Sample:
     """One scored frame: `time_s` on the video's clock, and its scores for each category.
 
     `same_as_s` is the time of an earlier frame that is the same picture, whose scores these are;
-    `shown_until_s` is when the next frame takes its place, None where that is not known.
+    `shown_until_s` is when the next frame takes its place, None where that is not known. To the
+    endpoints of the categories in `not_sent` it did not go: what it costs was spared (a cascade).
     """
 
     time_s: float
     scores: Mapping[str, CategoryScore]
     same_as_s: float | None = None
     shown_until_s: float | None = None
+    not_sent: tuple[str, ...] = ()
 
     @property
     def shown_s(self) -> float:
@@ -93,7 +95,7 @@ def merge(first: Iterable[Sample], second: Iterable[Sample]) -> list[Sample]:
     """Put two passes into one sorted timeline; where both saw a frame, the first one's stays."""
     merged: list[Sample] = []
     for sample in sorted([*first, *second], key=lambda sample: sample.time_s):
-        if not merged or sample.time_s - merged[-1].time_s > _SAME_TIME_S:
+        if not merged or sample.time_s - merged[-1].time_s > SAME_TIME_S:
             merged.append(sample)
     return merged
 
@@ -104,19 +106,19 @@ def as_shown(samples: Sequence[Sample], every_s: float) -> tuple[list[Sample], l
     A picture is there once for each grid time at which it is on screen, first at its own time. The
     first frame after a grid time is beside it where the picture of that time was sampled too.
     """
-    every_s = max(every_s, _SAME_TIME_S)
+    every_s = max(every_s, SAME_TIME_S)
     counted: list[Sample] = []
     beside: list[Sample] = []
     repeats: list[Sample] = []
     for i, sample in enumerate(samples):
-        number = math.floor((sample.time_s + _SAME_TIME_S) / every_s)
-        is_on_grid = sample.time_s - number * every_s <= _SAME_TIME_S
+        number = math.floor((sample.time_s + SAME_TIME_S) / every_s)
+        is_on_grid = sample.time_s - number * every_s <= SAME_TIME_S
         repeats = _repeats(sample, 0.0, every_s)
         before_s = samples[i - 1].shown_until_s if i else None
         if repeats or is_on_grid or before_s is None or i == len(samples) - 1:
             # A picture between two grid times takes the place of its own first repeat.
             counted += [sample, *repeats[not is_on_grid :]]
-        elif before_s > number * every_s + _SAME_TIME_S:
+        elif before_s > number * every_s + SAME_TIME_S:
             beside.append(sample)
         else:
             counted.append(sample)
@@ -124,7 +126,7 @@ def as_shown(samples: Sequence[Sample], every_s: float) -> tuple[list[Sample], l
         # A file that repeats its last picture has a frame of it at its end, which is a sample.
         at_end_s = round((counted[-1].shown_until_s or 0.0) - _LAST_FRAME_S, 6)
         # One that a grid time takes anyway is no second sample.
-        if not repeats or abs(repeats[-1].time_s - at_end_s) > _SAME_TIME_S:
+        if not repeats or abs(repeats[-1].time_s - at_end_s) > SAME_TIME_S:
             counted.append(replace(counted[-1], time_s=at_end_s))
     return counted, beside
 
@@ -144,11 +146,13 @@ def as_refined(samples: Iterable[Sample], every_s: float) -> list[Sample]:
 
 def _repeats(sample: Sample, from_s: float, step_s: float) -> list[Sample]:
     """The sample at each `from_s` + n * `step_s` while its picture is shown, but in its middle."""
-    if sample.shown_until_s is None or sample.shown_s <= _SAME_TIME_S:
+    if sample.shown_until_s is None or sample.shown_s <= SAME_TIME_S:
         return []
-    step_s = max(step_s, _SAME_TIME_S)
-    first = math.floor((sample.time_s + _SAME_TIME_S - from_s) / step_s) + 1
-    end = math.ceil((sample.shown_until_s - _SAME_TIME_S - from_s) / step_s)
+    step_s = max(step_s, SAME_TIME_S)
+    first = math.floor((sample.time_s + SAME_TIME_S - from_s) / step_s) + 1
+    end = math.ceil((sample.shown_until_s - SAME_TIME_S - from_s) / step_s)
+    if first >= end:
+        return []
     # A forged length must not cost memory: only both ends of a long stay are made.
     numbers = range(first, end)
     kept = [*numbers[:_MAX_REPEATS], *numbers[_MAX_REPEATS:][-_MAX_REPEATS:]]
@@ -202,8 +206,8 @@ def windows_to_refine(
 
 def is_inside(windows: Sequence[Window], time_s: float) -> bool:
     """Say whether a time lies in one of the windows, which are sorted and apart from each other."""
-    at = bisect_left(windows, time_s + _SAME_TIME_S, key=lambda window: window.start_s)
-    return at > 0 and time_s <= windows[at - 1].end_s + _SAME_TIME_S
+    at = bisect_left(windows, time_s + SAME_TIME_S, key=lambda window: window.start_s)
+    return at > 0 and time_s <= windows[at - 1].end_s + SAME_TIME_S
 
 
 def smooth(
@@ -223,7 +227,7 @@ def smooth(
         return []
     scores = [score for _, score in scored]
     times = [sample.time_s for sample, _ in scored]
-    near_s = max(every_s / 4, FLASH_S) + _SAME_TIME_S
+    near_s = max(every_s / 4, FLASH_S) + SAME_TIME_S
     gaps = [times[0], *(b - a for a, b in pairwise(times)), max(0.0, end_s - times[-1])]
     # Where each sample's successor is; the last one's is the end of the video.
     nexts = [*times[1:], max(end_s, times[-1])]

@@ -11,6 +11,7 @@ import torch
 from guardian_cli.detectors.clip.cache import LARGE_BYTES, Cache
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 PROMPTS = ("a red star", "nothing")
@@ -120,24 +121,37 @@ def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
     assert not memory.exists()
 
 
-def test_it_is_measured_once(tmp_path: Path) -> None:
-    cache, taken = Cache(tmp_path), iter([{"nsfw": math.inf}, {"nsfw": 0.5}])
-    assert cache.errors("one", ["nsfw"], lambda: next(taken)) == {"nsfw": math.inf}
-    assert cache.errors("one", ["nsfw"], lambda: next(taken)) == {"nsfw": math.inf}
-    assert Cache(None).errors("one", ["nsfw"], lambda: next(taken)) == {"nsfw": 0.5}
+class Measure:
+    """Notes what it is asked for, and has an error for each."""
+
+    def __init__(self, **errors: float) -> None:
+        self.errors, self.asked = errors, list[str]()
+
+    def __call__(self, missing: Sequence[str]) -> dict[str, float]:
+        self.asked += missing
+        return {name: self.errors[name] for name in missing}
+
+
+def test_each_category_is_measured_once(tmp_path: Path) -> None:
+    cache, measure = Cache(tmp_path), Measure(nsfw=math.inf, gore=0.5)
+    assert cache.errors({"nsfw": "one"}, measure) == {"nsfw": math.inf}
+    both = {"gore": "two", "nsfw": "one"}
+    for _ in range(2):
+        assert cache.errors(both, measure) == {"nsfw": math.inf, "gore": 0.5}
+    assert cache.errors({"gore": "two"}, measure) == {"gore": 0.5}
+    assert measure.asked == ["nsfw", "gore"]
+    assert Cache(None).errors({"gore": "two"}, measure) == {"gore": 0.5}
+    assert measure.asked == ["nsfw", "gore", "gore"]
 
 
 @pytest.mark.parametrize(
     "content",
-    [
-        *(b"", b"{", b"[]", b"[" * 100_000, b"\xff", b"{}", b'{"nsfw": "0"}', b'{"nsfw": -1.0}'),
-        *(b'{"nsfw": NaN}', b'{"gore": 0.5}', b'{"nsfw": 0.5, "gore": 0.5}', b'{"nsfw": [0.5]}'),
-    ],
+    [b"", b"{", b"[]", b"[" * 100_000, b"\xff", b"{}", b'"0"', b"-1.0", b"NaN", b"[0.5]"],
     ids=lambda content: repr(content[:30]),
 )
 def test_a_damaged_note_is_measured_again(tmp_path: Path, content: bytes) -> None:
     cache, file = Cache(tmp_path), tmp_path / "precision" / "one.json"
     file.parent.mkdir()
     file.write_bytes(content)
-    assert cache.errors("one", ["nsfw"], lambda: {"nsfw": 0.25}) == {"nsfw": 0.25}
-    assert cache.errors("one", ["nsfw"], lambda: {"nsfw": 0.75}) == {"nsfw": 0.25}
+    assert cache.errors({"nsfw": "one"}, Measure(nsfw=0.25)) == {"nsfw": 0.25}
+    assert cache.errors({"nsfw": "one"}, Measure(nsfw=0.75)) == {"nsfw": 0.25}

@@ -210,14 +210,21 @@ def test_text_features_are_kept_on_disk(tiny_clip: TinyClip, tmp_path: Path) -> 
     assert file.stat().st_mtime_ns == written
     frames = [draw_frame(label) for label in LABELS]
     assert scores(first, frames) == scores(second, frames)
-    load_clip(
+    both = {
+        "other": Prompts(("a blue star",), ("nothing",)),
+        "nsfw": Prompts(tiny_clip.positive, tiny_clip.negative),
+    }
+    more = load_clip(
         "tiny",
         str(tiny_clip.checkpoint),
-        {"nsfw": Prompts(("other",), ("prompts",))},
+        both,
         model_config=tiny_clip.config,
         text_cache=tmp_path,
     )
+    # Only what is new is encoded, and what was there scores the same to the last bit.
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert file.stat().st_mtime_ns == written
+    assert scores(more, frames) == scores(first, frames)
 
 
 def test_numbers_that_are_none_are_a_failure_not_a_score(

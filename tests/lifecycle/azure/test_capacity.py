@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.lifecycle.azure.capacity import HOURS_PER_MONTH, Capacity
+from guardian_cli.lifecycle.azure.capacity import Capacity
 from guardian_cli.lifecycle.azure.client import WorkspaceAddress
 from guardian_cli.lifecycle.azure.errors import QuotaError
+from guardian_cli.lifecycle.cost import HOURS_PER_MONTH
 from tests.lifecycle.fake_platform import FakeReporter
 
 if TYPE_CHECKING:

@@ -70,6 +70,10 @@ def test_a_model_from_its_first_deploy_to_its_rollback(terminal: Terminal) -> No
     assert terminal.document("deploy", MODEL, "--version", "2")["action"] == "deploy"
     assert terminal.told() == [("version-1", "champion", 90), ("version-2", "challenger", 10)]
     assert terminal.type("endpoints", "--check") == 0
+    cost = terminal.document("endpoints", "--cost")
+    assert cost["monthly_cost_usd"] == 0
+    assert (cost["endpoints"][0]["memory_mb"] or 99) > 20
+    assert all(one["disk_mb"] > 0 for one in cost["endpoints"][0]["deployments"])
 
     log = terminal.folder / f".guardian/endpoints/{MODEL}-endpoint/log/version-3.log"
     log.write_text("words of an earlier try\n")

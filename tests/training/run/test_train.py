@@ -88,6 +88,9 @@ class FusedRegistry:
     def get(self, model: str, version: str) -> ModelVersion | None:
         return self.inner.get(model, version)
 
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        self.inner.fetch(model, version, destination)
+
     def tracking(self) -> Tracking:
         self.fuse.burn()
         return self.inner.tracking()

@@ -18,7 +18,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -27,7 +27,7 @@ LARGE_BYTES = 64 << 20
 # A file changed within the tick of its clock looks unchanged; one this old has settled.
 SETTLED_S = 2.0
 FEATURES = "text_features"
-_ERRORS = TypeAdapter(dict[str, Annotated[float, Field(ge=0)]])
+_ERROR: TypeAdapter[float] = TypeAdapter(Annotated[float, Field(ge=0)])
 
 
 class Cache:
@@ -60,19 +60,24 @@ class Cache:
         return features
 
     def errors(
-        self, key: str, categories: Iterable[str], measure: Callable[[], dict[str, float]]
+        self, keys: Mapping[str, str], measure: Callable[[Sequence[str]], dict[str, float]]
     ) -> dict[str, float]:
-        """Each category's error of half precision: remembered, else as `measure` finds it."""
-        if self.folder is None:
-            return measure()
-        path = self.folder / "precision" / f"{key}.json"
-        with suppress(OSError, ValueError):
-            known = _ERRORS.validate_json(path.read_bytes(), strict=True)
-            if known.keys() == set(categories):
-                return known
-        measured = measure()
-        _put(path, json.dumps(measured).encode())
-        return measured
+        """Each category's error of half precision: remembered under its key, else by `measure`."""
+        found: dict[str, float] = {}
+        notes = {
+            name: self.folder / "precision" / f"{key}.json"
+            for name, key in keys.items()
+            if self.folder is not None
+        }
+        for name, note in notes.items():
+            with suppress(OSError, ValueError):
+                found[name] = _ERROR.validate_json(note.read_bytes(), strict=True)
+        missing = [name for name in keys if name not in found]
+        measured = measure(missing) if missing else {}
+        for name in missing:
+            if name in notes:
+                _put(notes[name], json.dumps(measured[name]).encode())
+        return {name: found[name] if name in found else measured[name] for name in keys}
 
     def digest(self, checkpoint: Path, now_s: float | None = None) -> str:
         """The SHA-256 of a checkpoint, in hex; the hub's cache has it in the file's name already.

@@ -26,12 +26,13 @@ from guardian_cli.detectors.clip.scoring import (
     ALLOWANCE,
     MAX_LOGIT_ERROR,
     PICTURES,
+    compare_ensembles,
     measure_errors,
     score_ensembles,
     score_error,
 )
 from guardian_cli.detectors.clip.speedups import import_open_clip
-from guardian_cli.detectors.clip.tower import BATCH_SIZE, build_tower, cut_views
+from guardian_cli.detectors.clip.tower import BATCH_SIZE, build_tower, cut_views, name_backbone
 from guardian_cli.errors import GuardianError, MissingError, UsageError
 from guardian_cli.prompts import Prompts
 
@@ -124,50 +125,110 @@ def load_clip(
     cache, state = Cache(text_cache), state_of(weights.path)
     clip = map_model(architecture, weights)
     digest = cache.digest(weights.path)
-    prompts = [prompt for sides in categories.values() for side in sides for prompt in side]
-    settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
-    key = digest_of([digest, settings, prompts, version("open_clip_torch")])
-    features = cache.text_features(
-        key,
-        prompts,
-        int(architecture.config["embed_dim"]),
-        lambda: _encode_texts(clip, architecture.name, prompts),
-    )
-    lengths = [len(side) for sides in categories.values() for side in sides]
-    parts = iter(features.split(lengths))  # type: ignore[no-untyped-call]
-    texts = {name: (next(parts), next(parts)) for name in categories}
+    keys, texts = _encode_categories(architecture, digest, categories, cache, lambda: clip)
     scale = float(clip.logit_scale.detach().exp())
     load = functools.partial(_load_tower, architecture, weights, device, state)
     chosen, errors = choose_precision(precision, device), {}
     if chosen != "fp32":
         measured = cache.errors(
-            check_key(key, texts, device, chosen),
-            texts,
-            lambda: measure_errors(load("fp32"), load(chosen), texts, scale),
+            {
+                name: check_key(keys[name], [*map(len, texts[name])], device, chosen)
+                for name in texts
+            },
+            lambda missing: measure_errors(
+                load("fp32"),
+                load(chosen),
+                {name: _log_odds(texts[name], scale) for name in missing},
+            ),
         )
         errors = {name: ALLOWANCE * error for name, error in measured.items()}
         if precision == "auto" and max(errors.values(), default=0.0) > MAX_LOGIT_ERROR:
             chosen, errors = "fp32", {}
+    tower = build_tower(clip, device, chosen)
     return ClipDetector(
         DetectorInfo("clip", None, weights.label, digest),
-        build_tower(clip, device, chosen),
+        tower,
         texts,
         scale,
         logit_errors=errors,
         load_fp32=functools.partial(load, "fp32"),
+        backbone=name_backbone(digest, architecture, tower.preprocessing),
+        cache=cache,
     )
 
 
-def check_key(model_key: str, texts: Texts, device: str, precision: str) -> str:
-    """A digest of all that errors depend on; `model_key` has weights and prompts in it.
+def load_texts(
+    model: str,
+    pretrained: str,
+    categories: Mapping[str, Prompts],
+    *,
+    digest: str,
+    model_config: Path | None = None,
+    offline: bool = False,
+    text_cache: Path | None = DEFAULT_CACHE,
+    on_download: Callable[[str], None] = lambda _: None,
+) -> Texts:
+    """Encode prompts alone, by the model whose weights have this SHA-256, in hex.
 
-    The processor counts as well: a home can be shared by machines, and each computes its own way.
+    Weights are only looked for where the prompts are not in the cache. Raises what `load_clip`
+    raises, and UsageError for other weights.
+    """
+    architecture = read_architecture(model, pretrained, model_config)
+    check_tokenizer(architecture, offline=offline)
+    cache = Cache(text_cache)
+
+    def load() -> Any:
+        weights = find_weights(
+            model,
+            pretrained,
+            Hub(),
+            own_config=model_config is not None,
+            offline=offline,
+            tell=on_download,
+        )
+        found = cache.digest(weights.path)
+        if found != digest:
+            raise UsageError(f"{weights.label} has weights {found[:12]}…, not {digest[:12]}…")
+        return map_model(architecture, weights)
+
+    return _encode_categories(architecture, digest, categories, cache, load)[1]
+
+
+def _encode_categories(
+    architecture: Architecture,
+    digest: str,
+    categories: Mapping[str, Prompts],
+    cache: Cache,
+    load: Callable[[], Any],
+) -> tuple[dict[str, str], Texts]:
+    """Each category's text features, and what they are remembered under."""
+    settings = {**architecture.config, "quick_gelu": architecture.overrides.get("quick_gelu")}
+    width = int(architecture.config["embed_dim"])
+    tokenizer = functools.cache(lambda: import_open_clip().get_tokenizer(architecture.name))
+    clip = functools.cache(load)
+    keys: dict[str, str] = {}
+    texts: Texts = {}
+    # Each set by itself: another category beside it costs nothing, and changes no digit of it.
+    for category, (positive, negative) in categories.items():
+        prompts = [*positive, *negative]
+        key = digest_of([digest, settings, prompts, version("open_clip_torch")])
+        encode = functools.partial(_encode_texts, clip, tokenizer, prompts)
+        features = cache.text_features(key, prompts, width, encode)
+        keys[category] = key
+        texts[category] = features[: len(positive)], features[len(positive) :]
+    return keys, texts
+
+
+def check_key(key: str, lengths: Sequence[int], device: str, precision: str) -> str:
+    """A digest of all that an error depends on; `key` has weights and prompts in it.
+
+    `lengths` are how many prompts each side has. The processor counts as well: a home can be shared
+    by machines, and each computes its own way.
     """
     import torch
 
-    categories = [(name, *map(len, sides)) for name, sides in texts.items()]
     hardware = name_hardware(device)
-    return digest_of([model_key, categories, hardware, precision, torch.__version__, PICTURES])
+    return digest_of([key, lengths, hardware, precision, torch.__version__, PICTURES])
 
 
 class ClipDetector:
@@ -185,36 +246,42 @@ class ClipDetector:
         *,
         logit_errors: Mapping[str, float],
         load_fp32: Callable[[], ImageTower],
+        backbone: str = "",
+        cache: Cache | None = None,
     ) -> None:
         """Hold an image tower and, for each category, its unit text features (P, D) and (Q, D).
 
         `logit_errors` says for each category how far the log of the odds may be off, and is empty
-        where it is not; else `load_fp32` brings the tower in fp32, once it is needed.
+        where it is not; else `load_fp32` brings the tower in fp32, once it is needed. `backbone`
+        tells the tower from others: see `name_backbone`.
         """
         self.info = info
+        self.backbone = backbone
+        self._cache = cache or Cache(None)
         self.categories: Sequence[str] = tuple(texts)
         # The model's own picture size: larger frames show it nothing more.
         self.short_side_px = min(tower.preprocessing.size_px)
         self.batch_size = BATCH_SIZE
         # torch spreads a single call over the cores itself.
         self.concurrency = 1
+        self.without_bars = True
         self.precision = tower.precision
         self._tower: ImageTower | None = tower
         self._fp32: ImageTower | None = None
         self._load_fp32 = load_fp32
         self._texts = texts
-        self._scale = scale
-        self._logit_errors = logit_errors
+        self.scale = scale
+        self.logit_errors = logit_errors
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8): each category's largest view, in 0..1."""
         answer = self._score(self._tower, images)
-        if not self._logit_errors:
+        if not self.logit_errors:
             return answer
         if answer.failure is not None:
             # A number too large for half precision may be none in fp32.
             return self.score_fp32(images)
-        off_by = self._logit_errors
+        off_by = self.logit_errors
         errors = [
             {name: score_error(score, off_by[name]) for name, score in scores.items()}
             for scores in answer.scores
@@ -223,13 +290,27 @@ class ClipDetector:
 
     def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score as `score` does, in fp32. What can't be had any more is an answer that failed."""
-        if not self._logit_errors or self._tower is None:
+        if not self.logit_errors or self._tower is None:
             return self._score(self._tower, images)
         try:
             self._fp32 = self._fp32 or self._load_fp32()
         except (GuardianError, OSError) as error:
             return Answer([{} for _ in images], f"CLIP in fp32: {error}")
         return self._score(self._fp32, images)
+
+    def head_error(self, key: str, log_odds: Callable[[Tensor], Tensor]) -> float:
+        """How far the log of a head's odds may be off by half precision, as those of prompts are.
+
+        `log_odds` maps unit features (N, D) to (N,); `key` has the head's weights in it.
+        """
+        if not self.logit_errors or self._tower is None:
+            return 0.0
+        fast = self._tower
+        known = check_key(digest_of([self.backbone, key]), [], fast.device, fast.precision)
+        measured = self._cache.errors(
+            {"head": known}, lambda _: measure_errors(self._load_fp32(), fast, {"head": log_odds})
+        )
+        return ALLOWANCE * measured["head"]
 
     def summary(self) -> str | None:
         """Nothing: CLIP has no story of its own to tell."""
@@ -255,7 +336,7 @@ class ClipDetector:
             rows = features.float().cpu().numpy()
             for name, sides in self._texts.items():
                 # A frame counts as its worst view: what is in one corner is in the frame.
-                scores = score_ensembles(features, *sides, self._scale).tolist()
+                scores = score_ensembles(features, *sides, self.scale).tolist()
                 for owner, score in zip(owners, scores, strict=True):
                     frames[owner][name] = max(score, frames[owner].get(name, 0.0))
                     if not math.isfinite(score):
@@ -269,10 +350,16 @@ class ClipDetector:
         )
 
 
-def _encode_texts(clip: Any, name: str, prompts: Sequence[str]) -> Tensor:
+def _log_odds(sides: tuple[Tensor, Tensor], scale: float) -> Callable[[Tensor], Tensor]:
+    return lambda features: compare_ensembles(features, *sides, scale)
+
+
+def _encode_texts(
+    load: Callable[[], Any], tokenizer: Callable[[], Any], prompts: Sequence[str]
+) -> Tensor:
     import torch
 
-    tokens = import_open_clip().get_tokenizer(name)(list(prompts))
+    clip, tokens = load(), tokenizer()(list(prompts))
     with torch.inference_mode():
         parts = [clip.encode_text(part).float() for part in tokens.split(BATCH_SIZE)]
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)

@@ -27,7 +27,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
@@ -75,12 +75,12 @@ def score_error(score: float, logit_error: float) -> float:
 def measure_errors(
     exact: ImageTower,
     fast: ImageTower,
-    texts: Mapping[str, tuple[Tensor, Tensor]],
-    scale: float,
+    log_odds: Mapping[str, Callable[[Tensor], Tensor]],
 ) -> dict[str, float]:
     """For each category the largest difference between two towers in the log of the odds.
 
-    Infinity where one of them gives no number.
+    `log_odds` give them, (N,), for unit image features (N, D). Infinity where one of them gives no
+    number.
     """
     import torch
 
@@ -88,8 +88,8 @@ def measure_errors(
     differences = {}
     with torch.inference_mode():
         features = exact.features(views), fast.features(views)
-        for name, sides in texts.items():
-            one, other = (compare_ensembles(some, *sides, scale) for some in features)
+        for name, read in log_odds.items():
+            one, other = (read(some) for some in features)
             difference = float((one - other).abs().max())
             differences[name] = difference if math.isfinite(difference) else math.inf
     return differences

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.detectors.clip.cache import digest_of
 from guardian_cli.detectors.clip.speedups import import_open_clip, speed_up
-from guardian_cli.detectors.views import views_of
+from guardian_cli.serving.views import views_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from guardian_cli.detectors.clip.architecture import Architecture
+
 BATCH_SIZE = 32
+# From so many rows on, a matrix product in fp32 on a CPU adds up in the same order however many
+# there are: a frame's features are the same, to the last bit, whatever is in a batch beside it.
+MIN_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,29 @@ class Preprocessing:
         return cls((height, width), tuple(settings["mean"]), tuple(settings["std"]), smooth)
 
 
+def name_backbone(weights: str, architecture: Architecture, preprocessing: Preprocessing) -> str:
+    """A digest of all that features of a picture depend on, but for the numbers' precision.
+
+    `weights` is the checkpoint's own digest. Towers of one name make features that are the same; a
+    tower whose pictures no endpoint would shrink in the same way has none.
+    """
+    if preprocessing.interpolation != "bicubic":
+        return ""
+    parts = [describe_tower(architecture), weights, asdict(preprocessing), "overlapping"]
+    return digest_of(parts)
+
+
+def describe_tower(architecture: Architecture) -> dict[str, Any]:
+    """What of an open_clip config concerns the image tower: embed_dim, vision_cfg, quick_gelu."""
+    config, overrides = architecture.config, architecture.overrides
+    quick = overrides.get("quick_gelu", config.get("quick_gelu", False))
+    return {
+        "embed_dim": config["embed_dim"],
+        "vision_cfg": config["vision_cfg"],
+        "quick_gelu": bool(quick),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class ImageTower:
     """An image tower on its device; `encode` maps pictures (N, 3, H, W) to features (N, D)."""
@@ -54,10 +83,13 @@ class ImageTower:
         import torch
 
         dtype, parts = dtype_of(self.precision), []
+        fewest = MIN_ROWS if (self.device, self.precision) == ("cpu", "fp32") else 1
         for part in views.split(BATCH_SIZE):  # type: ignore[no-untyped-call]
+            filling = [part[-1:]] * max(0, fewest - len(part))
+            rows = torch.cat([part, *filling]) if filling else part
             # They go to the device as bytes, a quarter of what they are as numbers.
-            pictures = normalise(part.to(self.device), self.preprocessing)
-            parts.append(self.encode(pictures.to(dtype)).float().cpu())
+            pictures = normalise(rows.to(self.device), self.preprocessing)
+            parts.append(self.encode(pictures.to(dtype))[: len(part)].float().cpu())
         return torch.nn.functional.normalize(torch.cat(parts), dim=1)
 
 

@@ -93,13 +93,17 @@ class EndpointDetector:
         return self.score(images)
 
     def summary(self) -> str | None:
-        """One line for stderr: what became of the frames; None when none were sent.
+        """One line for stderr: what became of the frames; None when there were none.
 
         Where the user can mend it, a second one with a hint.
         """
         outcome = self._statistics.outcome()
         hint = f"\nhint: {self._hint}" if self._hint else ""
         return outcome and f"Model endpoint {self._category}: {self.info.model} {outcome}{hint}"
+
+    def note_not_sent(self, frames: int) -> None:
+        """Count frames that a cascade kept from this endpoint."""
+        self._statistics.spared(frames)
 
     def close(self) -> None:
         """End pauses and requests under way at once, free the connections; idempotent."""
@@ -160,7 +164,7 @@ class _Statistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._answered = self._failed = 0
+        self._answered = self._failed = self._not_sent = 0
         self._latencies_s: deque[float] = deque(maxlen=MAX_LATENCIES)
         self._last_reason: str | None = None
 
@@ -175,8 +179,18 @@ class _Statistics:
             self._failed += frames
             self._last_reason = reason or self._last_reason
 
+    def spared(self, frames: int) -> None:
+        with self._lock:
+            self._not_sent += frames
+
     def outcome(self) -> str | None:
-        """Return what follows the URI in the summary, or None when no frame was sent."""
+        """Return what follows the URI in the summary, or None when there was no frame for it."""
+        sent = self._sent()
+        if not self._not_sent:
+            return sent
+        return f"{sent or 'not asked'}, {self._not_sent} not sent (scan.cascade)"
+
+    def _sent(self) -> str | None:
         with self._lock:
             total = self._answered + self._failed
             if not total:

@@ -8,28 +8,33 @@ from typing import TYPE_CHECKING
 from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.azure.client import ML_PROVIDER
 from guardian_cli.lifecycle.azure.errors import QuotaError
+from guardian_cli.lifecycle.cost import HOURS_PER_MONTH, InstanceType, PriceList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.lifecycle.azure.client import AzureClient, Json
 
-HOURS_PER_MONTH = 730
 # For updates Azure wants quota for more instances than are asked for, on most types.
 _RESERVE = 1.2
 _API = "2023-04-01"
-# Pay as you go, Linux, US dollars an hour, for where Azure gives no price: an order of magnitude.
-_KNOWN_PRICES_USD = {
-    "standard_ds2_v2": 0.15,
-    "standard_ds3_v2": 0.29,
-    "standard_ds4_v2": 0.59,
-    "standard_f2s_v2": 0.09,
-    "standard_f4s_v2": 0.17,
-    "standard_f8s_v2": 0.34,
-    "standard_e4s_v3": 0.25,
-    "standard_nc6s_v3": 3.06,
-    "standard_nc4as_t4_v3": 0.53,
-}
+# For where Azure gives no price: an order of magnitude.
+_TYPES = (
+    InstanceType("Standard_DS2_v2", 0.15, 2, 7),
+    InstanceType("Standard_DS3_v2", 0.29, 4, 14),
+    InstanceType("Standard_DS4_v2", 0.59, 8, 28),
+    InstanceType("Standard_F2s_v2", 0.09, 2, 4),
+    InstanceType("Standard_F4s_v2", 0.17, 4, 8),
+    InstanceType("Standard_F8s_v2", 0.34, 8, 16),
+    InstanceType("Standard_E4s_v3", 0.25, 4, 32),
+    InstanceType("Standard_NC6s_v3", 3.06, 6, 112, has_gpu=True),
+    InstanceType("Standard_NC4as_T4_v3", 0.53, 4, 28, has_gpu=True),
+)
+PRICES = PriceList(
+    noted="2026-11-25",
+    about="pay as you go, Linux; prices differ by region and change",
+    types={one.name.lower(): one for one in _TYPES},
+)
 
 
 class Capacity:
@@ -84,7 +89,8 @@ class Capacity:
             if (one.get("osType"), one.get("vmTier")) == ("Linux", "Standard")
             and one.get("retailPrice") is not None
         ]
-        known_usd = _KNOWN_PRICES_USD.get(instance_type.lower())
+        known = PRICES.types.get(instance_type.lower())
+        known_usd = known.usd_per_hour if known else None
         price_usd = min(prices_usd, default=known_usd)
         return None if price_usd is None else price_usd * count * HOURS_PER_MONTH
 

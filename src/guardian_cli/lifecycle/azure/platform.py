@@ -20,7 +20,7 @@ from guardian_cli.http import (
     network_errors,
     open_session,
 )
-from guardian_cli.lifecycle.azure.capacity import Capacity
+from guardian_cli.lifecycle.azure.capacity import PRICES, Capacity
 from guardian_cli.lifecycle.azure.client import SCOPE, AzureClient, WorkspaceAddress
 from guardian_cli.lifecycle.azure.deployments import AzureDeployments
 from guardian_cli.lifecycle.azure.jobs import run_training
@@ -36,6 +36,7 @@ from guardian_cli.lifecycle.platform import (
 from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
 
 if TYPE_CHECKING:
+    from guardian_cli.lifecycle.cost import PriceList
     from guardian_cli.lifecycle.platform import Reporter
 
 _NAMES_IN_TOKENS = ("upn", "unique_name", "preferred_username", "appid", "oid")
@@ -134,6 +135,10 @@ class AzurePlatform(AzureDeployments):
     def monthly_cost_usd(self, instance_type: str, instance_count: int) -> float | None:
         """What a deployment costs in a month, with traffic or without."""
         return self._capacity.monthly_cost_usd(self._location, instance_type, instance_count)
+
+    def price_list(self) -> PriceList:
+        """The prices that ship with guardian."""
+        return PRICES
 
     def train(self, job: TrainingJob) -> JobOutcome:
         """Train on a cluster of the workspace."""

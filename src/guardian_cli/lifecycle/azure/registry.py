@@ -6,9 +6,13 @@ Versions are read as Azure's own documents: the SDK stumbles over those that som
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardian_cli.errors import PlatformError
 from guardian_cli.lifecycle.azure.client import WORKSPACE_API
 from guardian_cli.lifecycle.azure.endpoints import read_tags
 from guardian_cli.lifecycle.azure.errors import (
@@ -21,7 +25,6 @@ from guardian_cli.lifecycle.platform import ModelVersion, Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from guardian_cli.lifecycle.azure.client import AzureClient
 
@@ -85,6 +88,19 @@ class AzureRegistry:
             made = self._client.ml.models.create_or_update(wanted)
             created = getattr(made.creation_context, "created_at", None)
             return ModelVersion(model, str(made.version), dict(made.tags or {}), created)
+
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Download a version's folder to a destination that is not there yet."""
+        with (
+            tempfile.TemporaryDirectory(prefix="guardian-model-") as scratch,
+            self._client.calls(f"downloading version {version} of the model", model),
+        ):
+            self._client.ml.models.download(model, version, download_path=scratch)
+            # The SDK puts the files into a folder with the model's name, as deep as it likes.
+            found = sorted(Path(scratch).rglob("MLmodel"), key=lambda one: len(one.parts))
+            if not found:
+                raise PlatformError(f"version {version} of {model} holds no MLflow model")
+            shutil.copytree(found[0].parent, destination)
 
     def tracking(self) -> Tracking:
         """The workspace's MLflow: parameters and metrics; its files travel with the version."""

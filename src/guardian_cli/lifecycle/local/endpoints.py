@@ -17,10 +17,12 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
 from guardian_cli.files import is_locked, make_private_folder
+from guardian_cli.lifecycle.cost import Footprint
 from guardian_cli.lifecycle.local.workspace import (
     HOST,
     KEY_NAME,
@@ -38,7 +40,6 @@ from guardian_cli.lifecycle.platform import Deployment, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 HEALTH_TIMEOUT_S = 5.0
 START_TIMEOUT_S = 120.0
@@ -75,6 +76,25 @@ def describe(folder: Path, *, busy: bool = False) -> Endpoint:
         deployments=deployments,
         tags=state.tags,
     )
+
+
+def footprint(folder: Path) -> Footprint:
+    """What an endpoint takes: its server's resident memory, None where that can't be told, and
+    the disk of each deployment's model. A version's files are shared with the registry by links.
+    """
+    state, server = require_state(folder), find_server(folder)
+    memory_mb = None
+    if server is not None:
+        status = Path(f"/proc/{server.pid}/status")
+        with suppress(OSError, StopIteration, ValueError):
+            lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+            line = next(one for one in lines if one.startswith("VmRSS:"))
+            memory_mb = int(line.split()[1]) / 1024
+    disk_mb = {
+        name: sum(file.stat().st_size for file in (folder / one.folder).rglob("*")) / 2**20
+        for name, one in state.deployments.items()
+    }
+    return Footprint(memory_mb, disk_mb)
 
 
 def create(folder: Path, tags: Mapping[str, str]) -> None:

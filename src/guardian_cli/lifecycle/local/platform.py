@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from guardian_cli.lifecycle.cost import Footprint
+
 BUSY_WAIT_S = 30.0
 
 
@@ -186,6 +188,10 @@ class LocalPlatform:
         """Stop the server, keep everything."""
         with self._exclusive(endpoint) as folder:
             return endpoints.stop_server(folder)
+
+    def footprint(self, endpoint: str) -> Footprint:
+        """The server's memory, and the disk of each deployment's model."""
+        return endpoints.footprint(self._layout.endpoint(endpoint))
 
     @contextmanager
     def _exclusive(self, name: str, wait_s: float = BUSY_WAIT_S) -> Iterator[Path]:

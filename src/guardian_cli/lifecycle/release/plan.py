@@ -48,6 +48,7 @@ class DeployRequest:
     instance_count: int | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
     allow_simulated: bool = False
+    no_gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class DeployGoal:
     """The version of a model that is to be deployed, and how.
 
     `metrics` are what the registry knows, by version. `bills` is for platforms on which a
-    deployment costs money and runs on an instance type.
+    deployment costs money and runs on an instance type. `gated` says that the version passed its
+    gate against `gated_against`, None where there was no champion.
     """
 
     model: Model
@@ -63,6 +65,8 @@ class DeployGoal:
     request: DeployRequest = DeployRequest()
     metrics: Mapping[str, VersionMetrics] = field(default_factory=dict)
     bills: bool = False
+    gated: bool = False
+    gated_against: str | None = None
 
     def spec(self, version: str) -> DeploymentSpec:
         """Return the deployment of a version of this model."""

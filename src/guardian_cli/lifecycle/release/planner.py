@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.models import check_deployment_name
-from guardian_cli.lifecycle.platform import Endpoint
+from guardian_cli.lifecycle.platform import ChangedMeanwhileError, Endpoint
 from guardian_cli.lifecycle.release.metrics import find_concerns
 from guardian_cli.lifecycle.release.plan import (
     CreateDeployment,
@@ -128,7 +128,7 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
 
     Raises PlatformError for a foreign deployment that has its name, UsageError for a share of the
     traffic that foreign deployments do not leave, or that a simulated version would take from a
-    real one.
+    real one, ChangedMeanwhileError for a gate that was passed against another champion.
     """
     name = deployment_name(goal.version)
     check_deployment_name(name, goal.version)
@@ -137,6 +137,13 @@ def plan_deploy(endpoint: Endpoint | None, goal: DeployGoal) -> Plan:
     # The roles are read after it: they are those of before the rollback until it is finished.
     draft.finish_rollback()
     before = roles_on(draft.endpoint)
+    # A gate takes minutes, in which somebody may have promoted another version.
+    if goal.gated and before.champion not in {goal.gated_against, goal.version}:
+        raise ChangedMeanwhileError(
+            f"version {goal.version} passed its gate against version {goal.gated_against}, and"
+            f" {before.champion} is the champion now: nothing was changed",
+            hint=f"guardian deploy {goal.model.name} --version {goal.version} --promote",
+        )
     # What failed while it had traffic is created again, unless a promotion takes that from it.
     for found in () if goal.request.promote else draft.endpoint.deployments:
         version = version_of(found)

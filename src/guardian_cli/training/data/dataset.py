@@ -1,7 +1,9 @@
 """What `--data` names: labelled files of a folder or a CSV, before any of them is decoded.
 
 folder    one sub-folder per class; the same below train/, val/ and test/ also counts
-CSV       path,label[,group][,split]; paths are relative to the CSV
+CSV       path,label[,group][,split]; paths are relative to the CSV. One with a column `category`,
+          as `evaluate` reads and writes, is of several models: rows of other categories are not
+          this one's, and a label of 1 is the category's name
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli.errors import UsageError
-from guardian_cli.media.sources import has_known_ending
+from guardian_cli.media.sniff import has_known_ending
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -81,9 +83,10 @@ class Dataset:
         return tuple(sorted({sample.label for sample in self.samples}))
 
 
-def load_dataset(source: Path) -> Dataset:
+def load_dataset(source: Path, category: str | None = None) -> Dataset:
     """List a folder with one sub-folder per class, or a CSV, each file once.
 
+    `category` chooses the rows of a CSV that has a column of that name; None takes all.
     Raises UsageError with one line for what is not there, lists no file, or one class only.
     """
     if not source.is_dir() and not source.is_file():
@@ -91,7 +94,7 @@ def load_dataset(source: Path) -> Dataset:
             f"{source}: no such file or folder",
             hint="--data takes a folder with one sub-folder per class, or a CSV path,label",
         )
-    listed, left_out = list_folder(source) if source.is_dir() else list_csv(source)
+    listed, left_out = list_folder(source) if source.is_dir() else list_csv(source, category)
     samples, repeated = _drop_repeats(listed)
     dataset = Dataset(str(source), tuple(samples), (*left_out, *repeated))
     if not samples:
@@ -149,8 +152,10 @@ def _sub_folders(folder: Path) -> list[Path]:
     return [one for one in found if one.is_dir() and not one.name.startswith(".")]
 
 
-def list_csv(table: Path) -> tuple[list[Sample], list[LeftOut]]:
-    """List a CSV's rows. Rows without a file or a label are left out, each with its reason.
+def list_csv(table: Path, category: str | None = None) -> tuple[list[Sample], list[LeftOut]]:
+    """List a CSV's rows, of one category where rows name theirs; see the file's head.
+
+    Rows without a file or a label are left out, each with its reason.
 
     Raises UsageError that names the row for what makes the whole table doubtful: a missing column,
     a split nobody knows, text that is not UTF-8.
@@ -158,6 +163,9 @@ def list_csv(table: Path) -> tuple[list[Sample], list[LeftOut]]:
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
     for number, row in read_rows(table):
+        of = row.get("category")
+        if of and category is not None and of.casefold() != category.casefold():
+            continue
         where, written = f"{table}, row {number}", row["path"]
         path = table.parent / written
         try:
@@ -174,9 +182,11 @@ def list_csv(table: Path) -> tuple[list[Sample], list[LeftOut]]:
         split = SPLIT_NAMES.get(row.get("split", "").casefold())
         if row.get("split") and split is None:
             raise UsageError(f"{where}: split {row['split']!r} is none of train, val, test")
-        samples.append(Sample(path, row["label"], where, row.get("group") or None, split))
+        label = of if of and row["label"] in {"1", of} else row["label"]
+        samples.append(Sample(path, label, where, row.get("group") or None, split))
     if not samples and not left_out:
-        raise UsageError(f"{table}: no row below the first", hint=CSV_SHAPE)
+        of_it = f" of {category}" if category else ""
+        raise UsageError(f"{table}: no row{of_it} below the first", hint=CSV_SHAPE)
     _check_splits(samples, table)
     return samples, left_out
 

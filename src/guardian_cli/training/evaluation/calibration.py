@@ -73,14 +73,23 @@ def score_by_metadata(
     """Score every test sample by what its container says, without a look at a picture.
 
     Data sets leak their label through resolution, frame rate and length: a model that beats this
-    by little has not learned to see. A regression is fitted on each fold's other samples; NaN for
-    samples that no fold tests.
+    by little has not learned to see.
+    """
+    return score_by_features(describe_facts(facts), positive, folds)
+
+
+def score_by_features(
+    features: NDArray[np.float64], positive: Sequence[bool], folds: Sequence[Fold]
+) -> NDArray[np.float64]:
+    """Score every test sample by its row of features (N, F), standardised.
+
+    A regression is fitted on each fold's other samples; NaN for samples that no fold tests.
     """
     import numpy as np
     from sklearn.preprocessing import StandardScaler
 
-    features, labels = describe_facts(facts), np.asarray(positive, dtype=bool)
-    scores = np.full(len(facts), np.nan)
+    labels = np.asarray(positive, dtype=bool)
+    scores = np.full(len(features), np.nan)
     for fold in folds:
         known, tested = [*fold.train, *fold.val], list(fold.test)
         scaler = StandardScaler().fit(features[known])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -121,17 +121,39 @@ def auc_interval(
     """
     import numpy as np
 
-    labels = np.asarray(labels, dtype=bool)
-    scores = np.asarray(scores, float)
+    positive, values = np.asarray(labels, dtype=bool), np.asarray(scores, float)
+    return grouped_interval(
+        lambda weights: weighted_auc(positive, values, weights),
+        groups,
+        seed=seed,
+        resamples=resamples,
+        level=level,
+    )
+
+
+def grouped_interval(
+    measure: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    groups: Sequence[int],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """The bootstrap interval over whole groups of what `measure` makes of weights (R, N), (R,).
+
+    A measure is NaN for a draw that has none; (NaN, NaN) where that is every draw.
+    """
+    import numpy as np
+
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     rng = np.random.default_rng(seed)
-    rows = max(1, min(resamples, _MAX_CELLS // len(labels)))
+    rows = max(1, min(resamples, _MAX_CELLS // len(member)))
     found = []
     for start in range(0, resamples, rows):
         draws = min(rows, resamples - start)
         # How often each group is drawn is its samples' weight: no resample is ever laid out.
         drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-        found.append(weighted_auc(labels, scores, drawn[:, member].astype(float)))
+        found.append(measure(drawn[:, member].astype(float)))
     values = np.concatenate(found)
     values = values[np.isfinite(values)]
     if not len(values):

@@ -50,6 +50,9 @@ class OutputFolders:
         (self._report / TAGS_NAME).write_text(json.dumps(dict(tags)), encoding="utf-8")
         return ModelVersion(model, "job", tags)
 
+    def fetch(self, model: str, version: str, destination: Path) -> None:
+        """Nothing: it keeps none."""
+
     def tracking(self) -> Tracking:
         """Where the runs go."""
         return Tracking(self._tracking_uri, takes_artifacts=False)

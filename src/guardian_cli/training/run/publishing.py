@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 REPORT_NAME = "report.json"
 ARTIFACT_NAME = "artifact"
 PLOTS_NAME = "plots"
+# The SHA-256 of every file that was learned from, one a line: what a later retraining calls new.
+DIGESTS_NAME = "data_digests.txt"
 # Ties runs and versions to the one training that made them, so that there is one of each.
 TRAINING_TAG = "guardian.training"
 EXPERIMENT = "guardian"
@@ -60,6 +62,8 @@ def publish(
             write_mlflow_model(directory.folder / ARTIFACT_NAME, packed)
         # The plots travel with the model where a server takes no artifacts.
         shutil.copytree(directory.folder / PLOTS_NAME, packed / PLOTS_NAME)
+        digests = "".join(f"{one}\n" for one in kept.get("digests", ()))
+        (packed / DIGESTS_NAME).write_text(digests, encoding="ascii")
         tags = version_tags(make_report(kept, model, run_id))
         known = registry.register(model, packed, {**tags, TRAINING_TAG: directory.run})
     if log is not None:

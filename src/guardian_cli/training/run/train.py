@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,7 @@ def train_model(
     answer, MissingError when the backbone that was asked for can't be had.
     """
     if request.data is not None:
-        dataset, open_reader = load_dataset(request.data), tools.open_reader
+        dataset, open_reader = load_dataset(request.data, request.category), tools.open_reader
     else:
         tools.reporter.note(f"{request.model}: no --data, so it learns from simulated data")
         simulation = Simulation(request.category, request.seed, request.simulated_samples)
@@ -147,6 +147,15 @@ def choose_backbone(request: TrainRequest, tools: Tools) -> Backbone:
             f"{request.model}: {error}; it trains a small network of its own instead"
         )
         return tiny
+
+
+def digests_of(left_out: Sequence[LeftOut]) -> set[str]:
+    """The digests of files that were tried: they are no news to the next training."""
+    found = set()
+    for one in left_out:
+        with suppress(OSError), open(one.path, "rb") as file:  # noqa: PTH123 - a path as text
+            found.add(hashlib.file_digest(file, "sha256").hexdigest())
+    return found
 
 
 def show_left_out(left_out: Sequence[LeftOut], reporter: Reporter) -> None:
@@ -226,6 +235,7 @@ def learn(
         },
         "histories": [[asdict(epoch) for epoch in one] for one in trained.histories],
         "notes": [*describe_duplicates(data), *caveats(metrics)],
+        "digests": sorted({one.sha256 for one in data.store.stored} | digests_of(data.unusable)),
     }
     directory.write(REPORT_NAME, report)
     show_left_out(data.unusable, tools.reporter)

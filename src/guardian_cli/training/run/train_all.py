@@ -162,7 +162,7 @@ def train_on_cluster(
         left_out: tuple[LeftOut, ...] = ()
         if request.data is not None:
             # What cannot be trained on is better known before it is sent than after.
-            dataset = load_dataset(request.data)
+            dataset = load_dataset(request.data, request.category)
             choose_positive(dataset.labels, request.category, request.positive)
             left_out = dataset.left_out
             show_left_out(left_out, console)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.detectors.views import MAX_SQUEEZE, MAX_VIEWS, OVERLAP, views_of
+from guardian_cli.serving.views import MAX_SQUEEZE, MAX_VIEWS, OVERLAP, views_of
 
 SIDES = st.integers(1, 8192)
 

@@ -1,4 +1,4 @@
-"""Which parts of a frame CLIP looks at: together, all of it.
+"""Which parts of a frame a model looks at: together, all of it.
 
 CLIP wants a square. A centre crop throws away 44% of a 16:9 frame, and letterboxing shrinks what is
 left. So a frame is covered by views along its longer side: at least half a shorter side of overlap,

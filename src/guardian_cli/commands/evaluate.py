@@ -1,0 +1,128 @@
+"""`guardian evaluate LABELS.csv`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._options import Common, common_options
+from guardian_cli.commands.scan import Decode, Device, Precision
+
+
+@common_options()
+def evaluate(
+    common: Common,
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELS.csv",
+            help="path,category,label[,group]; positive is a label of 1 or the category's name.",
+        ),
+    ],
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="FILE", help="Results of a scan, instead of scanning."),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            metavar="OUT.yaml",
+            help="Fit the scale and the thresholds, into a fragment of guardian.yaml.",
+        ),
+    ] = None,
+    false_alarms: Annotated[
+        str | None,
+        typer.Option(
+            "--false-alarms",
+            metavar="RATE",
+            help="Clean videos that may be flagged, for --calibrate. [default: 1%]",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.png", help="Draw ROC, reliability and scores."),
+    ] = None,
+    mistakes: Annotated[
+        Path | None,
+        typer.Option(
+            "--mistakes",
+            metavar="FILE.csv",
+            help="Write the labels that verdicts do not agree with, as train --data reads them.",
+        ),
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
+    ] = None,
+    decode: Annotated[
+        Decode, typer.Option("--decode", help="fast may leave disposable frames undecoded.")
+    ] = Decode.fast,
+    model: Annotated[
+        str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag or checkpoint."),
+    ] = None,
+    model_config: Annotated[
+        Path | None,
+        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
+    ] = None,
+    device: Annotated[Device, typer.Option("--device", help="Where CLIP runs.")] = Device.auto,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="In which numbers CLIP runs.")
+    ] = Precision.auto,
+    no_endpoints: Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Touch no network at all.")] = False,
+    deployment: Annotated[
+        str | None,
+        typer.Option("--deployment", metavar="NAME", help="The endpoint's deployment that scores."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Sources decoded side by side."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FILE.jsonl", help="Keep the scan's results."),
+    ] = None,
+) -> int:
+    """Say how good verdicts are on labelled videos, and set thresholds by them.
+
+    Exit codes: 0 evaluated, 3 a labelled file could not be scanned, 2 usage or configuration, 5
+    model weights or something else is not installed.
+    """
+    from guardian_cli.console import Console
+    from guardian_cli.errors import UsageError
+    from guardian_cli.evaluation.run import EvaluateRequest, run_evaluation
+    from guardian_cli.scanning.pipeline import ScanRequest
+    from guardian_cli.settings import load_settings
+
+    if false_alarms is not None and calibrate is None:
+        raise UsageError(
+            "--false-alarms has no effect without --calibrate", hint="--calibrate OUT.yaml"
+        )
+    named = {"model": model, "pretrained": pretrained}
+    flags = {
+        "scan": {"every": every},
+        "clip": {name: value for name, value in named.items() if value is not None},
+    }
+    scan = ScanRequest(
+        sources=(),
+        flags=flags,
+        decode=decode.value,
+        model_config=model_config,
+        device=device.value,
+        precision=precision.value,
+        no_endpoints=no_endpoints,
+        offline=offline,
+        deployment=deployment,
+        workers=workers,
+        resume=resume,
+    )
+    request = EvaluateRequest(
+        labels, results, calibrate, false_alarms or "1%", plot, mistakes, as_json=common.as_json
+    )
+    settings = load_settings(common.config, flags=flags)
+    return run_evaluation(request, scan, settings, Console(quiet=common.quiet))

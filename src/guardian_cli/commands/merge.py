@@ -1,0 +1,52 @@
+"""`guardian merge PART...`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._options import Common, common_options
+from guardian_cli.commands.scan import FailOn, read_output
+
+
+@common_options()
+def merge(
+    common: Common,
+    parts: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PART", help="Results of scan --shard, or of any scan; or folders of them."
+        ),
+    ],
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON line per source.")] = False,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            metavar="FORMAT=FILE",
+            help="Write a file as well, in any format of scan. May be repeated.",
+        ),
+    ] = None,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
+    ] = FailOn.review,
+) -> int:
+    """Join the results of several machines: one for each source, and what is missing.
+
+    Exit codes: as of one scan; 3 also where a shard or a source of one has no result.
+    """
+    from guardian_cli.console import Console
+    from guardian_cli.errors import UsageError
+    from guardian_cli.scanning.merge import run_merge
+
+    if common.as_json and as_jsonl:
+        raise UsageError(
+            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
+        )
+    return run_merge(
+        parts,
+        Console(quiet=common.quiet),
+        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        reports=[read_output(text) for text in output or ()],
+        fail_on=fail_on.value,
+    )

@@ -1,0 +1,64 @@
+"""`guardian monitor RESULTS... --reference REF`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._options import Common, common_options
+
+
+@common_options()
+def monitor(
+    common: Common,
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS", help="Results files (--json, --jsonl) or stores."),
+    ],
+    reference: Annotated[
+        list[Path],
+        typer.Option(
+            "--reference", metavar="REF", help="Results or stores to compare with. May be repeated."
+        ),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="day|N", help="Also day by day, or in chunks of N sources."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with time-lines.")
+    ] = None,
+    prometheus: Annotated[
+        Path | None,
+        typer.Option("--prometheus", metavar="FILE", help="Write metrics in the textfile format."),
+    ] = None,
+) -> None:
+    """Watch verdicts, scores, health and traffic against a reference.
+
+    Exit codes: 0 nothing to tell (or too little data to), 12 an alert, 2 usage or configuration.
+    """
+    from guardian_cli.console import Console
+    from guardian_cli.errors import GateError
+    from guardian_cli.reports.monitor import show_monitoring, write_prometheus
+    from guardian_cli.reports.monitor_page import write_page
+    from guardian_cli.settings import load_settings
+    from guardian_cli.watching.monitor import monitor as compare
+    from guardian_cli.watching.observations import read_observations
+
+    settings, console = load_settings(common.config), Console(quiet=common.quiet)
+    for warning in settings.warnings:
+        console.warn(warning)
+    watched, usual = read_observations(results), read_observations(reference)
+    found = compare(watched, usual, settings.config.monitor, by=by, draw=html is not None)
+    names = [str(one) for one in results], [str(one) for one in reference]
+    if html is not None:
+        write_page(html, found, *names)
+    if prometheus is not None:
+        write_prometheus(prometheus, found)
+    show_monitoring(console, found, *names, as_json=common.as_json)
+    if found.alerts:
+        again = " ".join(shlex.quote(name) for name in names[0])
+        first = shlex.quote(names[1][0])
+        hint = f"guardian monitor {again} --reference {first} --html monitor.html"
+        raise GateError(found.summary, hint=hint)

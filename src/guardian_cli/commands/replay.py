@@ -1,0 +1,89 @@
+"""`guardian replay DIR`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardian_cli.commands._options import Common, common_options
+from guardian_cli.commands.scan import FailOn, read_output
+
+
+@common_options()
+def replay(
+    common: Common,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="What guardian scan --store DIR has kept.")
+    ],
+    categories: Annotated[
+        str | None,
+        typer.Option(
+            "--categories",
+            metavar="NAME,NAME",
+            help="What to judge, as with scan. [default: nsfw,violence and those of guardian.yaml]",
+        ),
+    ] = None,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="One JSON line per source, as each is decided.")
+    ] = False,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            metavar="FORMAT=FILE",
+            help="Write a report to a file as well, as scan does. May be repeated.",
+        ),
+    ] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Put every stored frame into the JSON.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="open_clip architecture. [default: the store's]")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            "--pretrained",
+            metavar="TAG|PATH",
+            help="Where the store's own weights are, for new prompts. [default: the store's tag]",
+        ),
+    ] = None,
+    model_config: Annotated[
+        Path | None,
+        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
+    ] = None,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
+    ] = FailOn.review,
+) -> int:
+    """Decide again from stored features and scores, without decoding and without the model.
+
+    The settings count as they are now: thresholds, policy, fusion, categories, prompts. What they
+    ask for and nobody stored is marked needs_rescan, and is review at least. Exit codes as of scan:
+    0 allow, 10 review, 11 block, 3 a source could not be scanned, 2 usage or configuration,
+    5 the weights for new prompts are missing, 130 interrupted.
+    """
+    from guardian_cli.console import Console
+    from guardian_cli.errors import UsageError
+    from guardian_cli.settings import load_settings
+    from guardian_cli.store.replay import ReplayRequest, run_replay
+
+    if common.as_json and as_jsonl:
+        raise UsageError(
+            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
+        )
+    named = {"model": model, "pretrained": pretrained}
+    flags = {"clip": {name: value for name, value in named.items() if value is not None}}
+    chosen = None
+    if categories is not None:
+        chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    settings = load_settings(common.config, flags=flags if flags["clip"] else {}, categories=chosen)
+    request = ReplayRequest(
+        folder=folder,
+        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        reports=tuple(read_output(text) for text in output or ()),
+        frames=frames,
+        model_config=model_config,
+        fail_on=fail_on.value,
+    )
+    return run_replay(request, settings, Console(quiet=common.quiet))

@@ -1,0 +1,314 @@
+"""From labelled videos to a category's scale and thresholds, for a stated rate of false alarms.
+
+A false alarm is a clean video at `review` or over; the rate is per video, whatever its length (see
+`verdict.calibration`). A video's `level` is the highest threshold that it would reach, before any
+calibration, and `samples` how many pictures were looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.errors import UsageError
+from guardian_cli.evaluation.figures import SEED, Figure, ratio
+from guardian_cli.training.data.splits import MAX_PARTS, assign_parts
+from guardian_cli.training.evaluation.calibration import fit_calibration
+from guardian_cli.verdict.calibration import DIGITS, Calibration, logit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+
+# From so many videos on isotonic regression is better than a logistic curve (Niculescu-Mizil and
+# Caruana, "Predicting Good Probabilities With Supervised Learning", 2005).
+ISOTONIC_FROM = 1000
+MIN_CLEAN = 20
+MIN_POSITIVE = 5
+# So likely must a video be positive to be blocked.
+BLOCK_FROM = 0.8
+# Noise alone blocks no video up to this length, however the threshold for review rises.
+LONGEST_S = 4 * 3600.0
+# A logistic curve is drawn in straight lines between so many points.
+_CURVE_POINTS = 41
+_MAX_POINTS = 64
+# This much of the fused score is kept in the calibrated one, so that it rises everywhere: what has
+# the same probability is still ordered, and thresholds can lie between.
+_IDENTITY = 0.02
+# The lower half of clean videos says nothing of the tail that a threshold cuts off.
+_TAIL_FROM = 0.5
+# How unlikely the highest clean videos must be, by the tail of the rest, to be of another kind.
+_MISFIT = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """Labelled videos of one category, in one order."""
+
+    positive: Bools
+    levels: Floats
+    samples: NDArray[np.int64]
+    groups: Sequence[int]
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A category's scale and its thresholds on it.
+
+    `false_alarms` and `recall` at `review` are of videos that the threshold was not chosen on:
+    every group was judged by what the others say. `warnings` are for the user.
+    """
+
+    calibration: Calibration
+    review: float
+    block: float
+    method: str
+    clean: int
+    positives: int
+    false_alarms: Figure
+    recall: Figure
+    warnings: tuple[str, ...]
+
+
+def parse_rate(text: str) -> float:
+    """Read `1%` or `0.01`; UsageError for what is no rate over 0 and below 1."""
+    try:
+        rate = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < 1:
+        raise UsageError(f"--false-alarms {text}: not a rate over 0% and below 100%", hint="1%")
+    return rate
+
+
+def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
+    """Fit the mapping, the thresholds and the correction by length.
+
+    Raises UsageError where there are too few videos of a class to fit anything.
+    """
+    import numpy as np
+
+    clean, positives = int((~data.positive).sum()), int(data.positive.sum())
+    if clean < MIN_CLEAN or positives < MIN_POSITIVE:
+        raise UsageError(
+            f"{clean} clean and {positives} positive videos have a score: too few to calibrate on"
+            f" ({MIN_CLEAN} and {MIN_POSITIVE} at least)"
+        )
+    points, method = fit_points(data.positive, data.levels)
+    threshold, samples, scale, misfit = fit_threshold(data, ~data.positive, rate)
+    warnings = list(_too_few(data, rate))
+    if misfit is not None:
+        warnings.append(
+            f"the highest clean videos, such as {misfit}, are higher than the others' tail lets"
+            " expect: see whether they are clean; thresholds for long videos rise more steeply"
+        )
+    calibration = Calibration(points, samples, round(scale, DIGITS))
+    review = calibration.apply(1 / (1 + math.exp(-threshold)))
+    longest = calibration.review_for(round(LONGEST_S / every_s), review, 1.0)
+    held_out, flagged = _judge_held_out(data, rate)
+    if held_out.all():
+        false_alarms = ratio(flagged, ~data.positive, data.groups)
+        recall = ratio(flagged, data.positive, data.groups)
+    else:
+        false_alarms = recall = Figure()
+        warnings.append("too few groups to test the thresholds on videos that they do not know")
+    needed = [calibration.review_for(int(one), review, 1.0) for one in data.samples]
+    reached = np.array([calibration.apply(float(one)) for one in data.levels]) >= needed
+    if np.mean(reached[~data.positive]) > rate + 1e-9:
+        warnings.append(
+            "no threshold keeps this rate: too many clean videos have the highest score"
+        )
+    if np.mean(reached[data.positive]) < 0.5:
+        warnings.append("at this rate of false alarms most positive videos are missed")
+    return Fitted(
+        calibration,
+        review,
+        max(BLOCK_FROM, longest),
+        method,
+        clean,
+        positives,
+        false_alarms,
+        recall,
+        tuple(warnings),
+    )
+
+
+def fit_points(positive: Bools, levels: Floats) -> tuple[tuple[tuple[float, float], ...], str]:
+    """Fit how likely a video of some level is positive; return points that rise, and how."""
+    import numpy as np
+
+    if len(levels) >= ISOTONIC_FROM:
+        from sklearn.isotonic import IsotonicRegression
+
+        method = "isotonic regression"
+        steps = IsotonicRegression(y_min=0.0, y_max=1.0).fit(levels, positive.astype(float))
+        kept = np.linspace(0, len(steps.X_thresholds_) - 1, _MAX_POINTS).round().astype(int)
+        x = steps.X_thresholds_[np.unique(kept)]
+        y = steps.y_thresholds_[np.unique(kept)]
+    else:
+        method = "logistic regression"
+        curve = fit_calibration(positive, levels)
+        x = np.linspace(0.0, 1.0, _CURVE_POINTS)
+        y = curve.scores(x)
+    at = np.unique(np.concatenate([[0.0], x.round(DIGITS), [1.0]]))
+    heights = (1 - _IDENTITY) * np.interp(at, x, y) + _IDENTITY * at
+    points = [(0.0, round(float(heights[0]), DIGITS))]
+    for one, height in zip(at[1:].tolist(), heights[1:].round(DIGITS).tolist(), strict=True):
+        # Two steps may be one once they are rounded; the end is needed, whatever is before it.
+        while one == 1.0 and len(points) > 1 and points[-1][1] >= height:
+            points.pop()
+        if height > points[-1][1]:
+            points.append((one, height))
+    return tuple(points), method
+
+
+def fit_threshold(
+    data: Levels, of_these: Bools, rate: float
+) -> tuple[float, int, float, str | None]:
+    """Choose the threshold, in log-odds, that at most `rate` of these clean videos reach.
+
+    Returns it, the number of samples that it holds for, the Gumbel scale by which it rises with
+    more, and the name of a video that does not fit, if there is one.
+    """
+    import numpy as np
+
+    heights = np.array([logit(one) for one in data.levels[of_these]])
+    counts = np.maximum(data.samples[of_these], 1)
+    names = [name for name, is_one in zip(data.names, of_these, strict=True) if is_one]
+    samples = max(1, int(np.median(counts)))
+    longer = np.log(counts / samples)
+    location, scale = fit_gumbel(heights, longer)
+    normal = heights - scale * np.maximum(longer, 0.0)
+    order = np.argsort(-normal)
+    allowed = math.floor(rate * len(normal) + 1e-9)
+    threshold = _between(normal[order], allowed, location, scale, rate)
+    # The highest of so many, were it of the fitted kind, is only this likely to lie so high.
+    chance = len(normal) * math.exp(-(float(normal[order[0]]) - location) / max(scale, 1e-9))
+    if chance >= _MISFIT or allowed < 2:
+        return threshold, samples, scale, names[order[0]] if chance < _MISFIT else None
+    # A second kind of error, rarer and higher: the slope through the highest videos themselves.
+    ranks = range(max(1, allowed // 2))
+    steep = max((normal[order[at]] - threshold) / math.log(allowed / (at + 1)) for at in ranks)
+    return threshold, samples, max(scale, float(steep)), names[order[0]]
+
+
+def fit_gumbel(heights: Floats, longer: Floats) -> tuple[float, float]:
+    """Fit location and scale of a Gumbel distribution to the upper half of clean videos' heights.
+
+    By maximum likelihood; a video of exp(`longer`) times the samples is shifted by scale * longer,
+    and of one below the median only that is known.
+    """
+    import numpy as np
+    from scipy.optimize import minimize
+
+    cut = float(np.quantile(heights, _TAIL_FROM))
+    above = heights > cut
+    spread = float(heights.std()) or 1e-3
+
+    def loss(parameters: Floats) -> float:
+        location, log_scale = parameters
+        scale = math.exp(log_scale)
+        seen = (heights[above] - location) / scale - longer[above]
+        hidden = np.clip((cut - location) / scale - longer[~above], -50, None)
+        total = np.sum(seen + np.exp(np.clip(-seen, None, 50)) + log_scale)
+        return float(total + np.sum(np.exp(-hidden)))
+
+    found = minimize(
+        loss, [cut, math.log(0.78 * spread)], method="Nelder-Mead", options={"maxiter": 2000}
+    )
+    return float(found.x[0]), math.exp(float(found.x[1]))
+
+
+def _between(
+    highest_first: Floats, allowed: int, location: float, scale: float, rate: float
+) -> float:
+    """The threshold that only the `allowed` highest reach.
+
+    With none allowed it lies over all of them, and as high as the fitted tail has it at least.
+    """
+    if allowed:
+        return float(highest_first[allowed - 1] + highest_first[allowed]) / 2
+    tail = location - scale * math.log(-math.log1p(-rate))
+    return max(tail, float(highest_first[0]) + 1e-3)
+
+
+def _judge_held_out(data: Levels, rate: float) -> tuple[Bools, Bools]:
+    """Which videos could be held out, and which a threshold flags that was chosen without them."""
+    import numpy as np
+
+    held_out, flagged = (np.zeros(len(data.levels), dtype=bool) for _ in range(2))
+    parts = assign_parts(data.groups, data.positive.tolist(), MAX_PARTS, SEED)
+    if parts is None:
+        return held_out, flagged
+    heights = np.array([logit(one) for one in data.levels])
+    for part in range(MAX_PARTS):
+        inside = np.array(parts) == part
+        threshold, samples, scale, _ = fit_threshold(data, ~data.positive & ~inside, rate)
+        longer = np.maximum(np.log(np.maximum(data.samples, 1) / samples), 0.0)
+        flagged[inside] = (heights >= threshold + scale * longer)[inside]
+        held_out |= inside
+    return held_out, flagged
+
+
+def _too_few(data: Levels, rate: float) -> Iterator[str]:
+    """Say where clean videos cannot show the rate: were it higher, none in so many would be luck.
+
+    With none in n flagged, the 95% bound of the rate is 1 - 0.05^(1/n), nearly 3/n.
+    """
+    clean = len({g for g, positive in zip(data.groups, data.positive, strict=True) if not positive})
+    wanted = math.ceil(math.log(0.05) / math.log1p(-rate))
+    if clean < wanted:
+        bound = 1 - 0.05 ** (1 / max(clean, 1))
+        yield (
+            f"{clean} independent clean videos cannot show a rate of {rate:.2%}: that takes"
+            f" {wanted} at least; with these it may be as high as {bound:.1%}"
+        )
+
+
+def write_fragment(
+    fitted: Mapping[str, Fitted],
+    fitted_to: Mapping[str, str],
+    every_s: float,
+    header: Sequence[str],
+) -> str:
+    """Return a fragment of guardian.yaml, its provenance in comments.
+
+    `fitted_to` is, by category, the digest of what made the scores that a scale was fitted to.
+    """
+    import yaml
+
+    lines = [f"# {line}" for line in header]
+    lines.append("# Put the keys into guardian.yaml, or scan with --config and this file.")
+    categories: dict[str, Any] = {}
+    for name, one in fitted.items():
+        lines += ["#", f"# {json.dumps(name)}: {one.method} on {one.clean} clean videos and"]
+        lines[-1] += f" {one.positives} positive ones;"
+        for what, figure in (("false alarms", one.false_alarms), ("recall", one.recall)):
+            if figure.value is not None and figure.interval is not None:
+                low, high = figure.interval
+                interval = f"95%: {low:.2%} to {high:.2%}"
+                lines.append(f"#   {what} on videos held out {figure.value:.2%} ({interval})")
+        lines += [f"#   {json.dumps(warning)}" for warning in one.warnings]
+        categories[name] = {
+            "review": one.review,
+            "block": one.block,
+            "calibration": {
+                "samples": one.calibration.samples,
+                "scale": one.calibration.scale,
+                "every": every_s,
+                "fitted_to": fitted_to[name],
+                "points": [list(point) for point in one.calibration.points],
+            },
+        }
+    dumped = yaml.safe_dump(
+        {"categories": categories}, sort_keys=False, default_flow_style=None, width=100
+    )
+    return "\n".join(lines) + "\n" + dumped

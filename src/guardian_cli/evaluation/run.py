@@ -1,0 +1,120 @@
+"""`guardian evaluate` from a request to an exit code: labels in, figures and files out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from guardian_cli import __version__
+from guardian_cli.errors import UsageError
+from guardian_cli.evaluation.calibrate import parse_rate, write_fragment
+from guardian_cli.evaluation.evaluate import evaluate, scan_labelled, write_mistakes
+from guardian_cli.evaluation.labels import read_labels
+from guardian_cli.evaluation.plots import draw_evaluation
+from guardian_cli.files import write_atomic
+from guardian_cli.reports.evaluation import show_evaluation
+from guardian_cli.reports.results_file import read_results
+from guardian_cli.scanning.provenance import scale_digest
+from guardian_cli.verdict.policy import EXIT_ALLOW, EXIT_ERROR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from guardian_cli.console import Console
+    from guardian_cli.evaluation.evaluate import Evaluation
+    from guardian_cli.scanning.pipeline import ScanRequest
+    from guardian_cli.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateRequest:
+    """What the command line says beside the options of the scan; paths are files to write."""
+
+    labels: Path
+    results: Path | None = None
+    calibrate: Path | None = None
+    false_alarms: str = "1%"
+    plot: Path | None = None
+    mistakes: Path | None = None
+    as_json: bool = False
+
+
+def run_evaluation(
+    request: EvaluateRequest, scan: ScanRequest, settings: Settings, console: Console
+) -> int:
+    """Evaluate and return the exit code; what is written is written whole, or not at all.
+
+    Raises UsageError for labels, results or options that make no sense, and what a scan raises.
+    """
+    rate = parse_rate(request.false_alarms) if request.calibrate is not None else None
+    outputs = [one for one in (request.calibrate, request.plot, request.mistakes) if one]
+    for path in outputs:
+        # What a long scan could not be written to is found out before it, not after it.
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: no such folder")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: not a regular file")
+    labels = read_labels(request.labels)
+    results: Sequence[Mapping[str, Any]]
+    if request.results is not None:
+        results = list(read_results(request.results))
+    else:
+        scan = replace(scan, levels=rate is not None)
+        if rate is not None:
+            settings = _without_calibration(settings, console)
+        results = scan_labelled(labels, scan, settings, console)
+    evaluation = evaluate(labels, results, false_alarms=rate, warn=console.warn)
+    if request.calibrate is not None:
+        _write(request.calibrate, _fragment(request, evaluation, results).encode())
+        console.note(f"hint: guardian scan … --config {request.calibrate}")
+    if request.plot is not None:
+        _write(request.plot, draw_evaluation(evaluation.categories))
+    if request.mistakes is not None:
+        text = write_mistakes(request.mistakes, evaluation.mistakes)
+        _write(request.mistakes, text.encode("utf-8", "surrogateescape"))
+    shown = str(request.results) if request.results is not None else None
+    show_evaluation(console, evaluation, str(request.labels), shown, as_json=request.as_json)
+    has_errors = any(one.errors for one in evaluation.categories.values())
+    # Results that are there already are no inputs that this run could not scan.
+    return EXIT_ERROR if has_errors and request.results is None else EXIT_ALLOW
+
+
+def _without_calibration(settings: Settings, console: Console) -> Settings:
+    """The settings without any scale: a new one is fitted to the scores beneath it."""
+    categories = {
+        name: one.model_copy(update={"calibration": None})
+        for name, one in settings.config.categories.items()
+    }
+    if categories != settings.config.categories:
+        console.note("the calibration that is configured is left aside: a new one is fitted")
+    return replace(settings, config=settings.config.model_copy(update={"categories": categories}))
+
+
+def _fragment(
+    request: EvaluateRequest, evaluation: Evaluation, results: Sequence[Mapping[str, Any]]
+) -> str:
+    """The fragment of guardian.yaml with where it comes from, and no absolute path in it."""
+    digest = hashlib.sha256(request.labels.read_bytes()).hexdigest()
+    made: Mapping[str, Any] = next((one["made"] for one in results if one.get("made")), {})
+    header = [
+        f"Fitted by guardian {__version__} on {datetime.now(UTC):%Y-%m-%d}, to",
+        f"{json.dumps(request.labels.name)}, sha256:{digest},",
+        f"for false alarms of {request.false_alarms} of clean videos at review or over.",
+    ]
+    fitted = {
+        name: one.fitted for name, one in evaluation.categories.items() if one.fitted is not None
+    }
+    scales = {name: scale_digest(made, name) for name in fitted}
+    return write_fragment(fitted, scales, float(made.get("every") or 1.0), header)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomic(path, data, mode=0o666)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,66 @@
+"""`scan --shard I/N`: a fixed part of the sources, the same on every machine that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.media.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part `index` (from 1) of `count` parts of a batch."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read I/N; UsageError for anything else."""
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+        index, count = map(int, found.groups()) if found else (0, 0)
+        if not 1 <= index <= count:
+            raise UsageError(
+                f"--shard {text}: not I/N with I from 1 to N", hint="guardian scan … --shard 1/4"
+            )
+        return cls(index, count)
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def take(self, sources: Sequence[Source]) -> tuple[list[Source], dict[str, Any]]:
+        """Return the sources of this part, and the `shard` of each of their results.
+
+        A source's part depends on its name and on nothing else, least of all on the other sources:
+        the name below the folder that was named, so that the folder may be mounted anywhere.
+        `sources_digest` tells whether two machines saw the same sources.
+        """
+        names = [_name_bytes(source) for source in sources]
+        taken = [
+            source
+            for source, name in zip(sources, names, strict=True)
+            if int.from_bytes(hashlib.sha256(name).digest()[:8]) % self.count == self.index - 1
+        ]
+        whole = hashlib.sha256(b"\0".join(sorted(names))).hexdigest()
+        return taken, {
+            "index": self.index,
+            "count": self.count,
+            "sources": len(taken),
+            "all_sources": len(sources),
+            "sources_digest": f"sha256:{whole}",
+        }
+
+
+def _name_bytes(source: Source) -> bytes:
+    # Another file system may spell the same letters otherwise: e and an accent, or both in one.
+    name = unicodedata.normalize("NFC", source.name)
+    return name.encode("utf-8", "surrogateescape")

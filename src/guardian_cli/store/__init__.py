@@ -1,0 +1,1 @@
+"""What a scan keeps of its frames, and deciding again from it."""

@@ -1,0 +1,127 @@
+"""Sources in which nothing reaches a threshold, judged many at a time.
+
+That is most of what is scanned. `verdict.category.judge_category` looks at one sample after
+another; here is what it comes to where no sample of a source reaches `review`, no picture stays on
+screen for longer than an interval, and no sample lies beside the grid: no refinement, no segment,
+and the highest confirmed score. A property test holds both to the same results.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardian_cli.verdict.result import CategoryVerdict
+from guardian_cli.verdict.timeline import FLASH_S, FLICKER_CONFIRMED, FLICKER_REACH, SAME_TIME_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from guardian_cli.verdict.result import Verdict
+    from guardian_cli.verdict.thresholds import Thresholds
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+    Numbers = NDArray[np.int64]
+
+
+def find_calm(
+    times: Floats,
+    untils: Floats,
+    starts: Numbers,
+    fused: Mapping[str, Floats],
+    thresholds: Mapping[str, Thresholds],
+    every_s: float,
+) -> Bools:
+    """Which sources the functions here are for.
+
+    The arrays are the frames of first passes, end to end; `starts` says where each source's begin,
+    and has their end as well. NaN in `untils` and `fused` means that it is not known.
+    """
+    import numpy as np
+
+    every_s = max(every_s, SAME_TIME_S)
+    number = np.floor((times + SAME_TIME_S) / every_s)
+    on_grid = times - number * every_s <= SAME_TIME_S
+    # As `timeline.as_shown` has it: grid times at which a picture is still there.
+    repeats = np.ceil((untils - SAME_TIME_S) / every_s) > number + 1
+    restless = repeats & (untils - times > SAME_TIME_S)
+    is_first = np.zeros(len(times), np.bool_)
+    is_first[starts[:-1][starts[:-1] < len(times)]] = True
+    is_last = np.zeros(len(times), np.bool_)
+    is_last[starts[1:] - 1] = True
+    before = np.concatenate([[np.nan], untils[:-1]])
+    before[is_first] = np.nan
+    restless |= ~on_grid & ~is_last & (before > number * every_s + SAME_TIME_S)
+    restless |= is_last & (untils - times > FLASH_S)
+    steps = np.diff(times, prepend=-np.inf)
+    restless |= ~is_first & ~(steps > SAME_TIME_S)
+    lengths = np.diff(starts)
+    calm = (lengths > 0) & ~_any(restless, starts)
+    for name, scores in fused.items():
+        calibration = thresholds[name].calibration
+        if calibration is not None and calibration.samples is not None:
+            # Its thresholds are each source's own.
+            return np.zeros(len(lengths), np.bool_)
+        scored = ~np.isnan(scores)
+        counts = _sum(scored, starts)
+        # All frames are scored, or none: what is between is for the other path to explain.
+        calm &= (counts == lengths) | (counts == 0)
+        calm &= ~_any(scores >= thresholds[name].review, starts)
+    return np.asarray(calm, np.bool_)
+
+
+def judge_calm(
+    times: Floats,
+    starts: Numbers,
+    fused: Floats,
+    thresholds: Thresholds,
+    unscored: Verdict,
+) -> list[CategoryVerdict]:
+    """Judge one category of sources that are all calm; `timeline`, for drawing, is left empty."""
+    import numpy as np
+
+    lengths = np.diff(starts)
+    gap = FLICKER_REACH
+    # Zeros around each source's scores: they confirm nothing, as the end of a video does not.
+    at = np.arange(len(fused)) + gap * (1 + np.repeat(np.arange(len(lengths)), lengths))
+    padded = np.zeros(len(fused) + gap * (len(lengths) + 1))
+    padded[at] = np.nan_to_num(fused, nan=0.0)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * gap + 1)[at - gap]
+    flicker = np.partition(around, -FLICKER_CONFIRMED, axis=1)[:, -FLICKER_CONFIRMED]
+    support = np.maximum(padded[at - 1], padded[at + 1])
+    counts = np.minimum(padded[at], np.maximum(support, flicker))
+    single = np.repeat(lengths == 1, lengths)
+    counts[single] = padded[at][single]
+    # The first of the highest, by what counts and then by the score itself.
+    highest = np.repeat(np.maximum.reduceat(counts, starts[:-1]), lengths)
+    scores = np.where(counts == highest, padded[at], -1.0)
+    peaks = np.flatnonzero(scores == np.repeat(np.maximum.reduceat(scores, starts[:-1]), lengths))
+    best = peaks[np.searchsorted(peaks, starts[:-1])]
+    verdicts = []
+    is_scored = ~np.isnan(fused[starts[:-1]])
+    rows = zip(
+        counts[best].tolist(), times[best].tolist(), lengths.tolist(), is_scored, strict=True
+    )
+    for score, at_s, samples, has_score in rows:
+        if has_score:
+            verdict = CategoryVerdict(
+                score, "allow", at_s=at_s, scored=samples, samples=samples, thresholds=thresholds
+            )
+        else:
+            verdict = CategoryVerdict(None, unscored, samples=samples, thresholds=thresholds)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _sum(flags: Bools, starts: Numbers) -> Numbers:
+    import numpy as np
+
+    totals = np.concatenate([[0], np.cumsum(flags)])
+    return np.asarray(totals[starts[1:]] - totals[starts[:-1]], np.int64)
+
+
+def _any(flags: Bools, starts: Numbers) -> Bools:
+    return _sum(flags, starts) > 0

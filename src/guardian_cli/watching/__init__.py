@@ -1,0 +1,1 @@
+"""Watching models in use, and renewing them: monitor, gate, retrain, cost."""

@@ -1,0 +1,121 @@
+"""Two versions of a model on the same files, each run in this process: no endpoint is asked."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.console import Console
+from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.evaluation.labels import Label, match_sources, read_labels
+from guardian_cli.lifecycle.models import Model, choose_models
+from guardian_cli.lifecycle.release.roles import own_endpoint, roles_on
+from guardian_cli.reports.results_file import read_results
+from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+from guardian_cli.training.evaluation.metrics import auc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.settings import Settings
+
+Json = dict[str, Any]
+_ROLES = ("champion", "challenger", "previous")
+
+
+def find_version(platform: Platform, settings: Settings, text: str) -> tuple[Model, str]:
+    """Read MODEL@champion, MODEL@challenger, MODEL@previous or MODEL@N. Raises UsageError."""
+    name, separator, wanted = text.rpartition("@")
+    if not separator or not name or not wanted:
+        raise UsageError(
+            f"{text}: not MODEL@VERSION",
+            hint="guardian compare MODEL@champion MODEL@2 --on LABELS.csv",
+        )
+    [model] = choose_models(settings.config.models, name)
+    version: str | None = wanted
+    if wanted in _ROLES:
+        endpoint = own_endpoint(platform, model)
+        version = getattr(roles_on(endpoint), wanted) if endpoint else None
+        if version is None:
+            raise UsageError(f"{name} has no {wanted}", hint=f"guardian endpoints {name}")
+    elif platform.registry.get(name, wanted) is None:
+        known = ", ".join(one.version for one in platform.registry.versions(name)) or "none"
+        raise UsageError(f"{name} has no version {wanted!r}: there is {known}")
+    return model, str(version)
+
+
+def read_data(data: Path, category: str) -> tuple[list[str], list[Label]]:
+    """The sources of a folder, or of a CSV as `evaluate` reads it with its labels of a category.
+
+    Raises UsageError for what is neither, or has nothing of this category.
+    """
+    if data.is_dir():
+        return [str(data)], []
+    if not data.is_file():
+        raise UsageError(
+            f"{data}: no such file or folder",
+            hint="name a folder, or a CSV path,category,label[,group]",
+        )
+    labels = [one for one in read_labels(data) if one.category == category]
+    if not labels:
+        raise UsageError(f"{data}: no row is of the category {category}")
+    return list(dict.fromkeys(one.location for one in labels)), labels
+
+
+def scan_with(
+    model: Model, version: str, sources: Sequence[str], settings: Settings, console: Console
+) -> list[Json]:
+    """Scan with one version of a model, and CLIP beside it, for the model's category alone.
+
+    Raises UsageError, MissingError, and PlatformError where the version did not score a source:
+    then nothing can be said of it.
+    """
+    config = settings.config
+    if model.category not in config.categories:
+        raise UsageError(f"the category {model.category} of {model.name} is switched off")
+    category = config.categories[model.category].model_copy(
+        update={"model": f"{model.name}@{version}", "endpoint": None}
+    )
+    others = [one for one in config.scan.detectors if one not in {"endpoint", "model"}]
+    scan = config.scan.model_copy(update={"detectors": (*others, "model")})
+    config = config.model_copy(update={"categories": {model.category: category}, "scan": scan})
+    request = ScanRequest(
+        sources=tuple(sources), output="jsonl", fail_on="never", no_endpoints=True
+    )
+    console.note(f"scanning with {model.name}@{version}")
+    with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
+        # Through a file: results of a hundred thousand videos need no memory meanwhile.
+        path = Path(folder) / "results.jsonl"
+        with path.open("w", encoding="utf-8") as lines:
+            sink = Console(quiet=console.quiet, out=lines)
+            run_scan(request, replace(settings, config=config, endpoints={}), sink)
+        results = list(read_results(path))
+    for one in results:
+        if one["verdict"] != "error" and not _scored_by_model(one):
+            raise PlatformError(
+                f"{model.name}@{version} did not score {one['source']}",
+                hint=f"guardian scan {one['source']} --json says why",
+            )
+    return results
+
+
+def _scored_by_model(result: Json) -> bool:
+    return any(one["name"] == "model" and one["status"] == "ok" for one in result["detectors"])
+
+
+def measure_auc(results: Sequence[Json], labels: Sequence[Label]) -> float:
+    """The AUC of a category's scores, NaN where one class is missing.
+
+    What was not scored is taken for wrong: a version that fails on hard files gains nothing.
+    """
+    keys = match_sources(labels, results)
+    by_key = {str(one.get("source_id") or one["source"]): one for one in results}
+    scores = []
+    for label in labels:
+        one = by_key.get(keys.get(label.location, ""), {})
+        score = ((one.get("categories") or {}).get(label.category) or {}).get("score")
+        scores.append((0.0 if label.positive else 1.0) if score is None else score)
+    return auc([label.positive for label in labels], scores)

@@ -1,0 +1,186 @@
+"""What `guardian monitor` keeps of results: a few numbers for each, so that a million fit."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.errors import UsageError
+from guardian_cli.reports.results_file import key_of, stream_results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+VERDICTS = ("allow", "review", "block", "error")
+FLAGS = ("incomplete", "degraded", "unscored", "error")
+
+
+@dataclass(eq=False)
+class Observations:
+    """Results as columns, one row a source, in the order in which they were made.
+
+    `verdicts` are places in VERDICTS, `flags` bits in the order of FLAGS, `when` seconds since
+    1970 (NaN where a result does not tell); `scores`, `latency_ms` and `deployments` are by
+    category, NaN or "" where there is none. `features` (rows, D) are there for stores alone.
+    """
+
+    sources: list[str]
+    when: NDArray[np.float64]
+    verdicts: NDArray[np.int8]
+    flags: NDArray[np.int8]
+    scores: dict[str, NDArray[np.float64]]
+    latency_ms: dict[str, NDArray[np.float64]]
+    deployments: dict[str, NDArray[np.str_]]
+    features: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def take(self, rows: NDArray[np.int64]) -> Observations:
+        """Some of the rows."""
+        return Observations(
+            [self.sources[at] for at in rows.tolist()],
+            self.when[rows],
+            self.verdicts[rows],
+            self.flags[rows],
+            {name: column[rows] for name, column in self.scores.items()},
+            {name: column[rows] for name, column in self.latency_ms.items()},
+            {name: column[rows] for name, column in self.deployments.items()},
+            None if self.features is None else self.features[rows],
+        )
+
+    def has(self, flag: str) -> NDArray[np.bool_]:
+        """Whether each row has a flag of FLAGS."""
+        found: NDArray[np.bool_] = (self.flags >> FLAGS.index(flag)) & 1 == 1
+        return found
+
+
+@dataclass
+class _Column:
+    """Numbers by row; rows that nobody gave one are NaN."""
+
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def put(self, row: int, value: float) -> None:
+        while len(self.values) < row:
+            self.values.append(math.nan)
+        self.values.append(value)
+
+
+@dataclass
+class Collector:
+    """Turns elements of guardian.scan/1 into Observations; a source's newest result counts."""
+
+    _rows: dict[str, int] = field(default_factory=dict)
+    _sources: list[str] = field(default_factory=list)
+    _when: array[float] = field(default_factory=lambda: array("d"))
+    _verdicts: array[int] = field(default_factory=lambda: array("b"))
+    _flags: array[int] = field(default_factory=lambda: array("b"))
+    _scores: dict[str, _Column] = field(default_factory=dict)
+    _latency: dict[str, _Column] = field(default_factory=dict)
+    _deployments: dict[str, _Column] = field(default_factory=dict)
+    _names: dict[str, int] = field(default_factory=dict)
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Add one result. Raises UsageError for what is none."""
+        try:
+            row = len(self._sources)
+            verdict = VERDICTS.index(result["verdict"])
+            categories = result.get("categories") or {}
+            coverage = result.get("coverage") or {}
+            is_error = verdict == VERDICTS.index("error")
+            values = {name: one["score"] for name, one in categories.items()}
+            scored = {name: float(one) for name, one in values.items() if one is not None}
+            if not all(0 <= score <= 1 for score in scored.values()):
+                raise ValueError("a score is no share")  # noqa: TRY301 - as whatever else is wrong
+            flags = (
+                # An error is told as one, not also as what it left unseen and unscored.
+                not is_error and coverage.get("complete") is False,
+                bool(result.get("degraded")),
+                not is_error and len(scored) < len(values),
+                is_error,
+            )
+            when = _seconds((result.get("made") or {}).get("when"))
+            source = str(result["source"])
+            for name, score in scored.items() if not is_error else ():
+                self._scores.setdefault(name, _Column()).put(row, score)
+            for one in result.get("detectors") or ():
+                self._add_detector(row, one)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"{result.get('source', 'a line')}: no result of guardian scan",
+                hint="guardian scan … --jsonl > FILE makes results",
+            ) from error
+        # Also over several files: the row that was there before is passed over in the end.
+        self._rows[key_of(result)] = row
+        self._sources.append(source)
+        self._when.append(when)
+        self._verdicts.append(verdict)
+        self._flags.append(sum(1 << bit for bit, is_set in enumerate(flags) if is_set))
+
+    def _add_detector(self, row: int, one: Mapping[str, Any]) -> None:
+        category = one.get("category")
+        if one.get("name") != "endpoint" or category is None:
+            return
+        latency = (one.get("latency_ms") or {}).get("p50")
+        if latency is not None:
+            self._latency.setdefault(category, _Column()).put(row, float(latency))
+        # One source is scored by one deployment; where several answered, the busiest counts.
+        counts: Mapping[str, int] = one.get("deployments") or {}
+        if counts:
+            name = max(counts, key=lambda name: counts[name])
+            number = self._names.setdefault(name, len(self._names))
+            self._deployments.setdefault(category, _Column()).put(row, number)
+
+    def observations(self) -> Observations:
+        """All rows, oldest first."""
+        import numpy as np
+
+        rows = np.array(sorted(self._rows.values()), dtype=np.int64)
+
+        def column(one: _Column) -> NDArray[np.float64]:
+            one.put(len(self._sources), math.nan)
+            return np.array(one.values)[: len(self._sources)]
+
+        names = np.array([*self._names, ""])
+        found = Observations(
+            self._sources,
+            np.array(self._when),
+            np.array(self._verdicts, dtype=np.int8),
+            np.array(self._flags, dtype=np.int8),
+            {name: column(one) for name, one in sorted(self._scores.items())},
+            {name: column(one) for name, one in sorted(self._latency.items())},
+            {
+                name: names[np.nan_to_num(column(one), nan=len(self._names)).astype(int)]
+                for name, one in sorted(self._deployments.items())
+            },
+        ).take(rows)
+        if np.isnan(found.when).any():
+            # Without times, the order of the file is the order of time.
+            return found
+        return found.take(np.argsort(found.when, kind="stable"))
+
+
+def read_observations(paths: Iterable[Path]) -> Observations:
+    """Read results files, several as if they were one. Raises UsageError."""
+    collector = Collector()
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"{path}: no such results file", hint="guardian scan … --jsonl > FILE")
+        for result in stream_results(path):
+            collector.add(result)
+    return collector.observations()
+
+
+def _seconds(when: object) -> float:
+    try:
+        return datetime.fromisoformat(str(when)).timestamp()
+    except ValueError:
+        return math.nan
