@@ -43,6 +43,9 @@ def serving(
             with suppress(OSError):
                 web.page(self)
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def log_message(self, *args: Any) -> None:
             """Stay silent."""
 
@@ -67,4 +70,5 @@ def send(page: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str)
     for name, value in headers.items():
         page.send_header(name.replace("_", "-"), value)
     page.end_headers()
-    page.wfile.write(body)
+    if page.command != "HEAD":
+        page.wfile.write(body)

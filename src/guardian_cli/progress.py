@@ -53,6 +53,7 @@ class ScanProgress(Progress):
         self._done = 0
         self._frames = 0
         self._shares: dict[str, float] = {}
+        self._elsewhere: dict[object, tuple[int, float]] = {}
         self._lock = threading.Lock()
         self._stage = "scanning"
 
@@ -71,12 +72,25 @@ class ScanProgress(Progress):
             self._shares.pop(source, None)
         self._show()
 
+    def state(self) -> tuple[int, float]:
+        """Return how many frames were scored, and how many sources' worth is under way."""
+        with self._lock:
+            return self._frames, sum(self._shares.values())
+
+    def set_elsewhere(self, where: object, frames: int, under_way: float) -> None:
+        """Take over the `state` of another process, which scans some of the sources."""
+        with self._lock:
+            self._elsewhere[where] = (frames, under_way)
+        self._show()
+
     def _show(self) -> None:
         with self._lock:
             completed = self._done + sum(self._shares.values())
+            completed += sum(share for _, share in self._elsewhere.values())
+            count = self._frames + sum(frames for frames, _ in self._elsewhere.values())
         # Not under the lock: no work waits for whoever reads stderr slowly.
         passed_s = max(time.monotonic() - self._started_s, 1e-6)
         sources = f"{self._done}/{self._total} sources, " if self._total > 1 else ""
-        frames = f"{self._frames} frame{'' if self._frames == 1 else 's'}"
-        text = f"{sources}{frames}, {self._frames / passed_s:.0f} frames/s"
+        frames = f"{count} frame{'' if count == 1 else 's'}"
+        text = f"{sources}{frames}, {count / passed_s:.0f} frames/s"
         self.show("scanning", text, completed / self._total)

@@ -9,8 +9,9 @@ import difflib
 import io
 import os
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -156,6 +157,21 @@ def choose_categories(named: Mapping[str, Any], chosen: Sequence[str]) -> dict[s
     if not chosen:
         raise ConfigError("--categories: no category is named", hint="--categories nsfw,violence")
     return {name: known[name] for name in chosen}
+
+
+def with_model(settings: Settings, category: str, model: str) -> Settings:
+    """The same settings, but that this model scores the category, and no endpoint of it."""
+    config = settings.config
+    section = config.categories[category].model_copy(update={"model": model, "endpoint": None})
+    scan = config.scan.model_copy(
+        update={"detectors": tuple(dict.fromkeys([*config.scan.detectors, "model"]))}
+    )
+    categories = {**config.categories, category: section}
+    return replace(
+        settings,
+        config=config.model_copy(update={"categories": categories, "scan": scan}),
+        endpoints={name: one for name, one in settings.endpoints.items() if name != category},
+    )
 
 
 def environment_name(category: str) -> str:
@@ -307,6 +323,23 @@ def calm_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # By default a server that is not there is asked for over a minute.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+
+def calm_ray() -> None:
+    """Before Ray is imported: nothing goes to its makers, and no warning to the screen."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def ray_address() -> str | None:
+    """The cluster that the environment names, HOST:PORT or ray://HOST:PORT."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return address if address not in {"", "auto", "local"} else None
+
+
+def make_ray_token() -> None:
+    """Before a Ray of our own is started: only who has this token, in memory, may use it."""
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def calm_threads() -> None:

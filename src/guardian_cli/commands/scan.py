@@ -49,7 +49,8 @@ def scan(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Videos, images, folders, globs, http(s):// or rtsp:// addresses; - reads a list.",
+            help="Videos, images, folders, globs, http(s)://, s3://, gs://, az://, hf:// and "
+            "rtsp:// addresses; - reads a list.",
         ),
     ],
     every: Annotated[
@@ -73,9 +74,20 @@ def scan(
         typer.Option(
             "--output",
             metavar="FORMAT=FILE",
-            help="Write a report to a file as well: json, jsonl, table. May be repeated.",
+            help="Write a file too: json, jsonl, csv, sarif, junit, md, table. May be repeated.",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Write an evidence sheet: DIR/index.html.",
+        ),
+    ] = None,
+    no_stills: Annotated[
+        bool, typer.Option("--no-stills", help="Keep no picture in the report.")
+    ] = False,
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
     ] = False,
@@ -145,6 +157,14 @@ def scan(
             help="Fetch nothing larger than this. [default: 16 GiB]",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ray|ray://HOST:PORT",
+            help="Scan on a Ray cluster; ray starts one here where none runs.",
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -192,6 +212,8 @@ def scan(
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
         reports=tuple(read_output(text) for text in output or ()),
+        report=report,
+        stills=not no_stills,
         frames=frames,
         decode=decode.value,
         model_config=model_config,
@@ -206,9 +228,15 @@ def scan(
         store=store,
         for_s=for_s,
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
+        cluster=cluster,
         shard=Shard.parse(shard) if shard is not None else None,
     )
-    return run_scan(request, settings, Console(quiet=common.quiet))
+    console = Console(quiet=common.quiet)
+    if cluster is None:
+        return run_scan(request, settings, console)
+    from guardian_cli.cluster.session import open_cluster
+
+    return run_scan(request, settings, console, open_cluster)
 
 
 def read_output(text: str) -> tuple[str, Path]:

@@ -67,23 +67,38 @@ def fetch_url(
     there is time.
     """
     with _Download(url, timeout_s, max_bytes, rule, progress, stop) as download:
+        return write_part(url, folder, download.fetch)
+
+
+def write_part(url: str, folder: Path, fetch: Callable[[BinaryIO], None]) -> Path:
+    """Have `fetch` write into a new file in `folder`; return its path, with the URL's ending.
+
+    Whatever is raised, no file is left behind. An OSError must be the disk's: it becomes a
+    SourceError of kind `unwritable`.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(".part", "source-", folder)
+        part = Path(name)
         try:
-            descriptor, name = tempfile.mkstemp(".part", "source-", folder)
-            part = Path(name)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    download.fetch(file)
-                ending = PurePosixPath(unquote(urlsplit(url).path)).suffix
-                safe = re.fullmatch(r"\.[A-Za-z0-9]{1,5}", ending) is not None
-                return part.replace(part.with_suffix(ending if safe else ""))
-            except BaseException:
-                with suppress(OSError):
-                    part.unlink()
-                raise
-        except OSError as error:
-            # What the network raises never comes this far: it is the disk's.
-            reason = f"not kept on disk: {error.strerror}"
-            raise download.error(reason, kind="unwritable") from error
+            with os.fdopen(descriptor, "wb") as file:
+                fetch(file)
+            path = re.split("[?#]", url.partition("://")[2])[0].partition("/")[2]
+            ending = PurePosixPath(unquote(path)).suffix
+            safe = re.fullmatch(r"\.[A-Za-z0-9]{1,5}", ending) is not None
+            return part.replace(part.with_suffix(ending if safe else ""))
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+    except OSError as error:
+        message = f"{mask_url(url)}: not kept on disk: {error.strerror}"
+        raise SourceError(message, kind="unwritable") from error
+
+
+def too_large(url: str, max_bytes: int) -> SourceError:
+    """Return the error of what is larger than may be fetched."""
+    message = f"{mask_url(url)}: larger than {max_bytes / 1e6:g} MB (--max-bytes)"
+    return SourceError(message, kind="too_large")
 
 
 class _BrokenOffError(Exception):
@@ -245,7 +260,7 @@ class _Download:
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
-            raise self.error(f"larger than {self._max_bytes / 1e6:g} MB", kind="too_large")
+            raise too_large(self._url, self._max_bytes)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

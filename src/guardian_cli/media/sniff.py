@@ -6,6 +6,7 @@ Pure. The name is looked at only where bytes can't tell (a stream of JPEGs start
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import Literal
 
 Sniffed = Literal[
@@ -13,6 +14,17 @@ Sniffed = Literal[
     "playlist", "text", "media",
 ]  # fmt: skip
 HEAD_BYTES = 65536
+
+# One line each would be fifty lines; a string splits in a glance.
+_VIDEO = """
+    3g2 3gp asf avi divx dv f4v flv h264 h265 hevc ivf m1v m2t m2ts m2v m4v mjpeg mjpg mk3d mkv mov
+    mp2v mp4 mpe mpeg mpg mpv mts mxf nut ogm ogv ogx qt rm rmvb swf ts vob webm wmv y4m
+"""
+_IMAGE = """
+    apng avif bmp dib gif heic heif hif ico jfif jp2 jpe jpeg jpg jxl mpo pbm pgm png pnm ppm tif
+    tiff webp
+"""
+MEDIA_ENDINGS = frozenset(f"{_VIDEO} {_IMAGE}".split())
 
 _PLAYLIST = re.compile(
     rb"\s*(?:#EXTM3U|#EXT-X-|ffconcat\s+version|v=0\s|\[playlist\]|\[reference\]|<asx\b|<smil\b|<mpd\b"
@@ -57,6 +69,11 @@ def sniff(head: bytes, name: str = "") -> Sniffed:
     if not _is_text(head):
         return "media"
     return "playlist" if _XML_LIST.search(head) or _ADDRESS_LINE.search(head) else "text"
+
+
+def has_known_ending(name: str) -> bool:
+    """Whether a file in a folder is taken for a video or an image."""
+    return PurePath(name).suffix.lower().removeprefix(".") in MEDIA_ENDINGS
 
 
 def shows_media(head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What the user named: files, folders, globs, URLs, streams, a list on stdin."""
+"""What the user named: files, folders, globs, URLs, clouds, streams, a list on stdin."""
 
 from __future__ import annotations
 
@@ -10,31 +10,22 @@ import re
 import stat
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from guardian_cli.errors import UsageError
-from guardian_cli.media.sniff import HEAD_BYTES, shows_media
+from guardian_cli.media.cloud import is_cloud, list_cloud, open_cloud
+from guardian_cli.media.sniff import HEAD_BYTES, has_known_ending, shows_media
 from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-# One line each would be fifty lines; a string splits in a glance.
-_VIDEO = """
-    3g2 3gp asf avi divx dv f4v flv h264 h265 hevc ivf m1v m2t m2ts m2v m4v mjpeg mjpg mk3d mkv mov
-    mp2v mp4 mpe mpeg mpg mpv mts mxf nut ogm ogv ogx qt rm rmvb swf ts vob webm wmv y4m
-"""
-_IMAGE = """
-    apng avif bmp dib gif heic heif hif ico jfif jp2 jpe jpeg jpg jxl mpo pbm pgm png pnm ppm tif
-    tiff webp
-"""
-MEDIA_ENDINGS = frozenset(f"{_VIDEO} {_IMAGE}".split())
 WORKSPACE = ".guardian"
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
-SourceKind = Literal["file", "url", "stream", "missing", "unsupported", "closed", "empty"]
+SourceKind = Literal["file", "url", "cloud", "stream", "missing", "unsupported", "closed", "empty"]
+SCANNED_KINDS = frozenset({"file", "url", "cloud", "stream"})
 _KINDS: dict[str, SourceKind] = {
     "http": "url", "https": "url", "rtsp": "stream", "rtsps": "stream",
 }  # fmt: skip
@@ -67,7 +58,7 @@ class Source:
 
         A digest that is slow to compute: whoever reads a report can't try out tokens with it.
         """
-        if self.kind not in {"url", "stream"} or self.shown == self.location:
+        if self.kind not in {"url", "cloud", "stream"} or self.shown == self.location:
             return None
         salt = self.shown.encode()
         return hashlib.scrypt(
@@ -76,15 +67,21 @@ class Source:
 
 
 def expand_sources(
-    named: Iterable[str], stdin: BinaryIO | None = None, skipped: Counter[str] | None = None
+    named: Iterable[str],
+    stdin: BinaryIO | None = None,
+    skipped: Counter[str] | None = None,
+    *,
+    offline: bool = False,
+    connect: Callable[[str], Any] = open_cloud,
 ) -> list[Source]:
     """Turn what was named into sources, each once, in order.
 
     What folders hold and is left out is counted in `skipped`, by reason. A path that is not there
-    becomes a source of kind `missing`. Raises UsageError for a folder or glob with nothing in it,
-    when nothing at all was named, and for a standard input that is no list.
+    becomes a source of kind `missing`. Storage in a cloud is reached by `connect`, but not where
+    `offline` is set. Raises UsageError for a folder or glob with nothing in it, when nothing at all
+    was named, and for a standard input that is no list; MissingError for a cloud's library.
     """
-    search = _Search(Counter() if skipped is None else skipped)
+    search = _Search(Counter() if skipped is None else skipped, None if offline else connect)
     for name in named:
         if name != "-":
             search.add_named(name)
@@ -100,7 +97,7 @@ def expand_sources(
 
 def find_source(name: str) -> Source:
     """Turn a name into the source that it is, never a pattern; UsageError where it is several."""
-    search = _Search(Counter())
+    search = _Search(Counter(), None)
     search.add(name)
     if os.path.isdir(name) or len(search.found) != 1:  # noqa: PTH112
         raise UsageError(f"{show_path(name)}: a folder, not one source")
@@ -114,9 +111,10 @@ class _Search:
     report shows it as it was written.
     """
 
-    def __init__(self, skipped: Counter[str]) -> None:
+    def __init__(self, skipped: Counter[str], connect: Callable[[str], Any] | None) -> None:
         self.found: dict[object, Source] = {}
         self._skipped = skipped
+        self._connect = connect
         self._root = self._pattern_root = ""
         self._left_out: set[object] = set()
 
@@ -127,7 +125,7 @@ class _Search:
     def add_named(self, name: str) -> None:
         """Add what a name on the command line stands for; it may be a pattern."""
         if os.path.lexists(name) or _SCHEME.match(name) or not glob.has_magic(name):
-            if not self.add(name):
+            if not self.add(name, is_pattern=True):
                 raise UsageError(
                     f"{show_path(name)}: no video or image in this folder",
                     hint="a file that is named itself is always tried, whatever its ending",
@@ -144,11 +142,23 @@ class _Search:
         if not any(added):
             raise UsageError(f"{show_path(name)}: nothing matches")
 
-    def add(self, name: str) -> bool:
-        """Add a file, a folder's files or an address; False for a folder with nothing in it."""
+    def add(self, name: str, *, is_pattern: bool = False) -> bool:
+        """Add a file, a folder's files or an address; False for a folder with nothing in it.
+
+        `is_pattern` says that an address in a cloud may be one.
+        """
         self._root = self._pattern_root or (name if os.path.isdir(name) else "")  # noqa: PTH112
         scheme = _SCHEME.match(name)
-        if scheme and not os.path.lexists(name):
+        if is_cloud(name) and not os.path.lexists(name):
+            listed = None
+            if self._connect is not None:
+                listed = list_cloud(
+                    name, self._skipped, is_pattern=is_pattern, connect=self._connect
+                )
+            for url in [name] if listed is None else listed:
+                self.found.setdefault(url, Source("cloud", url, mask_url(url)))
+            return listed != []
+        elif scheme and not os.path.lexists(name):
             kind = _KINDS.get(scheme[1].lower(), "unsupported")
             self.found.setdefault(name, Source(kind, name, mask_url(name)))
         elif os.path.isdir(name):  # noqa: PTH112
@@ -267,11 +277,6 @@ def skipped_line(skipped: Mapping[str, int]) -> str:
     reasons = sorted(skipped.items(), key=lambda one: (-one[1], one[0]))
     parts = ", ".join(f"{number} {reason}" for reason, number in reasons)
     return f"{sum(skipped.values())} skipped: {parts}"
-
-
-def has_known_ending(name: str) -> bool:
-    """Whether a file in a folder is taken for a video or an image."""
-    return Path(name).suffix.lower().removeprefix(".") in MEDIA_ENDINGS
 
 
 def show_path(name: str) -> str:

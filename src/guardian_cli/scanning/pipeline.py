@@ -10,29 +10,30 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
-from guardian_cli.media.sources import expand_sources
+from guardian_cli.evidence.folder import EvidenceFolder
+from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
 from guardian_cli.reports.text import count
-from guardian_cli.scanning.cascade import without_effect
-from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.interruption import Interruption
 from guardian_cli.scanning.results import ResultWriter
-from guardian_cli.scanning.session import ScanSession
+from guardian_cli.scanning.session import ScanSession, SessionHooks
 from guardian_cli.settings import calm_threads
 from guardian_cli.store.writer import StoreWriter
 from guardian_cli.verdict.policy import EXIT_ALLOW, exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
+    from guardian_cli.scanning.session import Session
     from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.policy import FailOn
@@ -58,6 +59,8 @@ class ScanRequest:
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
+    report: Path | None = None
+    stills: bool = True
     frames: bool = False
     levels: bool = False
     decode: Literal["fast", "full"] = "fast"
@@ -73,11 +76,41 @@ class ScanRequest:
     store: Path | None = None
     for_s: float | None = None
     max_bytes: int = MAX_DOWNLOAD_BYTES
+    cluster: str | None = None
     shard: Shard | None = None
 
 
-def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
-    """Scan everything that was named and return the exit code.
+OpenSession = Callable[
+    ["ScanRequest", "Settings", "Console", "Sequence[Source]", SessionHooks], "Session"
+]
+
+
+def open_here(
+    request: ScanRequest,
+    settings: Settings,
+    console: Console,
+    sources: Sequence[Source],
+    hooks: SessionHooks,
+) -> Session:
+    """Return a session that scans in this process."""
+    return ScanSession(
+        request,
+        settings,
+        console,
+        sources=len(sources),
+        needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
+        is_done=hooks.is_done,
+        observers=hooks.observers,
+    )
+
+
+def run_scan(
+    request: ScanRequest,
+    settings: Settings,
+    console: Console,
+    open_session: OpenSession = open_here,
+) -> int:
+    """Scan everything that was named and return the exit code; `open_session` says where.
 
     Raises UsageError, MissingError and what `Console` raises when stdout can't be written.
     """
@@ -87,7 +120,8 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
             hint="guardian --example-config shows every key",
         )
     skipped: Counter[str] = Counter()
-    sources = expand_sources(request.sources, sys.stdin.buffer if sys.stdin else None, skipped)
+    stdin = sys.stdin.buffer if sys.stdin else None
+    sources = expand_sources(request.sources, stdin, skipped, offline=request.offline)
     check_request(request, sources)
     shard = None
     if request.shard is not None:
@@ -98,8 +132,12 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
         console.warn(warning)
     store = StoreWriter(request.store) if request.store is not None else None
     interruption = Interruption()
+    folder: AbstractContextManager[EvidenceFolder | None] = nullcontext()
+    if request.report is not None:
+        folder = EvidenceFolder(request.report, keep_stills=request.stills)
     with (
         interruption.watched(),
+        folder as sheet,
         ResultWriter(
             console,
             sources,
@@ -109,10 +147,22 @@ def run_scan(request: ScanRequest, settings: Settings, console: Console) -> int:
             skipped=skipped,
             frames=request.frames,
             shard=shard,
+            sheet=sheet,
         ) as writer,
     ):
+        review = {name: one.review for name, one in settings.config.categories.items()}
+        every_s = settings.config.scan.every
         try:
-            _scan_all(request, settings, sources, writer, console, interruption, store)
+            _scan_all(
+                lambda hooks: open_session(request, settings, console, sources, hooks),
+                request,
+                sources,
+                writer,
+                console,
+                interruption,
+                store,
+                lambda: [sheet.observer(review, every_s)] if sheet and request.stills else [],
+            )
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
             if interruption.came:
@@ -166,13 +216,14 @@ def options_without_effect(
 
 
 def _scan_all(
+    open_session: Callable[[SessionHooks], Session],
     request: ScanRequest,
-    settings: Settings,
     sources: Sequence[Source],
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
     store: StoreWriter | None,
+    stills: Callable[[], list[SourceObserver]],
 ) -> None:
     calm_threads()
     numbers = {source: number for number, source in enumerate(sources)}
@@ -184,22 +235,13 @@ def _scan_all(
         return writer.is_done(source, sha256, fingerprint)
 
     def observers(source: Source) -> list[SourceObserver]:
-        return [] if store is None else [store.observe(source, numbers[source])]
+        stored = [] if store is None else [store.observe(source, numbers[source])]
+        return [*stored, *stills()]
 
     with ExitStack() as stack:
         stack.callback(console.end_progress)
-        session = ScanSession(
-            request,
-            settings,
-            console,
-            sources=len(sources),
-            needs_detectors=any(one.kind in {"file", "url", "stream"} for one in sources),
-            is_done=is_done,
-            observers=observers,
-        )
-        # More sources than turns to decode: some of them download, or wait for their scores.
-        count = min(session.workers + EXTRA_SOURCES, len(sources))
-        threads = WorkerThreads(sources, session.scan, count)
+        session = open_session(SessionHooks(is_done, writer.held, observers))
+        threads = WorkerThreads(sources, session.scan, min(session.slots, len(sources)))
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
         stack.callback(threads.join, MAX_SHUTDOWN_S)
         stack.callback(session.close)
@@ -207,21 +249,8 @@ def _scan_all(
         # The first frames are decoded while the model loads.
         threads.start()
         session.load(None if store is None else store.begin)
-        for absent in session.detector_set.absent:
-            if absent.status == "unavailable":
-                console.warn(f"{absent.info.name} is not available: {absent.reason}", absent.hint)
-        for warning in session.stale_calibrations():
-            console.warn(warning)
-        for warning in without_effect(settings.config.scan.cascade, session.detector_set.specs):
-            console.warn(warning)
-        scored = {name for one in session.detector_set.detectors for name in one.categories}
-        left = [name for name in settings.config.categories if name not in scored]
-        if session.detector_set.detectors and left:
-            console.warn(
-                f"not scored: {', '.join(left)}",
-                f"guardian doctor says what is missing; `categories: {{{left[0]}: off}}` in "
-                "guardian.yaml switches a category off",
-            )
+        for warning, hint in session.warnings:
+            console.warn(warning, hint)
         # One that came while a model was loaded may have been swallowed there.
         interruption.check()
         _write_results(threads, session, writer, console, interruption)
@@ -231,7 +260,7 @@ def _scan_all(
 
 def _write_results(
     threads: WorkerThreads[Source, ScanResult],
-    session: ScanSession,
+    session: Session,
     writer: ResultWriter,
     console: Console,
     interruption: Interruption,
@@ -250,11 +279,9 @@ def _write_results(
         for result in threads.finished():
             writer.put(result)
         raise
-    for detector in session.detector_set.detectors:
-        summary = detector.summary()
-        if summary is not None:
-            is_degraded = (detector.info.name, detector.info.category) in degraded
-            (console.warn if is_degraded else console.note)(summary)
+    for info, summary in session.summaries():
+        is_degraded = (info.name, info.category) in degraded
+        (console.warn if is_degraded else console.note)(summary)
 
 
 class WorkerThreads(Generic[Item, Result]):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.console import Console
+    from guardian_cli.evidence.folder import EvidenceFolder
     from guardian_cli.media.sources import Source
     from guardian_cli.reports.document import Json
     from guardian_cli.verdict.result import Outcome, ScanResult
@@ -56,6 +57,7 @@ class ResultWriter:
         skipped: Mapping[str, int] | None = None,
         frames: bool = False,
         shard: Json | None = None,
+        sheet: EvidenceFolder | None = None,
     ) -> None:
         """`output` is the format for stdout, `reports` are formats with the files they go to.
 
@@ -68,7 +70,8 @@ class ResultWriter:
         self._output = output
         # What a long scan could not be written to is found out before it, not after it.
         self._reports = find_reports(reports, {resume} if resume is not None else set())
-        self._keeps_elements = output != "jsonl" or bool(self._reports)
+        self._sheet = sheet
+        self._keeps_elements = output != "jsonl" or bool(self._reports) or sheet is not None
         self._file = ResultsFile(resume) if resume is not None else None
         self._skipped = skipped or {}
         self._frames = frames
@@ -87,14 +90,17 @@ class ResultWriter:
 
         `fingerprint` is only asked where it decides: it may have to wait for a model to be loaded.
         """
-        key = source.identity or source.shown
-        held = self._file.held.get(key) if self._file is not None else None
-        if held is None or held.why_again(sha256, held.fingerprint or "", frames=self._frames):
-            return False
-        is_done = held.why_again(sha256, fingerprint(), frames=self._frames) is None
+        held = self.held(source)
+        is_done = held is not None and held.stands(sha256, fingerprint, frames=self._frames)
         if is_done:
-            self._done.append(key)
+            self._done.append(source.identity or source.shown)
         return is_done
+
+    def held(self, source: Source) -> HeldResult | None:
+        """What the file holds of a source."""
+        if self._file is None:
+            return None
+        return self._file.held.get(source.identity or source.shown)
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
@@ -136,6 +142,8 @@ class ResultWriter:
         try:
             for render, path in self._reports:
                 write_report(render(report), path)
+            if self._sheet is not None:
+                self._sheet.write(report)
         finally:
             # What stdout is to show does not depend on a disk that is full.
             if self._output == "json" or (self._output == "table" and self._ended):
@@ -207,6 +215,12 @@ class HeldResult:
         if sha256 is None or self.sha256 != sha256:
             return "other content"
         return "without frames" if frames and not self.has_frames else None
+
+    def stands(self, sha256: str | None, fingerprint: Callable[[], str], *, frames: bool) -> bool:
+        """Whether `why_again` has no reason; `fingerprint` is only asked where it decides."""
+        if self.why_again(sha256, self.fingerprint or "", frames=frames):
+            return False
+        return self.why_again(sha256, fingerprint(), frames=frames) is None
 
 
 class ResultsFile:

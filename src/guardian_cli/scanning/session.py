@@ -3,30 +3,75 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
 from guardian_cli.lifecycle.model_files import find_version
+from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
 from guardian_cli.progress import ScanProgress
-from guardian_cli.scanning.decoder_pool import DecoderPool
+from guardian_cli.scanning.cascade import without_effect
+from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES, DecoderPool
 from guardian_cli.scanning.provenance import Provenance
 from guardian_cli.scanning.scorer import Scorer, ScoringStopped
-from guardian_cli.scanning.source import ScanContext, scan_source
+from guardian_cli.scanning.source import ScanContext, fail_source, scan_source
 from guardian_cli.settings import count_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from guardian_cli.console import Console
+    from guardian_cli.detectors.base import DetectorInfo
+    from guardian_cli.errors import SourceError
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
+    from guardian_cli.scanning.results import HeldResult
     from guardian_cli.settings import Settings
     from guardian_cli.verdict.result import ScanResult
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHooks:
+    """What a session asks of the run that it is part of.
+
+    `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of its
+    content in hex and a function for the fingerprint of what would scan it now; `held` what is kept
+    of a source, if anything; `observers` makes those that watch a source.
+    """
+
+    is_done: Callable[[Source, str | None, Callable[[], str]], bool]
+    held: Callable[[Source], HeldResult | None]
+    observers: Callable[[Source], Sequence[SourceObserver]]
+
+
+class Session(Protocol):
+    """Scans sources somewhere: in this process, or on other machines."""
+
+    @property
+    def slots(self) -> int:
+        """How many threads may be in `scan` at once and find something to do."""
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str | None]]:
+        """What the user should know, with a hint or none; known after `load`."""
+
+    def load(self, begin: Callable[[Mapping[str, Any]], None] | None) -> None:
+        """Bring the models, and tell `begin` what makes the results; `scan` may come before."""
+
+    def scan(self, source: Source) -> ScanResult | None:
+        """Scan a source; None where the result that is kept of it stands."""
+
+    def summaries(self) -> Sequence[tuple[DetectorInfo, str]]:
+        """What detectors say at the end of a run, a line each."""
+
+    def close(self) -> None:
+        """End everything; whoever waits in `scan` gets ScoringStopped."""
 
 
 class ScanSession:
@@ -44,17 +89,20 @@ class ScanSession:
         *,
         sources: int | None = None,
         needs_detectors: bool = True,
+        cores: int | None = None,
         is_done: Callable[[Source, str | None, Callable[[], str]], bool] = lambda *_: False,
         observers: Callable[[Source], Sequence[SourceObserver]] = lambda _: (),
     ) -> None:
-        """`sources` is how many there will be at most, if that is known.
+        """`sources` is how many there will be at most, `cores` how many may be used, if known.
 
         `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of
         its content in hex and a function for the fingerprint of what would scan it now; `observers`
         makes those that watch a source. Raises UsageError for detectors that can't be meant,
         MissingError where nothing could score.
         """
-        self.workers = min(request.workers or count_cores(), sources or count_cores())
+        cores = cores or count_cores()
+        self.workers = min(request.workers or cores, sources or cores)
+        self._request = request
         self._settings = settings
         self._options = DetectorOptions(
             no_endpoints=request.no_endpoints,
@@ -69,13 +117,14 @@ class ScanSession:
         self.detector_set = DetectorSet(offline=request.offline)
         if needs_detectors:
             self.detector_set = choose_detectors(settings, self._options)
-        provenance = self._provenance = Provenance(request, settings, self.detector_set)
+        provenance = Provenance(request, settings, self.detector_set)
         self.stale_calibrations = provenance.stale_calibrations
+        self.kept = provenance.kept
         config, self._stopped = settings.config, threading.Event()
         thresholds = {name: one.thresholds for name, one in config.categories.items()}
+        self.progress = ScanProgress(sources or 1, console)
         scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
-        timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
-        refuses_private = config.scan.private_addresses == "refuse"
+        self._refuses_private = config.scan.private_addresses == "refuse"
 
         def fingerprint(source: Source) -> str:
             scorer.wait_until_started()
@@ -95,26 +144,45 @@ class ScanSession:
                 memory_mb=config.scan.memory_mb,
                 for_s=request.for_s,
                 # Two threads for one video take more processor time than one for each of two.
-                threads=max(1, count_cores() // self.workers),
+                threads=max(1, cores // self.workers),
             ),
-            progress=ScanProgress(sources or 1, console),
-            fetch=lambda url, folder: fetch_url(
-                url,
-                folder,
-                timeout_s=timeout_s,
-                max_bytes=request.max_bytes,
-                rule=AddressRule(refuse_private=refuses_private),
-                stop=self._stopped,
-            ),
+            progress=self.progress,
+            fetch=self._fetch,
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,
             levels=request.levels,
             offline=request.offline,
-            refuses_private=refuses_private,
+            refuses_private=self._refuses_private,
             observers=observers,
         )
         self._pool = DecoderPool(self.workers)
+
+    @property
+    def slots(self) -> int:
+        """More than turns to decode: some sources are fetched, or wait for their scores."""
+        return self.workers + EXTRA_SOURCES
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str | None]]:
+        """What does not run, has no effect or scores nothing; known after `load`."""
+        config, chosen = self._settings.config, self.detector_set
+        warnings = [
+            (f"{absent.info.name} is not available: {absent.reason}", absent.hint)
+            for absent in chosen.absent
+            if absent.status == "unavailable"
+        ]
+        warnings += [(one, None) for one in self.stale_calibrations()]
+        warnings += [(one, None) for one in without_effect(config.scan.cascade, chosen.specs)]
+        scored = {name for one in chosen.detectors for name in one.categories}
+        left = [name for name in config.categories if name not in scored]
+        if chosen.detectors and left:
+            hint = (
+                f"guardian doctor says what is missing; `categories: {{{left[0]}: off}}` in "
+                "guardian.yaml switches a category off"
+            )
+            warnings.append((f"not scored: {', '.join(left)}", hint))
+        return warnings
 
     def load(self, begin: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         """Load the detectors and let them score what waits and what comes; call it once.
@@ -125,7 +193,7 @@ class ScanSession:
         """
         self.detector_set.load(self._settings, self._options)
         if begin is not None:
-            begin(self._provenance.kept())
+            begin(self.kept())
         self._scorer.start(self.detector_set.detectors)
 
     def scan(self, source: Source) -> ScanResult | None:
@@ -140,6 +208,16 @@ class ScanSession:
             raise ScoringStopped
         return result
 
+    def fail(self, source: Source, error: SourceError) -> ScanResult:
+        """Return the result of a source that can't be scanned, for a reason from outside."""
+        with self._pool.lease() as lease:
+            return fail_source(source, self._context, lease, error)
+
+    def summaries(self) -> Sequence[tuple[DetectorInfo, str]]:
+        """What each detector has to say, if anything."""
+        said = [(one.info, one.summary()) for one in self.detector_set.detectors]
+        return [(info, summary) for info, summary in said if summary is not None]
+
     def close(self) -> None:
         """End decoders, downloads and scoring; whoever waits in `scan` gets ScoringStopped."""
         self._stopped.set()
@@ -153,3 +231,13 @@ class ScanSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _fetch(self, url: str, folder: Path) -> Path:
+        limits: Any = {
+            "timeout_s": self._settings.config.scan.timeout_s or DEFAULT_TIMEOUT_S,
+            "max_bytes": self._request.max_bytes,
+            "stop": self._stopped,
+        }
+        if is_cloud(url):
+            return fetch_cloud(url, folder, **limits)
+        return fetch_url(url, folder, rule=AddressRule(self._refuses_private), **limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _LEVEL_ROUNDS = 8
 _LEVEL_STEPS = 4
 _UNSCANNABLE = {
-    "unsupported": ("unsupported", "only http, https and rtsp addresses can be scanned"),
+    "unsupported": ("unsupported", "only http, s3, gs, az, hf and rtsp addresses can be scanned"),
     "closed": ("unreadable", "this folder cannot be read"),
     "empty": ("empty", "no video or image in this folder"),
     "missing": ("missing", "no such file"),
@@ -83,6 +84,13 @@ def scan_source(source: Source, context: ScanContext, lease: DecoderLease) -> Sc
         for observer in observers:
             observer.on_result(result)
     return result
+
+
+def fail_source(
+    source: Source, context: ScanContext, lease: DecoderLease, error: SourceError
+) -> ScanResult:
+    """Return the result of a source that is not even tried."""
+    return _SourceScan(source, context, lease, ()).failure(error)
 
 
 def _run(scan: _SourceScan) -> ScanResult | None:
@@ -140,7 +148,7 @@ class _SourceScan:
         if source.kind == "file":
             return self.scan_file(Path(source.location))
         if context.offline:
-            verb = "fetched" if source.kind == "url" else "opened"
+            verb = "opened" if source.kind == "stream" else "fetched"
             raise SourceError(f"not {verb}: --offline touches no network", kind="offline")
         if source.kind == "stream":
             if context.refuses_private:
@@ -354,6 +362,7 @@ class _SourceScan:
                 collector.scored[index],
                 dict(collector.deployments[index]),
                 misconfigured=index in collector.misconfigured,
+                latency_ms=_percentiles_ms(collector.latencies_s[index]),
                 not_sent=collector.not_sent[index],
             )
             reports.append(report)
@@ -364,3 +373,15 @@ class _SourceScan:
             )
             reports.append(report)
         return tuple(sorted(reports, key=lambda one: report_order(one.name)))
+
+
+def _percentiles_ms(latencies_s: Sequence[float]) -> dict[str, float] | None:
+    """The median and the 95th percentile (nearest rank), in milliseconds; None of nothing."""
+    if not latencies_s:
+        return None
+    ordered = sorted(latencies_s)
+    ranks = {"p50": 0.50, "p95": 0.95}
+    return {
+        name: round(1000 * ordered[math.ceil(share * len(ordered)) - 1], 1)
+        for name, share in ranks.items()
+    }

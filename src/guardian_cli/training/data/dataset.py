@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli.errors import UsageError
-from guardian_cli.media.sources import has_known_ending
+from guardian_cli.media.sniff import has_known_ending
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence

@@ -1,0 +1,1 @@
+"""Scanning on a Ray cluster: sources go to nodes, results come back."""

@@ -1,0 +1,210 @@
+"""The way to a Ray cluster: one that runs, or one that is started here for as long as it is needed.
+
+What is started listens on this machine alone, asks for a token, and reports to nobody.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli import __version__
+from guardian_cli.errors import MissingError, PlatformError, UsageError
+from guardian_cli.settings import calm_ray, count_cores, make_ray_token, ray_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Results alone go there; Ray wants 75 MiB at least.
+OBJECT_STORE_BYTES = 78 << 20
+# One process with more threads than this scores no faster: larger nodes get several actors.
+MAX_CORES = 8
+PROBE_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an actor is to run, and with how many cores and GPUs."""
+
+    node: str
+    cores: int
+    gpus: int = 0
+
+
+class Connection:
+    """A connection to a cluster; `close` it, and with it the cluster that was started for it."""
+
+    def __init__(self, address: str) -> None:
+        """Connect to `ray` or `ray://HOST:PORT`.
+
+        Raises UsageError for another address, MissingError where Ray is not installed, and
+        PlatformError where no cluster answers or none can be started.
+        """
+        if address != "ray" and not re.fullmatch(r"ray://[^/\s@]+:\d+", address):
+            raise UsageError(f"--cluster {address}: neither ray nor ray://HOST:PORT")
+        calm_ray()
+        try:
+            import ray
+        except ImportError as error:
+            raise _not_installed() from error
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        self.ray: Any = ray
+        self._folder: str | None = None
+        self._stack = ExitStack()
+        # Ray prints to stdout that a worker has died, and that is for results: the console has its
+        # own hold of it.
+        self._stack.enter_context(redirect_stdout(io.StringIO()))
+        handler = signal.getsignal(signal.SIGTERM)
+        running = find_running() if address == "ray" else address
+        try:
+            self._connect(running)
+        except ImportError as error:  # of what ray:// needs besides
+            self.close()
+            raise _not_installed() from error
+        except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+            self.close()
+            what = "no Ray could be started here"
+            what = f"the Ray at {running} can't be joined" if running else what
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise PlatformError(f"{what}: {reason}", hint="ray status") from error
+        except SystemExit:
+            # SIGTERM, which Ray's own handler got meanwhile: ours is to have it.
+            self.close()
+            signal.signal(signal.SIGTERM, handler)
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            # Ray's own handler would end this process without a word.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
+
+    def _connect(self, address: str | None) -> None:
+        quiet: Any = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+        if address is not None:
+            # Ray itself would ask for minutes whether somebody is there.
+            if not answers(address):
+                raise ConnectionError("nobody answers")
+            self.ray.init(address=address, **quiet)
+            return
+        make_ray_token()
+        # The paths of Ray's sockets are 75 characters longer, and a socket's may have 103.
+        is_short = len(tempfile.gettempdir()) < 20
+        self._folder = tempfile.mkdtemp(prefix="gr-", dir=None if is_short else "/tmp")  # noqa: S108
+        self.ray.init(
+            address="local",
+            num_cpus=count_cores(),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            configure_logging=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=self._folder,
+            **quiet,
+        )
+
+    def places(self, *, gpus: bool) -> list[Place]:
+        """Return where actors can run; raises PlatformError for a node that can't take one."""
+        nodes = [node for node in self.ray.nodes() if node["Alive"]]
+        places = [
+            place
+            for node in nodes
+            for place in plan_actors(node["NodeID"], node["Resources"], gpus=gpus)
+        ]
+        if not places:
+            raise PlatformError("the cluster has no node with a free core", hint="ray status")
+        used = {place.node for place in places}
+        self._check_versions([node for node in nodes if node["NodeID"] in used])
+        return places
+
+    def _check_versions(self, nodes: Sequence[Mapping[str, Any]]) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        # Inside this function, so that Ray sends its code: a node may have no guardian to find it.
+        def find_version() -> str | None:
+            try:
+                from guardian_cli import __version__ as version  # noqa: PLC0415 - of the node
+            except ImportError:
+                return None
+            return version
+
+        probe = self.ray.remote(find_version)
+        asked = [
+            probe.options(
+                num_cpus=0,
+                max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+            ).remote()
+            for node in nodes
+        ]
+        for node, answer in zip(nodes, asked, strict=True):
+            name = node["NodeManagerAddress"]
+            try:
+                version = self.ray.get(answer, timeout=PROBE_TIMEOUT_S)
+            except self.ray.exceptions.RayError as error:
+                raise PlatformError(
+                    f"node {name} of the cluster runs nothing ({type(error).__name__})",
+                    hint="ray status",
+                ) from error
+            if version != __version__:
+                has = "has no guardian" if version is None else f"has guardian {version}"
+                raise PlatformError(
+                    f"node {name} of the cluster {has}, and this is {__version__}",
+                    hint=f'pip install "guardian-cli=={__version__}" there, where Ray runs',
+                )
+
+    def close(self) -> None:
+        """Leave the cluster, or end the one that was started here; idempotent."""
+        self.ray.shutdown()
+        self._stack.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def find_running() -> str | None:
+    """Return the address of the cluster that Ray's own commands would use here, if there is one."""
+    named = ray_address()
+    if named is not None:
+        return named
+    noted = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")
+    try:
+        address = noted.read_text("utf-8").strip()
+    except OSError:
+        return None
+    # The file stays behind where Ray was killed.
+    return address if address and answers(address) else None
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens at HOST:PORT, with or without ray:// in front."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT_S):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _not_installed() -> MissingError:
+    return MissingError(
+        "--cluster needs Ray, which is not installed", hint='pip install "guardian-cli[ray]"'
+    )
+
+
+def plan_actors(node: str, resources: Mapping[str, float], *, gpus: bool) -> list[Place]:
+    """Divide a node among actors: one for each GPU, else one for every MAX_CORES cores."""
+    cores = int(resources.get("CPU", 0))
+    devices = int(resources.get("GPU", 0)) if gpus else 0
+    count = min(devices, cores) if devices else -(-cores // MAX_CORES)
+    return [Place(node, cores // count, 1 if devices else 0) for _ in range(count)]

@@ -1,0 +1,360 @@
+"""A session whose sources are scanned by actors on the nodes of a Ray cluster.
+
+A thread here waits for each source that is under way there; so a source has one result, and no
+actor more sources than it has slots for. An actor that dies is replaced, and what it was scanning
+is done again, each source alone: the one that kills its actor is found, and its neighbours are not
+blamed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.cluster.actor import ScanActor, request_for_node
+from guardian_cli.cluster.connection import Connection
+from guardian_cli.errors import GuardianError, PlatformError
+from guardian_cli.media.sources import SCANNED_KINDS
+from guardian_cli.progress import ScanProgress
+from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
+from guardian_cli.scanning.scorer import ScoringStopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from guardian_cli.cluster.actor import Loaded, Outcome
+    from guardian_cli.cluster.connection import Place
+    from guardian_cli.console import Console
+    from guardian_cli.detectors.base import DetectorInfo
+    from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.pipeline import ScanRequest
+    from guardian_cli.scanning.results import HeldResult
+    from guardian_cli.scanning.session import SessionHooks
+    from guardian_cli.settings import Settings
+    from guardian_cli.verdict.result import ScanResult
+
+MAX_ATTEMPTS = 3
+# Without any actor that has found a place, or that lives until its models are loaded.
+PLACING_TIMEOUT_S = 120.0
+MAX_FAILED_STARTS = 3
+POLL_S = 0.3
+CLOSE_S = 3.0
+# Actors answer these while they scan.
+_EXTRA_CALLS = 4
+
+
+def open_cluster(
+    request: ScanRequest,
+    settings: Settings,
+    console: Console,
+    sources: Sequence[Source],
+    hooks: SessionHooks,
+) -> ClusterSession:
+    """Connect to the cluster that the request names, and return a session on it."""
+    return ClusterSession(request, settings, console, sources, hooks)
+
+
+@dataclass(eq=False)
+class Seat:
+    """A place on a node and the actor that is there now; `is_open` once its models are loaded."""
+
+    place: Place
+    slots: int
+    actor: Any = None
+    greeted: Any = None
+    loaded: Any = None
+    polled: Any = None
+    is_open: bool = False
+    is_second: bool = False
+    taken: int = 0
+
+
+class ClusterSession:
+    """Scans sources on a cluster; see `Session`. `scan` may be called from `slots` threads."""
+
+    def __init__(
+        self,
+        request: ScanRequest,
+        settings: Settings,
+        console: Console,
+        sources: Sequence[Source],
+        hooks: SessionHooks,
+        actor: type = ScanActor,
+    ) -> None:
+        """Connect, and begin to start actors. Raises what `Connection` does."""
+        self._actor = actor
+        self._request = request_for_node(request)
+        self._settings = settings
+        self._hooks = hooks
+        self._progress = ScanProgress(len(sources), console)
+        self._connection = Connection(request.cluster or "ray")
+        self._ray = ray = self._connection.ray
+        self._needs_detectors = any(source.kind in SCANNED_KINDS for source in sources)
+        self._died = (
+            ray.exceptions.RayActorError,
+            ray.exceptions.WorkerCrashedError,
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.ObjectLostError,
+            ray.exceptions.OutOfMemoryError,
+        )
+        self._changed = threading.Condition()
+        self._closed = self._begun = False
+        self._failure: GuardianError | None = None
+        self._loaded: Loaded | None = None
+        self._suspects = 0
+        self._failed_starts = 0
+        self._calls = 0
+        self._without_place_since_s = time.monotonic()
+        self._watcher = threading.Thread(target=self._watch, name="cluster", daemon=True)
+        try:
+            places = self._connection.places(gpus=request.device in {"auto", "cuda"})
+            # No more actors than sources: each loads its own models.
+            self._seats = [self._seat(place) for place in places[: len(sources)]]
+            for seat in self._seats:
+                self._start(seat)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._watcher.start()
+
+    @property
+    def slots(self) -> int:
+        """As many as all actors have."""
+        return sum(seat.slots for seat in self._seats)
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str | None]]:
+        """What the user should know, as the last actor says that has loaded its models."""
+        return self._loaded.warnings if self._loaded is not None else ()
+
+    def load(self, begin: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        """Wait until an actor has loaded its models; the others join in as they have.
+
+        Raises what loading raises there, and PlatformError where no actor finds a place.
+        """
+        with self._changed:
+            while not any(seat.is_open for seat in self._seats):
+                self._check()
+                # With a time-out, so that Ctrl-C is seen.
+                self._changed.wait(POLL_S)
+        if begin is not None and self._loaded is not None:
+            begin(self._loaded.kept)
+        with self._changed:
+            self._begun = True
+            self._changed.notify_all()
+
+    def scan(self, source: Source) -> ScanResult | None:
+        """Scan a source where there is a free slot; None where the result that is held stands."""
+        outcome = self._scan(source, self._hooks.held(source))
+        if outcome.result is None:
+            if self._hooks.is_done(source, outcome.sha256, lambda: outcome.fingerprint):
+                self._progress.finished(source.shown)
+                return None
+            # It stands, but something else that is wanted of it is missing.
+            outcome = self._scan(source, None)
+        result = outcome.result
+        assert result is not None  # noqa: S101 - there was no other
+        for observer in self._hooks.observers(source):
+            for frame in outcome.frames:
+                observer.on_frame(frame)
+            observer.on_result(result)
+        self._progress.finished(source.shown)
+        return result
+
+    def _scan(self, source: Source, held: HeldResult | None) -> Outcome:
+        lost = f"whatever scanned it died, {MAX_ATTEMPTS} times"
+        attempt, outcome = 0, None
+        while outcome is None:
+            if attempt < MAX_ATTEMPTS:
+                outcome = self._try(lambda one: one.scan.remote(source, held), alone=attempt > 0)
+            else:
+                outcome = self._try(lambda one: one.fail.remote(source, lost, "lost"))
+            attempt += 1
+        return outcome
+
+    def _try(self, call: Callable[[Any], Any], *, alone: bool = False) -> Outcome | None:
+        """Have an actor do something; None if it dies."""
+        seat = self._take(alone=alone)
+        actor = seat.actor
+        try:
+            outcome: Outcome = self._ray.get(call(actor))
+        except self._died:
+            self._replace(seat, actor)
+            return None
+        finally:
+            self._give_back(seat, actor, alone=alone)
+        if outcome.stopped:
+            raise ScoringStopped
+        if outcome.failure is not None:
+            raise outcome.failure
+        return outcome
+
+    def _take(self, *, alone: bool) -> Seat:
+        """Wait for a slot, or for all the slots of an actor."""
+        with self._changed:
+            self._suspects += alone
+            try:
+                while True:
+                    self._check()
+                    # No source may end before the run has begun: a store must know of what.
+                    seats = self._seats if self._begun else []
+                    free = [seat for seat in seats if self._is_free(seat, alone=alone)]
+                    if free:
+                        seat = min(free, key=lambda one: one.taken / one.slots)
+                        seat.taken += seat.slots if alone else 1
+                        self._calls += 1
+                        return seat
+                    self._changed.wait()
+            finally:
+                self._suspects -= alone
+
+    def _is_free(self, seat: Seat, *, alone: bool) -> bool:
+        if alone:
+            return seat.is_open and seat.taken == 0
+        # An actor that replaces another is for suspects first, which need it to themselves.
+        return seat.is_open and seat.taken < seat.slots and not (seat.is_second and self._suspects)
+
+    def _give_back(self, seat: Seat, actor: Any, *, alone: bool) -> None:
+        with self._changed:
+            self._calls -= 1
+            if seat.actor is actor:
+                seat.taken -= seat.slots if alone else 1
+            self._changed.notify_all()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise ScoringStopped
+
+    def _seat(self, place: Place) -> Seat:
+        workers = self._request.workers or place.cores
+        return Seat(place, workers + EXTRA_SOURCES)
+
+    def _start(self, seat: Seat) -> None:
+        """Start an actor: on its own node, or on another where that one is gone. Hold the lock."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        place = seat.place
+        request = replace(self._request, workers=self._request.workers or place.cores)
+        seat.is_open, seat.taken, seat.polled = False, 0, None
+        seat.actor = (
+            self._ray.remote(self._actor)
+            .options(
+                num_cpus=place.cores,
+                num_gpus=place.gpus,
+                max_concurrency=seat.slots + _EXTRA_CALLS,
+                # Who dies is replaced from here: only then it is known who was under way.
+                max_restarts=0,
+                max_task_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(place.node, soft=True),
+            )
+            .remote(request, self._settings, place.cores, str(Path.cwd()), self._needs_detectors)
+        )
+        seat.greeted = seat.actor.greet.remote()
+        seat.loaded = seat.actor.load.remote()
+
+    def _replace(self, seat: Seat, actor: Any) -> None:
+        """Start another actor where one has died; whoever else notices it finds that done."""
+        with self._changed:
+            if seat.actor is not actor or self._closed:
+                return
+            # What can't be reached may still live.
+            self._ray.kill(actor, no_restart=True)
+            if not seat.is_open:
+                self._failed_starts += 1
+            seat.is_second = True
+            self._start(seat)
+
+    def _watch(self) -> None:
+        """Open actors when they have loaded, ask them how far they are, and see that some live."""
+        while not self._closed:
+            for seat in self._seats:
+                actor = seat.actor
+                try:
+                    self._look_at(seat)
+                except self._died:
+                    self._replace(seat, actor)
+                except self._ray.exceptions.RayError as error:
+                    self._fail(PlatformError(f"the cluster fails ({type(error).__name__})"))
+            self._check_places()
+            time.sleep(POLL_S)
+
+    def _look_at(self, seat: Seat) -> None:
+        if not seat.is_open:
+            if self._is_ready(seat.loaded):
+                answer = self._ray.get(seat.loaded)
+                if isinstance(answer, GuardianError):
+                    self._fail(answer)
+                    return
+                with self._changed:
+                    self._loaded, self._failed_starts, seat.is_open = answer, 0, True
+                    self._changed.notify_all()
+            return
+        if seat.polled is None:
+            seat.polled = seat.actor.state.remote()
+        elif self._is_ready(seat.polled):
+            state, seat.polled = self._ray.get(seat.polled), None
+            self._progress.set_elsewhere(seat.actor, *state)
+
+    def _check_places(self) -> None:
+        has_place = any(seat.is_open or self._is_ready(seat.greeted) for seat in self._seats)
+        now_s = time.monotonic()
+        if has_place:
+            self._without_place_since_s = now_s
+        elif now_s - self._without_place_since_s > PLACING_TIMEOUT_S:
+            self._fail(
+                PlatformError(
+                    f"no node of the cluster had room for an actor in {PLACING_TIMEOUT_S:g} s",
+                    hint="ray status",
+                )
+            )
+        is_any_open = any(seat.is_open for seat in self._seats)
+        if not is_any_open and self._failed_starts >= MAX_FAILED_STARTS * len(self._seats):
+            self._fail(
+                PlatformError(
+                    "the actors die while they load their models: too little memory, maybe",
+                    hint="ray status; ray logs",
+                )
+            )
+
+    def _is_ready(self, reference: Any) -> bool:
+        return bool(self._ray.wait([reference], timeout=0)[0])
+
+    def _fail(self, error: GuardianError) -> None:
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def summaries(self) -> Sequence[tuple[DetectorInfo, str]]:
+        """What the detectors of each actor say, and on which node if there are several."""
+        said: list[tuple[DetectorInfo, str]] = []
+        for number, seat in enumerate(self._seats, 1):
+            try:
+                answer = self._ray.get(seat.actor.summaries.remote(), timeout=CLOSE_S)
+            except self._ray.exceptions.RayError:
+                continue  # it has died since, or was never needed
+            which = f" (actor {number})" if len(self._seats) > 1 else ""
+            said += [(info, summary + which) for info, summary in answer]
+        return said
+
+    def close(self) -> None:
+        """End all actors: those that listen remove what they fetched."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        try:
+            closing = [seat.actor.close.remote() for seat in self._seats]
+            self._ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
+            for seat in self._seats:
+                self._ray.kill(seat.actor, no_restart=True)
+            # Ray must not go while a thread is in one of its calls.
+            with self._changed:
+                self._changed.wait_for(lambda: not self._calls, CLOSE_S)
+        finally:
+            self._connection.close()
