@@ -28,7 +28,7 @@ lint: $(VENV)/.installed-test
 hub: $(VENV)/.installed-test
 	GUARDIAN_HUB=1 $(BIN)/python -m pytest -m hub tests/hub
 
-BENCHMARKS := scan_cold scan_long scan_folder model_alone decoding_alone memory categories
+BENCHMARKS := scan_cold scan_long scan_folder model_alone decoding_alone memory categories replay
 
 bench: $(VENV)/.installed-test
 	for one in $(BENCHMARKS); do $(BIN)/python benchmarks/$$one.py --json build/measured/$$one.json || exit 1; done

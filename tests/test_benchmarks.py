@@ -25,6 +25,7 @@ SCRIPTS = (
     "decoding_alone",
     "memory",
     "categories",
+    "replay",
 )
 
 

@@ -184,17 +184,22 @@ def write_video(
     size: tuple[int, int] = (640, 360),
     vfr: bool = False,
     label: Label = ("red", "star"),
+    bars: tuple[int, int] = (0, 0),
     seed: int = 0,
 ) -> list[float]:
     """Write an H.264 video in which `label` is seen from hot[0] until before hot[1], at `place`.
 
-    Before and after, a blue circle drifts over the same background. Returns the frames' times.
+    Before and after, a blue circle drifts over the same background. `bars` are black rows at top
+    and bottom and columns at both sides; shapes are drawn over them. Returns the frames' times.
     """
     import av
     import numpy as np
 
     times = frame_times(fps, seconds, vfr=vfr)
     background = draw_background(np.random.default_rng(seed), *size)
+    for axis, depth in enumerate(bars):
+        lines = background.swapaxes(0, axis)
+        lines[:depth] = lines[len(lines) - depth :] = 0
     radius_px = 0.2 * min(size)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})

@@ -62,6 +62,19 @@ def test_a_wide_frame(tmp_path: Path, tiny_clip: TinyClip) -> None:
     assert scan(tmp_path, tiny_clip, video)["verdict"] in {"review", "block"}
 
 
+@pytest.mark.parametrize(("bars", "place"), [((70, 0), "top-edge"), ((0, 180), "right-edge")])
+def test_a_star_in_a_bar_is_found(
+    tmp_path: Path, tiny_clip: TinyClip, bars: tuple[int, int], place: Place
+) -> None:
+    video = tmp_path / "bars.mp4"
+    write_video(video, place=place, bars=bars)
+    found = scan(tmp_path, tiny_clip, video)
+    assert found["verdict"] in {"review", "block"}
+    segment = max(found["categories"]["nsfw"]["segments"], key=lambda one: one["peak"])
+    assert segment["start_s"] == pytest.approx(7.0, abs=0.2)
+    assert (found["media"]["width"], found["media"]["height"]) == (640, 360)
+
+
 def test_a_video_without_a_star_is_allowed(tmp_path: Path, tiny_clip: TinyClip) -> None:
     video = tmp_path / "calm.mp4"
     write_video(video, hot=None)

@@ -150,7 +150,9 @@ def _find_margin(lines: Image) -> Margin:
     import numpy as np
 
     colour = np.median(lines[0], axis=0)
-    low, high = colour - TOLERANCE, colour + TOLERANCE
+    # As bytes: to compare with floating-point numbers takes several times as long.
+    low = np.ceil(colour - TOLERANCE).clip(0, 255).astype(np.uint8)
+    high = np.floor(colour + TOLERANCE).clip(0, 255).astype(np.uint8)
     px = 0
     while px < len(lines):
         # Most frames have no bar, which their first line shows.

@@ -44,8 +44,8 @@ _UNSEEN_SECTIONS: Any = {
 # Device and precision change no verdict: a score that rounding could decide is computed in fp32.
 _UNSEEN_OPTIONS = frozenset(
     {
-        *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *("cluster", "shard", "store", "max_bytes"),
+        *("sources", "flags", "output", "reports", "report", "stills", "frames", "fail_on"),
+        *("workers", "resume", "cluster", "shard", "store", "max_bytes"),
         *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )
@@ -67,11 +67,7 @@ class Provenance:
             "when": now(),
             **made_of_settings(self.settings.config),
             "decode": self.request.decode,
-            "weights": {
-                detector.info.name: f"sha256:{detector.info.weights}"
-                for detector in self.detector_set.detectors
-                if detector.info.weights is not None
-            },
+            "weights": self._weights(),
             "endpoints": {
                 category: mask_url(uri) for category, uri in sorted(self._endpoints().items())
             },
@@ -95,6 +91,12 @@ class Provenance:
             "asks_endpoints": not (request.offline or request.no_endpoints),
             "for_s": request.for_s,
             "inputs": self.inputs(is_stream=False),
+            # Of a folder its name is enough to tell it from another.
+            "models": {
+                name: Path(one.model).name
+                for name, one in config.categories.items()
+                if one.model is not None
+            },
             "detectors": [
                 {
                     "name": one.info.name,
@@ -170,6 +172,17 @@ class Provenance:
                 category: (shown := mask_url(uri), Source("url", uri, shown).identity)
                 for category, uri in self._endpoints().items()
             },
+        }
+
+    def _weights(self) -> dict[str, str]:
+        """The digest of each detector's weights; models, of which there can be several, by name."""
+        infos = [one.info for one in self.detector_set.detectors if one.info.weights is not None]
+        names = [one.name for one in infos]
+        return {
+            one.name if names.count(one.name) == 1 else f"{one.name} {one.category}": (
+                f"sha256:{one.weights}"
+            )
+            for one in infos
         }
 
     def _endpoints(self) -> dict[str, str]:

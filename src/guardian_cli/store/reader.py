@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guardian_cli.errors import UsageError
-from guardian_cli.store.arrow import numbers
+from guardian_cli.store.arrow import numbers, to_numpy
 from guardian_cli.store.layout import (
     FEATURE_COLUMNS,
     FRAME_COLUMNS,
@@ -174,7 +174,7 @@ class Block:
         total, lengths = int(self.offsets[-1]), np.diff(self.offsets)
         if name not in self.table.column_names:
             return np.full(total, np.nan)
-        flat: Floats = self._flat(name).cast("float64").to_numpy(zero_copy_only=False)
+        flat = to_numpy(self._flat(name)).astype(np.float64, copy=False)
         if len(flat) == total:
             return flat
         # Some of the sources have no such column.
@@ -196,7 +196,7 @@ class Block:
 
         if "is_refined" not in self.table.column_names:
             return np.zeros(0, np.bool_)
-        return np.asarray(self._flat("is_refined").to_numpy(zero_copy_only=False), np.bool_)
+        return np.asarray(to_numpy(self._flat("is_refined")), np.bool_)
 
     def features(self) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64], NDArray[np.int64]]:
         """Unit features (V, D) of all views, and how far rounding to fp16 moved each (V,).
@@ -211,14 +211,14 @@ class Block:
             return np.zeros((0, 1), np.float32), np.zeros(0), none, none
         vectors = self._flat("features")
         width = vectors.type.list_size
-        rows = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+        rows = to_numpy(vectors.flatten()).reshape(-1, width)
         counts = np.nan_to_num(self.column("views"), nan=-1).astype(np.int64)
         own = np.maximum(counts, 0)
         begins = np.cumsum(own) - own
         # A frame with a picture that was there before has that one's views.
         at = np.maximum.accumulate(np.where(counts > 0, np.arange(total), 0))
         begins, numbers = begins[at], np.where(counts < 0, 0, own[at])
-        rounding = self._flat("rounding").to_numpy(zero_copy_only=False).astype(np.float64)
+        rounding = to_numpy(self._flat("rounding")).astype(np.float64)
         return rows.astype(np.float32), rounding, begins, numbers
 
     def _flat(self, name: str) -> Any:
@@ -226,8 +226,6 @@ class Block:
 
     def _lengths(self, name: str) -> NDArray[np.int64]:
         import numpy as np
-        import pyarrow.compute as pc
 
-        lists = self.table.column(name).combine_chunks()
-        lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-        return np.asarray(np.nan_to_num(lengths), np.int64)
+        offsets = to_numpy(self.table.column(name).combine_chunks().offsets)
+        return np.asarray(offsets[1:] - offsets[:-1], np.int64)

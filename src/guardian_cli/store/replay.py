@@ -22,14 +22,14 @@ from guardian_cli.verdict.policy import conclude, exit_code, judge
 from guardian_cli.verdict.result import ScanResult, SourceFailure, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.settings import Settings
     from guardian_cli.store.reader import Block
     from guardian_cli.verdict.policy import FailOn
-    from guardian_cli.verdict.result import CategoryVerdict
+    from guardian_cli.verdict.result import CategoryVerdict, DetectorReport
     from guardian_cli.verdict.timeline import Sample
 
 
@@ -131,94 +131,83 @@ class Replay:
             begun_s = time.perf_counter()
             stored = json.loads(text)
             is_stream = stored["source_kind"] == "stream"
-            result = ScanResult(
+            parts: dict[str, Any] = {
+                "media": None if stored["media"] is None else MediaFacts(**stored["media"]),
+                "coverage": _coverage(stored["coverage"]),
+                "detectors": rules.reports(stored["detectors"]),
+            }
+            if stored["error"] is None:
+                parts |= self._judge(parts, frames, number, calm.get(number), is_stream=is_stream)
+            else:
+                parts |= {"verdict": "error", "reasons": tuple(stored["reasons"])}
+                parts |= {"degraded": False, "categories": {}}
+                parts["error"] = SourceFailure(**stored["error"])
+            yield ScanResult(
                 source=source,
                 source_id=source_id,
                 sha256=sha256,
-                verdict="error",
-                reasons=(),
-                degraded=False,
-                media=None if stored["media"] is None else MediaFacts(**stored["media"]),
-                coverage=_coverage(stored["coverage"]),
-                detectors=rules.reports(stored["detectors"]),
-                categories={},
-                timing=Timing(0.0, 0.0, 0.0),
+                timing=Timing(each_s + time.perf_counter() - begun_s, 0.0, 0.0),
                 made={**made, "fingerprint": of_streams} if is_stream else made,
+                **parts,
             )
-            if stored["error"] is None:
-                result = self._judge(result, frames, number, calm.get(number), is_stream=is_stream)
-            else:
-                failure = SourceFailure(**stored["error"])
-                result = replace(result, reasons=tuple(stored["reasons"]), error=failure)
-            wall_s = each_s + time.perf_counter() - begun_s
-            yield replace(result, timing=Timing(wall_s, 0.0, 0.0))
 
     def _judge(
         self,
-        result: ScanResult,
+        parts: Mapping[str, Any],
         frames: BlockFrames,
         number: int,
         calm: Mapping[str, CategoryVerdict] | None,
         *,
         is_stream: bool,
-    ) -> ScanResult:
+    ) -> dict[str, Any]:
+        """The parts of a result that judging makes, and those that it makes otherwise."""
         rules, config = frames.rules, frames.rules.config
+        coverage: Coverage = parts["coverage"]
+        detectors: tuple[DetectorReport, ...] = parts["detectors"]
         why = [*rules.missing, *frames.undecided(number)]
         timeout_s = config.scan.timeout_s
-        if result.coverage.timed_out and timeout_s != rules.provenance["scan"]["timeout_s"]:
+        if coverage.timed_out and timeout_s != rules.provenance["scan"]["timeout_s"]:
             why.append("it ended by another time-out")
-        kind: Literal["video", "image"] = result.media.kind if result.media else "video"
-        common: dict[str, Any] = {
-            "policy": config.policy,
-            "coverage": result.coverage,
-            "detectors": result.detectors,
-            "kind": kind,
-            "offline": bool(rules.provenance["offline"]),
-        }
+        kind: Literal["video", "image"] = parts["media"].kind if parts["media"] else "video"
         samples: tuple[Sample, ...] = ()
-        if calm is not None:
-            if frames.is_refined(number):
-                first, _ = frames.samples(number)
-                result = _recounted(result, frames, number, first)
-            verdict = conclude(calm, **common, needs_rescan=why)
-            count = frames.first_count(number)
-        else:
+        count = frames.first_count(number)
+        if calm is None:
             first, refined = frames.samples(number, with_answers=self.keep_frames)
             # A stream and a picture are never looked at a second time.
             if not is_stream and kind == "video":
-                stored = len(refined)
                 refined, missing = frames.refinement(number, first, refined)
                 why += missing
-                if len(refined) < stored:
-                    result = _recounted(result, frames, number, (*first, *refined))
-            verdict = judge(
-                first,
-                refined,
-                thresholds=rules.thresholds,
-                every_s=rules.every_s,
-                **common,
-                needs_rescan=why,
-            )
             samples = (*first, *refined)
             count = len(samples)
-        return replace(
-            result,
-            verdict=verdict.verdict,
-            reasons=verdict.reasons,
-            degraded=verdict.degraded,
-            categories=verdict.categories,
-            coverage=replace(result.coverage, frames_scored=count),
-            samples=samples if self.keep_frames else None,
-            every_s=rules.every_s,
-            needs_rescan=bool(why),
+        elif frames.is_refined(number):
+            samples = tuple(frames.samples(number)[0])
+        # Without a refinement, or a part of it, that nobody asks for any more.
+        if count < frames.count(number):
+            detectors = frames.recount(number, detectors, samples)
+        common: dict[str, Any] = {
+            "policy": config.policy,
+            "coverage": coverage,
+            "detectors": detectors,
+            "kind": kind,
+            "offline": bool(rules.provenance["offline"]),
+            "needs_rescan": why,
+        }
+        verdict = (
+            conclude(calm, **common)
+            if calm is not None
+            else judge(first, refined, thresholds=rules.thresholds, every_s=rules.every_s, **common)
         )
-
-
-def _recounted(
-    result: ScanResult, frames: BlockFrames, number: int, samples: Sequence[Sample]
-) -> ScanResult:
-    """The result without a refinement that nobody asks for any more."""
-    return replace(result, detectors=frames.recount(number, result.detectors, samples))
+        return {
+            "verdict": verdict.verdict,
+            "reasons": verdict.reasons,
+            "degraded": verdict.degraded,
+            "categories": verdict.categories,
+            "detectors": detectors,
+            "coverage": replace(coverage, frames_scored=count),
+            "samples": samples if self.keep_frames else None,
+            "every_s": rules.every_s,
+            "needs_rescan": bool(why),
+        }
 
 
 def _coverage(stored: Mapping[str, Any]) -> Coverage:

@@ -97,6 +97,9 @@ class Rescorer:
             return {}
         clip = rules.provenance["clip"]
         features, rounding, begins, counts = block.features()
+        if not len(features):
+            # Nothing in it could be scored, or not even scanned.
+            return {name: Rescored(*[np.full(len(counts), np.nan)] * 3) for name in names}
         texts = self._load(rules, names)
         seen = counts > 0
         views = np.flatnonzero(seen)

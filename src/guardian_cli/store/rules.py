@@ -8,6 +8,7 @@ now. Where they ask for what nobody stored, that is said, and never guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ from guardian_cli.verdict.policy import DECISIONS
 from guardian_cli.verdict.result import DetectorReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from guardian_cli.config import Config
     from guardian_cli.settings import Settings
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 # They bound how a source was fetched and decoded, which its result says itself.
 _UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors", "private_addresses"}
-_KNOWN_CATEGORY_KEYS = {"review", "block", "prompts", "endpoint"}
+_KNOWN_CATEGORY_KEYS = {"review", "block", "prompts", "endpoint", "model", "calibration"}
 SWITCHED_OFF = "switched off by an empty value"
 
 
@@ -51,6 +52,7 @@ class Rules:
     clip: Mapping[str, Literal["stored", "features"]]
     missing: tuple[str, ...]
     changed: bool
+    dropped: frozenset[str] = frozenset()
     switched_off: frozenset[str] = frozenset()
     thresholds: Mapping[str, Thresholds] = field(default_factory=dict)
 
@@ -60,10 +62,12 @@ class Rules:
         return self.config.scan.every
 
     @property
-    def old_review(self) -> dict[str, float]:
-        """The `review` thresholds that the stored refinement was asked for by."""
+    def old_thresholds(self) -> dict[str, Thresholds]:
+        """The thresholds that the stored refinement was asked for by."""
         stored = self.provenance["inputs"]["settings"]["categories"]
-        return {name: one["review"] for name, one in stored.items()}
+        return {
+            name: CategorySection.model_validate(one).thresholds for name, one in stored.items()
+        }
 
     @property
     def old_fusion(self) -> FusionSection:
@@ -79,40 +83,33 @@ class Rules:
     def reports(self, stored: Iterable[Mapping[str, Any]]) -> tuple[DetectorReport, ...]:
         """What a scan with these settings would say of its detectors."""
         reports = []
-        names = set(self.detectors.values())
-        scored = {one["name"] for one in self.provenance["detectors"]}
         for kept in stored:
             report = DetectorReport(**kept)
-            if report.name in scored and report.name not in names:
-                # No longer in scan.detectors.
-                continue
-            if report.category is None or report.category in self.config.categories:
-                if report.name == "endpoint" and report.category in self.switched_off:
-                    report = DetectorReport("endpoint", report.category, None, "off", SWITCHED_OFF)
+            is_used = report.category is None or report.category in self.config.categories
+            if self.counts(report.name, report.category):
                 reports.append(report)
-            elif report.name != "endpoint":
+            elif report.name == "endpoint" and report.category in self.switched_off:
+                reports.append(
+                    DetectorReport("endpoint", report.category, None, "off", SWITCHED_OFF)
+                )
+            elif not is_used and report.name not in {"endpoint", "model", *self.dropped}:
                 reason = f"none of its categories is in use: {report.category}"
                 reports.append(
                     DetectorReport(report.name, report.category, report.model, "off", reason)
                 )
         return tuple(reports)
 
+    def counts(self, name: str, category: str | None) -> bool:
+        """Whether a detector of this name and category takes part by these settings."""
+        return takes_part(self.config, self.dropped, self.switched_off, name, category)
+
     def made(self) -> dict[str, Any]:
         """The `made` of a result, but for when; as a scan with these settings would have it."""
-        kept, provenance = set(self.detectors.values()), self.provenance
-        inputs, categories = provenance["inputs"], self.config.categories
+        provenance, inputs = self.provenance, self.provenance["inputs"]
         endpoints = {
-            name: one
-            for name, one in inputs["endpoints"].items()
-            if name in categories and name not in self.switched_off and "endpoint" in kept
+            name: one for name, one in inputs["endpoints"].items() if self.counts("endpoint", name)
         }
-        detectors = [
-            one
-            for one in inputs["detectors"]
-            if (one[0] in kept or len(one) == 3)
-            and (one[1] is None or one[1] in categories)
-            and not (one[0] == "endpoint" and one[1] in self.switched_off)
-        ]
+        detectors = [one for one in inputs["detectors"] if self.counts(one[0], one[1])]
         mixed = {
             **inputs,
             **inputs_of_settings(self.config),
@@ -125,12 +122,32 @@ class Rules:
             "weights": {
                 one["name"]: f"sha256:{one['weights']}"
                 for one in provenance["detectors"]
-                if one["name"] in kept and one["weights"] is not None
+                if one["weights"] is not None and self.counts(one["name"], one["category"])
             },
             "endpoints": {name: one[0] for name, one in endpoints.items()},
             "fingerprint": digest_of_json(mixed),
             "fingerprint_of_streams": digest_of_json({**mixed, "for_s": provenance["for_s"]}),
         }
+
+
+def takes_part(
+    config: Config,
+    dropped: Container[str],
+    switched_off: Container[str],
+    name: str,
+    category: str | None,
+) -> bool:
+    """Whether a detector takes part; `dropped` are no longer in scan.detectors.
+
+    `switched_off` are categories whose endpoint is.
+    """
+    if name in dropped or (category is not None and category not in config.categories):
+        return False
+    if category is None:
+        return True
+    if name == "endpoint":
+        return category not in switched_off
+    return name != "model" or config.categories[category].model is not None
 
 
 def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
@@ -151,9 +168,7 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
     detectors = {
         index: one["name"]
         for index, one in enumerate(provenance["detectors"])
-        if one["name"] not in dropped
-        and (one["category"] is None or one["category"] in config.categories)
-        and not (one["name"] == "endpoint" and one["category"] in switched_off)
+        if takes_part(config, dropped, switched_off, one["name"], one["category"])
     }
     stored = provenance["inputs"]["settings"]["categories"]
     has_clip = provenance["clip"] is not None and "clip" in detectors.values()
@@ -173,6 +188,7 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
         tuple(_missing(provenance, settings, config, detectors, clip)),
         changed=inputs_of_settings(config) != _stored_inputs(provenance)
         or len(detectors) < len(provenance["detectors"]),
+        dropped=frozenset(dropped),
         switched_off=switched_off,
         thresholds={name: one.thresholds for name, one in config.categories.items()},
     )
@@ -209,6 +225,8 @@ def _missing(
         for key in now.keys() - _KNOWN_CATEGORY_KEYS:
             if now[key] != before.get(key, defaults[key]):
                 yield f"categories.{name}.{key} is another"
+        if section.model and Path(section.model).name != provenance["models"].get(name):
+            yield f"the model {Path(section.model).name} never looked at it for {name}"
         endpoint = settings.endpoints.get(name)
         was_asked = any(
             (one["name"], one["category"]) == ("endpoint", name) for one in provenance["detectors"]
