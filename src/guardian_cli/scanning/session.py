@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from guardian_cli.console import Console
     from guardian_cli.detectors.base import DetectorInfo
     from guardian_cli.errors import SourceError
+    from guardian_cli.evidence.stills import OnStills
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
@@ -42,12 +43,14 @@ class SessionHooks:
 
     `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of its
     content in hex and a function for the fingerprint of what would scan it now; `held` what is kept
-    of a source, if anything; `observers` makes those that watch a source.
+    of a source, if anything; `observers` makes those that watch a source, and need no image for it;
+    `on_stills` gets the stills of a source, where they are wanted.
     """
 
     is_done: Callable[[Source, str | None, Callable[[], str]], bool]
     held: Callable[[Source], HeldResult | None]
     observers: Callable[[Source], Sequence[SourceObserver]]
+    on_stills: OnStills | None = None
 
 
 class Session(Protocol):
