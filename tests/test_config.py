@@ -10,7 +10,7 @@ from examples.write_config_example import example_text
 
 from guardian_cli.errors import ConfigError
 from guardian_cli.prompts import READY
-from guardian_cli.settings import Settings, load_settings
+from guardian_cli.settings import Settings, load_settings, with_model
 from guardian_cli.settings_file import read_settings
 from tests.conftest import REPOSITORY
 
@@ -183,6 +183,15 @@ def test_a_cascade_names_a_category_that_is_in_use(tmp_path: Path) -> None:
             "guardian.yaml:3: categories.nsfw.revew: unknown key; did you mean review?",
         ),
         ("categories:\n  nsfw:\n    review: 0.9\n", "review 0.9 is over block 0.8"),
+        (
+            "categories: {nsfw: {calibration: {points: [[0, 0.1], [1, 0.1]]}}}\n",
+            "guardian.yaml:1: categories.nsfw.calibration.points: the points must rise",
+        ),
+        (
+            "categories: {nsfw: {calibration: {points: [[0.1, 0], [1, 1]]}}}\n",
+            "the points must go from a fused score of 0 to one of 1",
+        ),
+        ("categories: {nsfw: {calibration: {scale: -1}}}\n", "calibration.scale"),
         ("polcy: {}\n", "guardian.yaml:1: polcy: unknown key; did you mean policy?"),
         ("fusion: {custom: 0.9, clip: 0.5}\n", "over 1"),
         ("scan: {every: 1}\nscan: {every: 2}\n", "guardian.yaml:2: scan: named twice"),
@@ -360,3 +369,21 @@ def test_a_malformed_line_with_a_name_of_ours_is_an_error(tmp_path: Path, line: 
 def test_dotenv_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("\ufeffAZURE_ML_WORKSPACE=here\n", encoding="utf-8")
     assert load(tmp_path).config.azure.workspace == "here"
+
+
+def test_a_model_takes_the_place_of_an_endpoint(tmp_path: Path) -> None:
+    (tmp_path / "guardian.yaml").write_text("scan: {detectors: [clip, endpoint]}\n")
+    environ = {"NSFW_MODEL_ENDPOINT": "http://127.0.0.1:1/score"}
+    before = load_settings(folder=tmp_path, environ=environ)
+    after = with_model(before, "nsfw", "nsfw-detector@2")
+    assert after.config.categories["nsfw"].model == "nsfw-detector@2"
+    assert after.config.scan.detectors == ("clip", "endpoint", "model")
+    assert "nsfw" not in after.endpoints
+    assert "nsfw" in before.endpoints
+
+
+def test_a_model_that_is_named_and_not_asked_is_told(tmp_path: Path) -> None:
+    text = "scan: {detectors: [clip]}\ncategories: {nsfw: {model: nsfw-detector@1}}\n"
+    said = "categories.nsfw.model has no effect: model is not in scan.detectors"
+    assert said in load(tmp_path, text).warnings
+    assert not load(tmp_path, "categories: {mine: {model: nsfw-detector@1}}\n").warnings

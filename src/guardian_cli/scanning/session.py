@@ -102,6 +102,7 @@ class ScanSession:
         """
         cores = cores or count_cores()
         self.workers = min(request.workers or cores, sources or cores)
+        self._request = request
         self._settings = settings
         self._options = DetectorOptions(
             no_endpoints=request.no_endpoints,
@@ -123,16 +124,7 @@ class ScanSession:
         thresholds = {name: one.thresholds for name, one in config.categories.items()}
         self.progress = ScanProgress(sources or 1, console)
         scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
-        timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
-        refuses_private = config.scan.private_addresses == "refuse"
-
-        def fetch(url: str, folder: Path) -> Path:
-            limits: Any = {
-                "timeout_s": timeout_s, "max_bytes": request.max_bytes, "stop": self._stopped
-            }  # fmt: skip
-            if is_cloud(url):
-                return fetch_cloud(url, folder, **limits)
-            return fetch_url(url, folder, rule=AddressRule(refuses_private), **limits)
+        self._refuses_private = config.scan.private_addresses == "refuse"
 
         def fingerprint(source: Source) -> str:
             scorer.wait_until_started()
@@ -155,13 +147,13 @@ class ScanSession:
                 threads=max(1, cores // self.workers),
             ),
             progress=self.progress,
-            fetch=fetch,
+            fetch=self._fetch,
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,
             levels=request.levels,
             offline=request.offline,
-            refuses_private=refuses_private,
+            refuses_private=self._refuses_private,
             observers=observers,
         )
         self._pool = DecoderPool(self.workers)
@@ -239,3 +231,13 @@ class ScanSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _fetch(self, url: str, folder: Path) -> Path:
+        limits: Any = {
+            "timeout_s": self._settings.config.scan.timeout_s or DEFAULT_TIMEOUT_S,
+            "max_bytes": self._request.max_bytes,
+            "stop": self._stopped,
+        }
+        if is_cloud(url):
+            return fetch_cloud(url, folder, **limits)
+        return fetch_url(url, folder, rule=AddressRule(self._refuses_private), **limits)

@@ -75,6 +75,33 @@ def test_what_cannot_be_read_is_left_out_by_row(tmp_path: Path) -> None:
     assert store.max_frames == 2
 
 
+def test_every_view_of_every_frame_is_kept(tmp_path: Path) -> None:
+    """A wide frame is two pictures, also where a video changes its size on the way."""
+
+    def read(sample: Sample, count: int) -> FileContent:
+        wide = np.zeros((90, 160, 3), np.uint8)
+        wide[:, 80:] = 200
+        frames = [wide, wide[::2, ::2].copy()] if sample.path.name == "wide" else [wide[:, :90]]
+        return FileContent(frames, FileFacts(160, 90, 9), sample.path.name)
+
+    samples = [Sample(Path(name), "x", name) for name in ("wide", "square")]
+    for _ in range(2):  # made, then found
+        store, _ = store_frames(
+            tmp_path,
+            samples,
+            read,
+            px=8,
+            frames=2,
+            views="overlapping",
+            workers=1,
+            on_progress=lambda done, total: None,
+        )
+        assert [(one.count, one.views, one.start) for one in store.stored] == [(2, 2, 0), (1, 1, 4)]
+        left, right, *_ = store.pictures(0)
+        assert left.mean() < 60 < 140 < right.mean()
+        assert store.max_frames == 2
+
+
 def test_an_interrupted_reading_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, Counting(stop_at=6))

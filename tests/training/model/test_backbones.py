@@ -45,10 +45,17 @@ def read(sample: Sample, count: int) -> FileContent:
     return FileContent([picture(number)] * (1 + number % 2), FileFacts(120, 80, 9), str(number))
 
 
-def store_of(folder: Path, px: int) -> FrameStore:
+def store_of(folder: Path, px: int, views: str = "squash") -> FrameStore:
     samples = [Sample(Path(str(number)), "x", str(number)) for number in range(40)]
     return store_frames(
-        folder, samples, read, px=px, frames=4, workers=1, on_progress=lambda done, total: None
+        folder,
+        samples,
+        read,
+        px=px,
+        frames=4,
+        views=views,
+        workers=1,
+        on_progress=lambda done, total: None,
     )[0]
 
 
@@ -58,7 +65,7 @@ def store_of(folder: Path, px: int) -> FrameStore:
 def test_the_saved_model_scores_jpegs_as_the_trained_one_did(
     tmp_path: Path, backbone: Backbone
 ) -> None:
-    store = store_of(tmp_path, backbone.px)
+    store = store_of(tmp_path, backbone.px, backbone.views)
     bags = backbone.prepare(store, [True] * 40, tmp_path, lambda done, total: None)
     torch.manual_seed(1)
     network = backbone.build(temporal=True).eval()

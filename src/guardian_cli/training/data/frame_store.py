@@ -1,7 +1,8 @@
 """The frames of every sample on disk: a few of a video, squeezed as an endpoint would see them.
 
-    pictures.u8    px x px x 3 bytes a picture (RGB), one after the other
-    index.jsonl    a line for each sample in order: how many pictures, the file's digest and facts
+    pictures.u8    px x px x 3 bytes a picture (RGB): every view of a frame, frame after frame
+    index.jsonl    a line for each sample in order: how many frames, how many views each, the file's
+                   digest and facts
 
 A line is written after its pictures, so an interrupted reading goes on where it was.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
+from guardian_cli.serving.images import boxes_of
 from guardian_cli.training.data.dataset import LeftOut, find_contradictions
 
 if TYPE_CHECKING:
@@ -61,13 +63,19 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """One sample that could be read: `start` and `count` are in pictures."""
+    """One sample that could be read: `start` is in pictures, `count` in frames of `views` each."""
 
     sample: Sample
     start: int
     count: int
     sha256: str
     facts: FileFacts
+    views: int = 1
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures it has."""
+        return self.count * self.views
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class FrameStore:
 
     @property
     def max_frames(self) -> int:
-        """The most pictures that a sample has; 1 where there are only images."""
+        """The most frames that a sample has; 1 where there are only images."""
         return max((one.count for one in self.stored), default=0)
 
     def all_pictures(self) -> NDArray[np.uint8]:
@@ -93,9 +101,9 @@ class FrameStore:
         return np.memmap(path, np.uint8, "r", shape=shape)
 
     def pictures(self, at: int) -> NDArray[np.uint8]:
-        """Return the pictures of one sample: (count, px, px, 3) uint8 RGB."""
+        """Return the pictures of one sample: (count * views, px, px, 3) uint8 RGB."""
         one = self.stored[at]
-        return self.all_pictures()[one.start : one.start + one.count]
+        return self.all_pictures()[one.start : one.start + one.pictures]
 
 
 def store_frames(
@@ -105,12 +113,14 @@ def store_frames(
     *,
     px: int,
     frames: int,
+    views: str = "squash",
     workers: int,
     on_progress: Callable[[int, int], None],
 ) -> tuple[FrameStore, list[LeftOut]]:
     """Read what is not read yet; say which samples give no picture.
 
-    `on_progress` gets (done, all). Raises PlatformError where the pictures cannot be written.
+    `views` is a model card's; `on_progress` gets (done, all). Raises PlatformError where the
+    pictures cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = _restore(folder, px)
@@ -120,9 +130,14 @@ def store_frames(
             found = read(sample, frames)
         except UnreadableError as error:
             return [], {"error": str(error)}
-        squeezed = [squeeze(picture, px).tobytes() for picture in found.pictures]
+        size = found.pictures[0].shape
+        # A video may change its size on the way: all frames have as many views as the first.
+        pictures = [fit(picture, size) for picture in found.pictures]
+        boxes = boxes_of(size[1], size[0], views)
+        squeezed = [squeeze(one, px, box).tobytes() for one in pictures for box in boxes]
         facts = dataclasses.asdict(found.facts)
-        return squeezed, {"count": len(squeezed), "sha256": found.sha256, "facts": facts}
+        counts = {"count": len(pictures), "views": len(boxes)}
+        return squeezed, {**counts, "sha256": found.sha256, "facts": facts}
 
     try:
         with (
@@ -150,8 +165,11 @@ def store_frames(
             left_out.append(LeftOut(sample.where, str(sample.path), line["error"]))
             continue
         facts = FileFacts(**line["facts"])
-        stored.append(StoredSample(sample, first, line["count"], line["sha256"], facts))
-        first += line["count"]
+        one = StoredSample(
+            sample, first, line["count"], line["sha256"], facts, line.get("views", 1)
+        )
+        stored.append(one)
+        first += one.pictures
     return FrameStore(folder, px, tuple(stored)), left_out
 
 
@@ -167,17 +185,31 @@ def _restore(folder: Path, px: int) -> list[dict[str, Any]]:
     with index.open("r+b") as file:
         file.truncate(len(whole))
     with pictures.open("r+b") as file:
-        file.truncate(sum(line.get("count", 0) for line in lines) * px * px * 3)
+        pictures_there = sum(line.get("count", 0) * line.get("views", 1) for line in lines)
+        file.truncate(pictures_there * px * px * 3)
     return lines
 
 
-def squeeze(picture: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:
-    """Squeeze a whole H x W x 3 BGR picture into px x px RGB, as `serving.images` does."""
+def fit(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Bring a BGR picture to this height and width, where it has another."""
+    if picture.shape == shape:
+        return picture
+    import cv2
+    import numpy as np
+
+    return np.asarray(cv2.resize(picture, (shape[1], shape[0])), dtype=np.uint8)
+
+
+def squeeze(
+    picture: NDArray[np.uint8], px: int, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Squeeze an H x W x 3 BGR picture, or a box of it, into px x px RGB, as an endpoint does."""
     import numpy as np
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
-    return np.asarray(image.resize((px, px), Image.Resampling.BICUBIC), dtype=np.uint8)
+    small = image.resize((px, px), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(small, dtype=np.uint8)
 
 
 def drop_contradictions(store: FrameStore) -> tuple[FrameStore, list[LeftOut]]:

@@ -66,7 +66,7 @@ def group_samples(
     distances = VIDEO_DISTANCES if store.max_frames > 1 else IMAGE_DISTANCES
     hashes = [hash_pictures(store.pictures(at)) for at in range(len(store.stored))]
     informative = np.concatenate([one for _, one in hashes])
-    owners = np.repeat(np.arange(len(hashes)), [one.count for one in store.stored])
+    owners = np.repeat(np.arange(len(hashes)), [one.pictures for one in store.stored])
     bits = np.concatenate([one for one, _ in hashes])
     links = find_near_duplicates(bits[informative], owners[informative], distances[0])
     first: dict[str, int] = {}

@@ -34,6 +34,7 @@ class TinyBackbone:
     px: int = 96
     width: int = 16
     video_frames: int = 8
+    views: str = "squash"
     recipe: TrainSettings = _TINY_RECIPE
     label: str = "tiny"
 
@@ -75,7 +76,10 @@ class TinyBackbone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tower:
-    """A loaded image tower of open_clip: its config (embed_dim, vision_cfg), and its input."""
+    """A loaded image tower of open_clip: its config (embed_dim, vision_cfg), and its input.
+
+    `backbone` names it for the CLIP that scans, "" for none: see `clip.tower.name_backbone`.
+    """
 
     module: torch.nn.Module
     config: Mapping[str, Any]
@@ -85,15 +89,21 @@ class Tower:
     label: str
     device: str = "cpu"
     bf16: bool = False
+    backbone: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipBackbone:
-    """A frozen tower whose features are computed once; only the head learns."""
+    """A frozen tower whose features are computed once; only the head learns.
+
+    It looks at frames by the views that the CLIP of a scan looks at, so that the head can take its
+    features there.
+    """
 
     tower: Tower
     hidden: int = 64
     video_frames: int = 16
+    views: str = "overlapping"
     recipe: TrainSettings = _CLIP_RECIPE
 
     @property
@@ -137,7 +147,8 @@ class ClipBackbone:
             raise PlatformError(f"{path}: features cannot be kept: {error.strerror}") from error
         features = np.memmap(path, np.float32, "r", shape=(len(pictures), self.features))
         starts, counts = [one.start for one in store.stored], [one.count for one in store.stored]
-        return Bags(features, starts, counts, positive)
+        views = [one.views for one in store.stored]
+        return Bags(features, starts, counts, positive, views=views)
 
     def embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn pictures (N, px, px, 3) uint8 RGB into features (N, D), each of length 1."""
@@ -180,10 +191,19 @@ class ClipBackbone:
         tower = self.tower
         options = {"clip_config": dict(tower.config), "hidden": self.hidden}
         return ModelCard(
-            model, category, "clip-head", options, self.px, mean=tower.mean, std=tower.std
+            model,
+            category,
+            "clip-head",
+            options,
+            self.px,
+            views=self.views,
+            mean=tower.mean,
+            std=tower.std,
+            backbone=tower.backbone,
         )
 
 
 # `label` is what the report calls a backbone, and changes when its numbers would; `px` is the side
-# of the squares that it sees, `video_frames` how many of a video.
+# of the squares that it sees, `views` how a frame becomes squares, `video_frames` how many frames
+# of a video.
 Backbone = TinyBackbone | ClipBackbone

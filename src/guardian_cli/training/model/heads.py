@@ -57,7 +57,10 @@ class TemporalAttention(nn.Module):
 
 
 class BagNetwork(nn.Module):
-    """`embed` turns one input a frame into (N, features), `head` these into (N, 1) logits."""
+    """`embed` turns one input a view into (N, features), `head` these into (N, 1) logits.
+
+    The largest of a frame's views counts, as it does where the network is served.
+    """
 
     def __init__(self, embed: nn.Module, head: nn.Module, features: int, *, temporal: bool) -> None:
         super().__init__()
@@ -65,10 +68,22 @@ class BagNetwork(nn.Module):
         self.head = head
         self.temporal = TemporalAttention(features) if temporal else None
 
-    def forward(self, inputs: torch.Tensor, real: torch.Tensor) -> BagLogits:
-        """Score the real frames of a batch: inputs (sum of `real`, ...), real (B, T) bool."""
+    def forward(self, inputs: torch.Tensor, real: torch.Tensor, owners: torch.Tensor) -> BagLogits:
+        """Score the real frames of a batch: inputs (N, ...) by view, real (B, T) bool.
+
+        `owners` (N,) says of each view which of the sum of `real` frames it is of, in rising order.
+        """
         features = self.embed(inputs)
         logits = self.head(features).squeeze(1)
+        count = int(real.sum())
+        if len(owners) != count:
+            largest = logits.new_zeros(count).scatter_reduce(
+                0, owners, logits, "amax", include_self=False
+            )
+            # The attention over time has one feature a frame: the mean of its views'.
+            sums = features.new_zeros((count, features.shape[1])).index_add(0, owners, features)
+            features = sums / owners.bincount(minlength=count).unsqueeze(1)
+            logits = largest
         # Only real frames went through the network; here they go back to their places.
         frames = torch.zeros(real.shape, dtype=logits.dtype, device=logits.device)
         frames[real] = logits

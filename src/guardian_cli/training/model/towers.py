@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.clip.architecture import find_weights, read_architecture
+from guardian_cli.detectors.clip.cache import Cache
+from guardian_cli.detectors.clip.detector import DEFAULT_CACHE
 from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
 from guardian_cli.detectors.clip.hub import Hub
 from guardian_cli.detectors.clip.loading import map_model
-from guardian_cli.detectors.clip.tower import Preprocessing, own_memory
+from guardian_cli.detectors.clip.tower import (
+    Preprocessing,
+    describe_tower,
+    name_backbone,
+    own_memory,
+)
 from guardian_cli.errors import MissingError
 from guardian_cli.training.model.backbones import Tower
 
@@ -42,15 +49,15 @@ def load_tower(
     if height != width:
         raise MissingError(f"{weights.label} looks at {width}x{height}: training needs a square")
     device = choose_device("auto")
-    config = {key: architecture.config[key] for key in ("embed_dim", "vision_cfg")}
-    quick = architecture.overrides.get("quick_gelu", architecture.config.get("quick_gelu", False))
+    digest = Cache(DEFAULT_CACHE).digest(weights.path)
     return Tower(
         module=model.visual.to(device).eval().requires_grad_(requires_grad=False),
-        config={**config, "quick_gelu": bool(quick)},
+        config=describe_tower(architecture),
         px=width,
         mean=(picture.mean[0], picture.mean[1], picture.mean[2]),
         std=(picture.std[0], picture.std[1], picture.std[2]),
         label=weights.label,
         device=device,
+        backbone=name_backbone(digest, architecture, picture),
         bf16=choose_precision("auto", device) in {"bf16", "fp16"},
     )

@@ -215,7 +215,11 @@ def _train_epoch(
         share = (done + step / steps) / settings.epochs
         for part in optimizer.param_groups:
             part["lr"] = settings.learning_rate * learning_rate_factor(share)
-        found = network(batch.inputs.to(settings.device), batch.real.to(settings.device))
+        found = network(
+            batch.inputs.to(settings.device),
+            batch.real.to(settings.device),
+            batch.owners.to(settings.device),
+        )
         loss = bag_loss(found, batch.targets.to(settings.device), positive_weight)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -238,7 +242,7 @@ def predict(
     with torch.inference_mode():
         for batch in bags.evaluation_batches(positions, settings.bags):
             inputs, real = batch.inputs.to(settings.device), batch.real.to(settings.device)
-            found: BagLogits = network(inputs, real)
+            found: BagLogits = network(inputs, real, batch.owners.to(settings.device))
             pooled.append(found.bags.double().cpu().numpy())
             if found.temporal is not None:
                 temporal.append(found.temporal.double().cpu().numpy())
@@ -261,18 +265,23 @@ def derive_seed(seed: int, *parts: object) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Inputs of the real frames, (B, T) bool which frames are real, and (B,) float targets."""
+    """Inputs of the real frames' views, (B, T) bool which frames are real, (B,) float targets.
+
+    `owners` says of each view which of the real frames it is of, counted through the batch.
+    """
 
     inputs: torch.Tensor
     real: torch.Tensor
     targets: torch.Tensor
+    owners: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bags:
     """All samples' inputs. `inputs` is (P, px, px, 3) uint8 RGB or (P, D) float32, on disk or not.
 
-    Sample i owns rows starts[i] to starts[i] + counts[i]. `mean` and `std` (RGB, for 0..1)
+    Sample i has counts[i] frames of views[i] rows each (1 where `views` says nothing), from
+    starts[i] on. `mean` and `std` (RGB, for 0..1)
     normalise pictures; None for features.
     """
 
@@ -282,6 +291,7 @@ class Bags:
     positive: Sequence[bool]
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    views: Sequence[int] = ()
 
     def training_batches(
         self, positions: Sequence[int], size: int, frames: int, generator: torch.Generator
@@ -299,25 +309,32 @@ class Bags:
             rows = []
             for at in order[start:end]:
                 drawn = torch.randperm(self.counts[at], generator=generator)[:frames].tolist()
-                rows.append([self.starts[at] + offset for offset in sorted(drawn)])
+                rows.append(sorted(drawn))
             yield self._batch(order[start:end], rows, generator)
 
     def evaluation_batches(self, positions: Sequence[int], size: int) -> Iterator[Batch]:
         """Yield batches in order, with every frame of each bag, as they are."""
         for start in range(0, len(positions), size):
             chosen = positions[start : start + size]
-            rows = [
-                [self.starts[at] + offset for offset in range(self.counts[at])] for at in chosen
-            ]
-            yield self._batch(chosen, rows, None)
+            yield self._batch(chosen, [[*range(self.counts[at])] for at in chosen], None)
 
     def _batch(
-        self, chosen: Sequence[int], rows: Sequence[list[int]], generator: torch.Generator | None
+        self, chosen: Sequence[int], frames: Sequence[list[int]], generator: torch.Generator | None
     ) -> Batch:
+        """Bring the views of these frames of each of the chosen samples."""
         import torch
 
-        longest = max(len(own) for own in rows)
-        real = torch.tensor([[at < len(own) for at in range(longest)] for own in rows])
+        longest = max(len(own) for own in frames)
+        real = torch.tensor([[at < len(own) for at in range(longest)] for own in frames])
+        rows: list[list[int]] = []
+        owners: list[int] = []
+        count = 0
+        for at, own in zip(chosen, frames, strict=True):
+            views = self.views[at] if self.views else 1
+            first = self.starts[at]
+            rows.append([first + frame * views + view for frame in own for view in range(views)])
+            owners += [count + number for number in range(len(own)) for _ in range(views)]
+            count += len(own)
         inputs = torch.from_numpy(self.inputs[[row for own in rows for row in own]])
         if self.mean is not None and self.std is not None:
             inputs = inputs.permute(0, 3, 1, 2).float() / 255.0
@@ -327,7 +344,7 @@ class Bags:
             # Convolutions on a CPU are twice as fast with the channels last.
             inputs = ((inputs - mean) / std).contiguous(memory_format=torch.channels_last)
         targets = torch.tensor([float(self.positive[at]) for at in chosen])
-        return Batch(inputs, real, targets)
+        return Batch(inputs, real, targets, torch.tensor(owners))
 
 
 def augment(

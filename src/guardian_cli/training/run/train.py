@@ -260,6 +260,7 @@ def prepare_data(
         read,
         px=backbone.px,
         frames=backbone.video_frames,
+        views=backbone.views,
         workers=tools.workers,
         on_progress=lambda done, total: tools.progress.step("reading files", done, total),
     )
