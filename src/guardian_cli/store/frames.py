@@ -105,12 +105,7 @@ class BlockFrames:
             for values in (self._times, self._untils, self.block.column("same_as_s"))
         )
         by_category = {
-<<<<<<< HEAD
             name: self._scores(name, begin, end, with_answers=with_answers) for name in self.scores
-=======
-            name: self._scores(name, one, begin, end, with_answers=with_answers)
-            for name, one in self.scores.items()
->>>>>>> main
         }
         not_sent = self.block.words("not_sent", number)
         samples = [
@@ -127,11 +122,7 @@ class BlockFrames:
         return samples[:count], samples[count:]
 
     def _scores(
-<<<<<<< HEAD
         self, category: str, begin: int, end: int, *, with_answers: bool
-=======
-        self, category: str, scores: BlockScores, begin: int, end: int, *, with_answers: bool
->>>>>>> main
     ) -> list[CategoryScore]:
         scores = self.scores[category]
         if not with_answers:
@@ -176,11 +167,7 @@ class BlockFrames:
         windows = _windows(first, rules.thresholds, rules.every_s)
         if not windows or not rules.changed:
             return list(refined) if windows else [], []
-<<<<<<< HEAD
         old = _windows(self._old_first(number), self._old_thresholds, rules.every_s)
-=======
-        old = _windows(self._old_first(number), rules.old_thresholds, rules.every_s)
->>>>>>> main
         step_s = rules.every_s / REFINE_FACTOR
         missing = [one for one in windows if not was_refined(one, windows, old, step_s)]
         kept = [sample for sample in refined if is_inside(windows, sample.time_s)]
@@ -250,36 +237,21 @@ class BlockFrames:
         import numpy as np
 
         rules, fused = self.rules, {}
-<<<<<<< HEAD
         for category, limits in self._old_thresholds.items():
-=======
-        for category, limits in rules.old_thresholds.items():
->>>>>>> main
             answers: dict[str, NDArray[np.float64]] = {}
             for index, one in enumerate(rules.provenance["detectors"]):
                 scores = self.block.column(score_column(index, one["name"], category))
                 answers[one["name"]] = np.fmax(answers.get(one["name"], scores), scores)
-<<<<<<< HEAD
             scores = fuse_arrays(answers, rules.old_fusion, len(self._times))
             old = limits.calibration
             fused[category] = scores if old is None else calibrate(scores, old)
-=======
-            old = fuse_arrays(answers, rules.old_fusion, len(self._times))
-            fused[category] = (
-                old if limits.calibration is None else calibrate(old, limits.calibration)
-            )
->>>>>>> main
         return fused
 
 
 def _windows(
     first: Sequence[Sample], thresholds: Mapping[str, Thresholds], every_s: float
 ) -> list[Window]:
-<<<<<<< HEAD
     """Where a scan by these thresholds samples more densely."""
-=======
-    """Where a scan with these thresholds looks closer, as `scanning.source` has it."""
->>>>>>> main
     review = {name: one.review for name, one in for_source(thresholds, first).items()}
     return windows_to_refine(first, review, every_s)
 

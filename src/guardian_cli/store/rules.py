@@ -8,7 +8,6 @@ now. Where they ask for what nobody stored, that is said, and never guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,11 +33,7 @@ if TYPE_CHECKING:
 
 # They bound how a source was fetched and decoded, which its result says itself.
 _UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors", "private_addresses"}
-<<<<<<< HEAD
 _KNOWN_CATEGORY_KEYS = {"review", "block", "prompts", "endpoint", "model", "calibration"}
-=======
-_KNOWN_CATEGORY_KEYS = {"review", "block", "calibration", "prompts", "endpoint", "model"}
->>>>>>> main
 SWITCHED_OFF = "switched off by an empty value"
 
 
@@ -66,7 +61,6 @@ class Rules:
         """The sampling interval."""
         return self.config.scan.every
 
-<<<<<<< HEAD
     @property
     def old_thresholds(self) -> dict[str, Thresholds]:
         """The thresholds that the stored refinement was asked for by."""
@@ -74,17 +68,6 @@ class Rules:
         return {
             name: CategorySection.model_validate(one).thresholds for name, one in stored.items()
         }
-=======
-    @cached_property
-    def old_thresholds(self) -> dict[str, Thresholds]:
-        """The thresholds that the stored refinement was asked for by."""
-        stored = self.provenance["inputs"]["settings"]["categories"]
-        sections = {
-            name: {key: one.get(key) for key in ("review", "block", "calibration")}
-            for name, one in stored.items()
-        }
-        return {name: CategorySection(**one).thresholds for name, one in sections.items()}
->>>>>>> main
 
     @property
     def old_fusion(self) -> FusionSection:
