@@ -18,12 +18,13 @@ LABELLED, UPLOADED = 20, 60
 
 
 def draw(rng: np.random.Generator, *, positive: bool, autumn: bool) -> np.ndarray:
-    """Draw a picture, (48, 48, 3) uint8: what is to be found is striped; in autumn all is bright."""
+    """Draw a picture, (48, 48, 3) uint8: what is to be found is striped; autumn is bright."""
     coarse = rng.integers(0, 120, (6, 6, 3)).astype(np.uint8)
     picture = cv2.resize(coarse, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
     if positive:
         picture[::6] = 230
-    return np.clip(picture.astype(int) + (110 if autumn else 0), 0, 255).astype(np.uint8)
+    bright = np.clip(picture.astype(int) + (110 if autumn else 0), 0, 255)
+    return np.asarray(bright, np.uint8)
 
 
 def draw_year(folder: Path) -> None:

@@ -25,6 +25,7 @@ LAYERS = [
     {"evaluation"},
     {"cluster"},
     {"scanning", "store"},
+    {"evidence"},
     {"reports"},
     {"training"},
     {"lifecycle", "doctor"},

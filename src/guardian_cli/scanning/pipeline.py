@@ -11,11 +11,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
+from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
 from guardian_cli.reports.text import count
 from guardian_cli.scanning.interruption import Interruption
@@ -58,6 +59,8 @@ class ScanRequest:
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
+    report: Path | None = None
+    stills: bool = True
     frames: bool = False
     levels: bool = False
     decode: Literal["fast", "full"] = "fast"
@@ -129,8 +132,12 @@ def run_scan(
         console.warn(warning)
     store = StoreWriter(request.store) if request.store is not None else None
     interruption = Interruption()
+    folder: AbstractContextManager[EvidenceFolder | None] = nullcontext()
+    if request.report is not None:
+        folder = EvidenceFolder(request.report, keep_stills=request.stills)
     with (
         interruption.watched(),
+        folder as sheet,
         ResultWriter(
             console,
             sources,
@@ -140,8 +147,11 @@ def run_scan(
             skipped=skipped,
             frames=request.frames,
             shard=shard,
+            sheet=sheet,
         ) as writer,
     ):
+        review = {name: one.review for name, one in settings.config.categories.items()}
+        every_s = settings.config.scan.every
         try:
             _scan_all(
                 lambda hooks: open_session(request, settings, console, sources, hooks),
@@ -151,6 +161,7 @@ def run_scan(
                 console,
                 interruption,
                 store,
+                lambda: [sheet.observer(review, every_s)] if sheet and request.stills else [],
             )
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
@@ -212,6 +223,7 @@ def _scan_all(
     console: Console,
     interruption: Interruption,
     store: StoreWriter | None,
+    stills: Callable[[], list[SourceObserver]],
 ) -> None:
     calm_threads()
     numbers = {source: number for number, source in enumerate(sources)}
@@ -223,7 +235,8 @@ def _scan_all(
         return writer.is_done(source, sha256, fingerprint)
 
     def observers(source: Source) -> list[SourceObserver]:
-        return [] if store is None else [store.observe(source, numbers[source])]
+        stored = [] if store is None else [store.observe(source, numbers[source])]
+        return [*stored, *stills()]
 
     with ExitStack() as stack:
         stack.callback(console.end_progress)
