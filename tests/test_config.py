@@ -201,8 +201,16 @@ def test_a_cascade_names_a_category_that_is_in_use(tmp_path: Path) -> None:
         ("scan:\n  zzz: 1\n", "guardian.yaml:2: scan.zzz: unknown key; the keys here are every,"),
         (
             "scan: {detectors: clip}\n",
-            "guardian.yaml:1: scan.detectors: Input should be a valid list",
+            "guardian.yaml:1: scan.detectors: a list is expected, as in [a, b]",
         ),
+        ("scan: {detectors: []}\n", "guardian.yaml:1: scan.detectors: the list is empty"),
+        ("scan: {detectors: [yolo]}\n", "guardian.yaml:1: scan.detectors.0: unknown detector yolo"),
+        (
+            "scan: {cascade: {nsfw: {bellow: 0.2}}}\n",
+            "guardian.yaml:1: scan.cascade.nsfw.bellow: unknown key; did you mean below?",
+        ),
+        ("categories: {nsfw: {prompts: {positive: [a]}}, weapons: 'off'}\n", "keys of its own"),
+        ("models: {mine: {}}\n", "guardian.yaml:1: models.mine.category: this key is needed"),
         ("target: local\n7: 1\n", "guardian.yaml:2: 7: "),
         (
             "models:\n a: {category: x, endpoint_name: E1}\n b: {category: y, endpoint_name: e1}\n",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from guardian_cli.errors import PlatformError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PRIVATE = 0o600
 LOCK_POLL_S = 0.05
@@ -41,6 +41,45 @@ def read_if_there(path: Path) -> bytes:
         return b""
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def check_outputs(
+    outputs: Iterable[Path],
+    *,
+    read: Iterable[Path] = (),
+    taken: Iterable[Path] = (),
+    option: str = "",
+) -> None:
+    """Raise UsageError for a file that can't be written to, or is not to be.
+
+    That is one that is read (`read`), or that something else goes to (`taken`). Asked before long
+    work, not after it; `option` begins the message.
+    """
+    used, ours = {path.resolve() for path in taken}, {}
+    for path in outputs:
+        if not path.parent.is_dir():
+            raise UsageError(f"{option}{path}: no such folder")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{option}{path}: not a regular file")
+        if path.resolve() in used:
+            raise UsageError(f"{option}{path}: something else goes to the same file")
+        used.add(path.resolve())
+        if path.exists():
+            ours[_inode(path)] = path
+    # What is new can't be read: a million sources are looked at for an older file alone.
+    for one in read if ours else ():
+        if found := ours.get(_inode(one)):
+            raise UsageError(
+                f"{option}{found}: would be written over what is read", hint="name another file"
+            )
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return (-1, -1)
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

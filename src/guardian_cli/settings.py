@@ -42,6 +42,16 @@ DEFAULTS: dict[str, Any] = {
 # Detectors that score nsfw whatever the settings say, and nothing else.
 NSFW_DETECTORS = {"opennsfw", "nudenet"}
 _OUR_NAMES = re.compile(r"MODEL_ENDPOINT|AZURE_|MLFLOW_TRACKING_URI|GUARDIAN_CONFIG|HF_HUB_OFFLINE")
+# What Pydantic says in Python's words, by the type of the error.
+_SECTION = "keys of its own are expected here, as in {key: value}"
+_OUR_WORDS = {
+    "dict_type": _SECTION,
+    "model_type": _SECTION,
+    "tuple_type": "a list is expected, as in [a, b]",
+    "too_short": "the list is empty",
+    "missing": "this key is needed",
+    "string_type": "a text is expected",
+}
 _AZURE_NAMES = {
     "AZURE_SUBSCRIPTION_ID": "subscription_id",
     "AZURE_RESOURCE_GROUP": "resource_group",
@@ -278,10 +288,12 @@ def _validate(
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        first, *rest = error.errors(include_url=False)
+        errors = error.errors(include_url=False)
+    # A key that is misspelt is missing as well, and a list with a wrong item is wrong too.
+    errors.sort(key=lambda one: one["type"] in {"missing", "too_short"})
+    first, *rest = errors
     keys = tuple(first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    message = message.replace("Tuple", "List").replace("tuple", "list")
+    message = _OUR_WORDS.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ")
     flag: Any = flags
     for key in keys:
         flag = flag.get(key) if isinstance(flag, Mapping) else None

@@ -203,3 +203,13 @@ def test_shards_of_real_media_are_the_documents_of_one_process(
     one, joined = lines_of(tmp_path / "one.jsonl"), lines_of(tmp_path / "all.jsonl")
     assert len(one) > 30
     assert joined == one
+
+
+def test_a_part_becomes_the_whole_and_no_table(batch: Path, tmp_path: Path) -> None:
+    part = tmp_path / "1.jsonl"
+    part.write_bytes((batch / "1.jsonl").read_bytes())
+    before = part.read_bytes()
+    assert run(["merge", str(part), "--output", f"csv={part}"]) == 2
+    assert part.read_bytes() == before
+    assert run(["merge", str(part), "--output", f"jsonl={part}"]) in {3, 11}
+    assert len(part.read_bytes().splitlines()) == len(before.splitlines())

@@ -222,6 +222,9 @@ def test_what_cannot_be_a_model_is_said_in_one_line(tmp_path: Path, tiny_clip: T
             load(tmp_path / name)
         assert caught.value.hint
         assert "\n" not in str(caught.value)
+    for name in ("@1", "nsfw-detector@"):
+        with pytest.raises(UsageError, match="is no folder, and no MODEL@champion"):
+            load_model_detector("nsfw", name, DetectorOptions())
     with pytest.raises(UsageError, match="was trained for nsfw"):
         load_model_detector("violence", str(tmp_path / "other"), DetectorOptions())
 

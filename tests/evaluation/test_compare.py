@@ -179,3 +179,11 @@ def test_results_without_a_source_in_common_pass_no_gate(
     assert run(["compare", str(old), str(tmp_path / "none.jsonl")]) == 2
     (tmp_path / "rubbish.jsonl").write_bytes(b"\xff\x00{")
     assert run(["compare", str(old), str(tmp_path / "rubbish.jsonl")]) == 2
+
+
+def test_the_markdown_goes_over_no_results(tmp_path: Path) -> None:
+    results = tmp_path / "a.jsonl"
+    write_results(results, [element("a", {"nsfw": 0.1})])
+    before = results.read_bytes()
+    assert run(["compare", str(results), str(results), "--markdown", str(results)]) == 2
+    assert results.read_bytes() == before

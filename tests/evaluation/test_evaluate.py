@@ -84,7 +84,7 @@ def test_too_few_positives_are_said(folder: Path, capsys: pytest.CaptureFixture[
     assert evaluate("--json") == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["categories"]["nsfw"]["auc"] == {"value": None, "interval": None}
-    assert "nsfw: 1 positive videos with a score: too few to tell" in err
+    assert "nsfw: 1 positive video with a score: too few to tell" in err
     assert evaluate("--calibrate", "out.yaml") == 2
     assert "too few to calibrate on" in capsys.readouterr().err
     assert not Path("out.yaml").exists()
@@ -110,9 +110,12 @@ def test_calibrated_thresholds_load(folder: Path, capsys: pytest.CaptureFixture[
     ("words", "said"),
     [
         (["--false-alarms", "1%"], "without --calibrate"),
-        (["--calibrate", "out.yaml", "--false-alarms", "0"], "not a rate"),
+        (["--calibrate", "out.yaml", "--false-alarms", "0"], "hint: --false-alarms 1%"),
         (["--calibrate", "none/out.yaml"], "no such folder"),
         (["--plot", "."], "not a regular file"),
+        (["--plot", "x", "--mistakes", "./x"], "the same file"),
+        (["--mistakes", "results.jsonl"], "written over what is read"),
+        (["--mistakes", "labels.csv"], "written over what is read"),
     ],
 )
 def test_wrong_usage(

@@ -224,5 +224,5 @@ def test_stored_results_become_a_sheet_and_formats(tmp_path: Path) -> None:
     assert "no still was kept" in "".join(
         path.read_text("utf-8") for path in (folder / "sources").iterdir()
     )
-    with pytest.raises(UsageError, match="something else goes to the same file"):
+    with pytest.raises(UsageError, match="written over what is read"):
         report_stored(results, folder, [("jsonl", results)], Console(out=out))

@@ -111,6 +111,18 @@ def test_what_cannot_be_written_is_told_before_the_scan(
     assert said in run.err
 
 
+def test_nothing_is_written_over_what_is_scanned_or_set(tmp_path: Path) -> None:
+    for name in ("a.mp4", "guardian.yaml"):
+        (tmp_path / name).write_text("scan: {every: 1.0}\n")
+    (tmp_path / "link").symlink_to("a.mp4")
+    for output in ("csv=a.mp4", "csv=./a.mp4", "csv=link", "json=guardian.yaml"):
+        run = guardian("scan", "a.mp4", "--output", output, folder=tmp_path)
+        assert (run.code, run.out) == (2, "")
+        assert "would be written over what is read" in run.err
+        assert "hint: " in run.err
+    assert (tmp_path / "a.mp4").read_text() == "scan: {every: 1.0}\n"
+
+
 def test_the_command_writes_files_beside_stdout(package: Path, tmp_path: Path) -> None:
     options = ("--output", "json=r.json", "--output", "list=r.txt")
     run = guardian("scan", "none.mp4", *options, folder=tmp_path, PYTHONPATH=str(package))

@@ -64,6 +64,8 @@ LINE: dict[str, Any] = {"schema": "guardian.scan/1", "source": "a", "verdict": "
         {**LINE, "categories": {"nsfw": {"score": "high"}}},
         {**LINE, "categories": {"nsfw": {"segments": [1]}}},
         {**LINE, "categories": {"nsfw": {"segments": {"a": 1}}}},
+        {**LINE, "coverage": {"duration_s": 1e308}},
+        {**LINE, "coverage": {"duration_s": 10**400}},
         {**LINE, "reasons": [1]},
         {**LINE, "detectors": "clip"},
         {"schema": "guardian.scan/1", "scans": [1]},

@@ -113,7 +113,7 @@ def test_a_flash_that_nobody_looked_at_is_not_allowed(tmp_path: Path) -> None:
     ("settings_text", "reason"),
     [
         ("scan: {every: 0.5}", "scan.every is 0.5, and was 1.0 when it was stored"),
-        ("scan: {max_gap: 9}", "scan.max_gap is 9.0, and was None when it was stored"),
+        ("scan: {max_gap: 9}", "scan.max_gap is 9.0, and was unset when it was stored"),
         ("scan: {detectors: [clip, endpoint, opennsfw]}", "opennsfw never looked at it"),
         ("categories: {gore: {prompts: off}}", "no stored detector scored gore"),
         ("categories: {nsfw: {model: x@1}}", "the model x@1 never looked at it for nsfw"),

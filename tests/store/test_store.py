@@ -239,6 +239,8 @@ def test_a_damaged_file_is_named_and_scanned_again(tmp_path: Path, rubbish: byte
     assert again.holds(Source("file", "2.mp4", "2.mp4"), "s", lambda: "f")
     put(again, 1)
     assert sorted(names(tmp_path)) == ["0.mp4", "1.mp4", "2.mp4"]
+    assert again.list_damaged() == [damaged.with_suffix(".damaged")]
+    assert not writer_of(tmp_path).list_damaged()
 
 
 def test_a_damaged_file_does_not_end_putting_together(tmp_path: Path) -> None:

@@ -113,3 +113,6 @@ def test_what_is_no_results_file_is_2(
 
 def test_a_page_that_cannot_be_written_is_2(files: Path, tmp_path: Path) -> None:
     assert monitor(files, files / "same.jsonl", "--html", tmp_path / "no" / "m.html") == 2
+    for option in ("--html", "--prometheus"):
+        assert monitor(files, files / "same.jsonl", option, files / "reference.jsonl") == 2
+    assert monitor(files, files / "same.jsonl") == 0

@@ -77,6 +77,7 @@ def compare(
     from guardian_cli.errors import UsageError
     from guardian_cli.evaluation.compare import FlipLimit, compare_results
     from guardian_cli.evaluation.labels import labels_by_source, read_labels
+    from guardian_cli.files import check_outputs
     from guardian_cli.reports.results_file import read_results
 
     console = Console(quiet=common.quiet)
@@ -91,6 +92,8 @@ def compare(
         return
     if new is None:
         raise UsageError("there is nothing to compare with", hint=f"guardian compare {old} NEW")
+    if markdown is not None:
+        check_outputs([markdown], read=[one for one in (old, new, labels, on) if one])
     if on is not None:
         before, after, rows = scan_both(common, str(old), str(new), on)
     else:

@@ -40,6 +40,7 @@ def monitor(
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import GateError
+    from guardian_cli.files import check_outputs
     from guardian_cli.reports.monitor import show_monitoring, write_prometheus
     from guardian_cli.reports.monitor_page import write_page
     from guardian_cli.settings import load_settings
@@ -49,6 +50,7 @@ def monitor(
     settings, console = load_settings(common.config), Console(quiet=common.quiet)
     for warning in settings.warnings:
         console.warn(warning)
+    check_outputs([one for one in (html, prometheus) if one], read=[*results, *reference])
     watched = read_observations(results, settings, console.note)
     usual = read_observations(reference, settings, console.note)
     found = compare(watched, usual, settings.config.monitor, by=by, draw=html is not None)

@@ -89,7 +89,7 @@ def load_model_detector(category: str, named: str, options: DetectorOptions) -> 
     folder = Path(named).expanduser()
     if folder.is_dir():
         files = ModelFiles(folder.resolve().name, folder)
-    elif "@" in named and "/" not in named:
+    elif "/" not in named and all(named.partition("@")):
         files = options.find_version(named)
     else:
         raise UsageError(

@@ -85,7 +85,9 @@ def parse_rate(text: str) -> float:
     except ValueError:
         rate = math.nan
     if not 0 < rate < 1:
-        raise UsageError(f"--false-alarms {text}: not a rate over 0% and below 100%", hint="1%")
+        raise UsageError(
+            f"--false-alarms {text}: not a rate over 0% and below 100%", hint="--false-alarms 1%"
+        )
     return rate
 
 

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.reports.text import count
 from guardian_cli.training.data.splits import MAX_PARTS, Fold, assign_parts
 from guardian_cli.training.evaluation.calibration import score_by_features
 from guardian_cli.training.evaluation.metrics import (
@@ -101,9 +102,9 @@ def measure(scored: Scored) -> Figures:
     for side, name in ((True, "positive"), (False, "clean")):
         videos = int((positive == side).sum())
         if not enough[side]:
-            notes.append(f"{videos} {name} videos with a score: too few to tell")
+            notes.append(f"{count(videos, f'{name} video')} with a score: too few to tell")
         elif videos < ROUGH_BELOW:
-            notes.append(f"only {videos} {name} videos: the intervals are wide")
+            notes.append(f"only {count(videos, f'{name} video')}: the intervals are wide")
 
     def at(threshold: int) -> AtThreshold:
         flagged, nothing = reached >= threshold, Figure()
@@ -162,8 +163,8 @@ def score_media(scored: Scored) -> Floats:
     positive = scored.positive.tolist()
     sides = {side: _count(scored.positive == side, scored.groups) for side in (True, False)}
     parts = None
-    for count in range(min(MAX_PARTS, *sides.values()), 1, -1):
-        parts = parts or assign_parts(scored.groups, positive, count, SEED)
+    for number in range(min(MAX_PARTS, *sides.values()), 1, -1):
+        parts = parts or assign_parts(scored.groups, positive, number, SEED)
     if parts is None:
         return np.full(len(positive), np.nan)
     codecs = sorted({str(one.get("codec")) for one in scored.media})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import Source
 from guardian_cli.reports.results_file import key_of
+from guardian_cli.reports.text import count
 from guardian_cli.training.data.dataset import read_rows
 from guardian_cli.urls import mask_url
 
@@ -118,7 +119,7 @@ def labels_by_source(
             hint="paths in the CSV count from its own folder, those of results from this one",
         )
     if lost:
-        warn(f"{len(lost)} labelled files have no result: {', '.join(lost[:3])}")
+        warn(f"{count(len(lost), 'labelled file')} without a result: {', '.join(lost[:3])}")
     found: dict[str, dict[str, bool]] = {}
     for label in labels:
         if label.location in keys:

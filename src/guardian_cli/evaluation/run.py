@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardian_cli import __version__
@@ -14,7 +15,7 @@ from guardian_cli.evaluation.calibrate import parse_rate, write_fragment
 from guardian_cli.evaluation.evaluate import evaluate, scan_labelled, write_mistakes
 from guardian_cli.evaluation.labels import read_labels
 from guardian_cli.evaluation.plots import draw_evaluation
-from guardian_cli.files import write_atomic
+from guardian_cli.files import check_outputs, write_atomic
 from guardian_cli.reports.evaluation import show_evaluation
 from guardian_cli.reports.results_file import read_results
 from guardian_cli.scanning.provenance import scale_digest
@@ -23,7 +24,6 @@ from guardian_cli.verdict.policy import EXIT_ALLOW, EXIT_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from typing import Any
 
     from guardian_cli.console import Console
@@ -54,15 +54,9 @@ def run_evaluation(
     """
     rate = parse_rate(request.false_alarms) if request.calibrate is not None else None
     outputs = [one for one in (request.calibrate, request.plot, request.mistakes) if one]
-    for path in outputs:
-        # What a long scan could not be written to is found out before it, not after it.
-        if not path.parent.is_dir():
-            raise UsageError(f"{path}: no such folder")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: not a regular file")
-        if path.resolve() in {settings.file.resolve(), request.labels.resolve()}:
-            raise UsageError(f"{path}: would be written over what is read", hint="name a new file")
     labels = read_labels(request.labels)
+    read = [settings.file, request.labels, *(Path(label.location) for label in labels)]
+    check_outputs(outputs, read=[*read, request.results] if request.results else read)
     results: Sequence[Mapping[str, Any]]
     if request.results is not None:
         results = list(read_results(request.results))

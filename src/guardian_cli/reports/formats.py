@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
-from guardian_cli.files import replacing
+from guardian_cli.files import check_outputs, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,23 +80,15 @@ def find_format(name: str) -> Format:
 
 
 def find_reports(
-    named: Iterable[tuple[str, Path]], taken: Iterable[Path] = ()
+    named: Iterable[tuple[str, Path]], taken: Iterable[Path] = (), read: Iterable[Path] = ()
 ) -> list[tuple[Format, Path]]:
-    """Return the formats of `--output` with the files they go to, which `taken` are not to be.
+    """Return the formats of `--output` with the files they go to; see `files.check_outputs`.
 
     Raises UsageError for a format that is not known and for a file that could not be written.
     """
-    reports, used = [], {path.resolve() for path in taken}
-    for name, path in named:
-        if not path.parent.is_dir():
-            raise UsageError(f"--output {path}: no such folder")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"--output {path}: not a regular file")
-        if path.resolve() in used:
-            raise UsageError(f"--output {path}: something else goes to the same file")
-        used.add(path.resolve())
-        reports.append((find_format(name), path))
-    return reports
+    named = list(named)
+    check_outputs((path for _, path in named), read=read, taken=taken, option="--output ")
+    return [(find_format(name), path) for name, path in named]
 
 
 def show_report(rendered: str | RenderableType, console: Console) -> None:

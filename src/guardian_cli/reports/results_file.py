@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from guardian_cli.errors import UsageError
@@ -139,14 +138,15 @@ def _filled(line: Json) -> Json:
 
 def _loads(raw: bytes) -> Any:
     try:
-        return json.loads(raw, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(raw, parse_constant=_refuse, parse_float=_number, parse_int=_number)
     except (ValueError, RecursionError):
         return None
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
+def _number(text: str) -> float:
+    number = int(text) if text.lstrip("-").isdigit() else float(text)
+    # No time, size or count of ours comes near; what is larger could not be reckoned with.
+    return number if abs(number) < 1e18 else _refuse(text)
 
 
 def _refuse(text: str) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from guardian_cli.errors import UsageError
+from guardian_cli.files import check_outputs
 from guardian_cli.reports import document
 from guardian_cli.reports.document import Json
 from guardian_cli.reports.formats import (
@@ -83,7 +84,11 @@ def run_merge(
     part that is not there or holds anything else, and for outputs that can't be written.
     """
     files = [file for part in parts for file in _files_of(part)]
+    reports = list(reports)
     to_write = find_reports(reports)
+    # A part may become the whole; a table in its place would be the end of it.
+    others = [path for name, path in reports if name not in {"json", "jsonl"}]
+    check_outputs(others, read=files, option="--output ")
     merged = merge_results(line for file in files for line in read_results(file, newest=False))
     if not merged.scans:
         raise UsageError(

@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
 from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.evidence.stills import keep_stills
+from guardian_cli.files import check_outputs
 from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
 from guardian_cli.reports.text import count
 from guardian_cli.scanning.interruption import Interruption
@@ -29,7 +31,6 @@ from guardian_cli.verdict.policy import EXIT_ALLOW, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from guardian_cli.console import Console
     from guardian_cli.evidence.stills import OnStills
@@ -128,6 +129,11 @@ def run_scan(
     stdin = sys.stdin.buffer if sys.stdin else None
     sources = expand_sources(request.sources, stdin, skipped, offline=request.offline)
     check_request(request, sources)
+    check_outputs(
+        (path for _, path in request.reports),
+        read=(settings.file, *(Path(one.location) for one in sources if one.kind == "file")),
+        option="--output ",
+    )
     shard = None
     if request.shard is not None:
         sources, shard = request.shard.take(sources)
@@ -258,6 +264,11 @@ def _scan_all(
         _write_results(threads, session, writer, console, interruption)
         if store is not None:
             store.close()
+            for path in store.list_damaged():
+                console.warn(
+                    f"a file of the store is damaged, and is {path} now",
+                    "scan with --resume and --store: what it held is scanned again",
+                )
 
 
 def _write_results(

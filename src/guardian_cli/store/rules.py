@@ -212,7 +212,8 @@ def _missing(
     for key, old in provenance["scan"].items():
         new = scan.get(key, old)
         if key not in _UNSEEN_SCAN_KEYS and new != old:
-            yield f"scan.{key} is {new}, and was {old} when it was stored"
+            now, then = ("unset" if one is None else one for one in (new, old))
+            yield f"scan.{key} is {now}, and was {then} when it was stored"
     seen = {one["name"] for one in (*provenance["detectors"], *provenance["absent"])}
     for name in config.scan.detectors:
         wants = name != "endpoint" or provenance["asks_endpoints"]

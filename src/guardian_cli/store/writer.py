@@ -77,6 +77,7 @@ class StoreWriter:
             (folder / f".try-{self._run}").unlink()
         except OSError as error:
             raise UsageError(f"--store {folder}: {error.strerror}") from error
+        self._damaged_before = set(folder.glob("*.damaged"))
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
         """Note what makes the rows. Raises UsageError when the folder holds another CLIP's."""
@@ -165,6 +166,10 @@ class StoreWriter:
             self._singles = 0 if is_due else self._singles
         if is_due:
             self.compact()
+
+    def list_damaged(self) -> list[Path]:
+        """The files that were found damaged since this was made, under their new names."""
+        return sorted({*self.folder.glob("*.damaged")} - self._damaged_before)
 
     def close(self) -> None:
         """Put what is there together, where that is worth it."""
