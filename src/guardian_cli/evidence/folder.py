@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Self
 from guardian_cli.errors import UsageError
 from guardian_cli.evidence.batch import ROWS, render_index, render_rows
 from guardian_cli.evidence.sheet import render_sheet
-from guardian_cli.evidence.stills import StillKeeper
 from guardian_cli.files import LockHeldError, lock_descriptor, replacing
 from guardian_cli.reports.results_file import key_of
 
@@ -69,10 +68,6 @@ class EvidenceFolder:
         except OSError as error:
             reason = error.strerror or str(error)
             raise UsageError(f"--report {path}: cannot be written: {reason}") from error
-
-    def observer(self, review: Mapping[str, float], every_s: float) -> StillKeeper:
-        """What keeps the stills of one source, given the categories' review thresholds."""
-        return StillKeeper(review, every_s, self.save_stills)
 
     def save_stills(self, result: ScanResult, stills: Sequence[Still]) -> None:
         """Write a source's stills, then which they are. Raises OSError."""

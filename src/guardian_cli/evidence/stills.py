@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from guardian_cli.media.jpeg import encode_jpeg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from guardian_cli.config import Config
     from guardian_cli.scanning.observer import ScoredFrame
     from guardian_cli.verdict.result import ScanResult, Segment
 
@@ -37,6 +39,17 @@ class _Kept(NamedTuple):
     jpeg: bytes
 
 
+OnStills = Callable[["ScanResult", "list[Still]"], None]
+
+
+def keep_stills(config: Config, on_stills: OnStills | None) -> list[StillKeeper]:
+    """Return what keeps the stills of one source, if anybody wants them."""
+    if on_stills is None:
+        return []
+    review = {name: one.review for name, one in config.categories.items()}
+    return [StillKeeper(review, config.scan.every, on_stills)]
+
+
 class StillKeeper:
     """Observes one source; keeps the best frame of each stretch at or above `review`.
 
@@ -48,7 +61,7 @@ class StillKeeper:
         self,
         review: Mapping[str, float],
         every_s: float,
-        on_stills: Callable[[ScanResult, list[Still]], None],
+        on_stills: OnStills,
     ) -> None:
         """`review` are the categories' thresholds, `every_s` is the sampling interval."""
         self._review = review

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
 from guardian_cli.evidence.folder import EvidenceFolder
+from guardian_cli.evidence.stills import keep_stills
 from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
 from guardian_cli.reports.text import count
 from guardian_cli.scanning.interruption import Interruption
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.console import Console
+    from guardian_cli.evidence.stills import OnStills
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.session import Session
@@ -100,7 +102,10 @@ def open_here(
         sources=len(sources),
         needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
         is_done=hooks.is_done,
-        observers=hooks.observers,
+        observers=lambda source: [
+            *hooks.observers(source),
+            *keep_stills(settings.config, hooks.on_stills),
+        ],
     )
 
 
@@ -150,8 +155,6 @@ def run_scan(
             sheet=sheet,
         ) as writer,
     ):
-        review = {name: one.review for name, one in settings.config.categories.items()}
-        every_s = settings.config.scan.every
         try:
             _scan_all(
                 lambda hooks: open_session(request, settings, console, sources, hooks),
@@ -161,7 +164,7 @@ def run_scan(
                 console,
                 interruption,
                 store,
-                lambda: [sheet.observer(review, every_s)] if sheet and request.stills else [],
+                sheet.save_stills if sheet and request.stills else None,
             )
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
@@ -223,7 +226,7 @@ def _scan_all(
     console: Console,
     interruption: Interruption,
     store: StoreWriter | None,
-    stills: Callable[[], list[SourceObserver]],
+    on_stills: OnStills | None,
 ) -> None:
     calm_threads()
     numbers = {source: number for number, source in enumerate(sources)}
@@ -235,12 +238,11 @@ def _scan_all(
         return writer.is_done(source, sha256, fingerprint)
 
     def observers(source: Source) -> list[SourceObserver]:
-        stored = [] if store is None else [store.observe(source, numbers[source])]
-        return [*stored, *stills()]
+        return [] if store is None else [store.observe(source, numbers[source])]
 
     with ExitStack() as stack:
         stack.callback(console.end_progress)
-        session = open_session(SessionHooks(is_done, writer.held, observers))
+        session = open_session(SessionHooks(is_done, writer.held, observers, on_stills))
         threads = WorkerThreads(sources, session.scan, min(session.slots, len(sources)))
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
         stack.callback(threads.join, MAX_SHUTDOWN_S)

@@ -69,8 +69,11 @@ class BlockFrames:
         """Whether a source was looked at a second time."""
         return bool(self._first_ends[number] < self.block.offsets[number + 1])
 
-    def judge_calm(self) -> dict[int, dict[str, CategoryVerdict]]:
-        """The categories of all sources in which nothing reaches a threshold, by their number."""
+    def judge_calm(self, durations: Sequence[float]) -> dict[int, dict[str, CategoryVerdict]]:
+        """The categories of all sources in which nothing reaches a threshold, by their number.
+
+        `durations` has each source's length in seconds, 0 where it is not known.
+        """
         import numpy as np
 
         offsets, rules = self.block.offsets, self.rules
@@ -87,10 +90,13 @@ class BlockFrames:
         numbers = np.flatnonzero(calm)
         kept = _ranges(starts[:-1][calm], lengths[calm])
         starts = np.concatenate([[0], np.cumsum(lengths[calm])])
+        ends = np.array(durations, np.float64)[calm]
         judged: dict[int, dict[str, CategoryVerdict]] = {int(number): {} for number in numbers}
         for name, limits in rules.thresholds.items():
             unscored = rules.config.policy.unscored
-            found = judge_calm(times[kept], starts, fused[name][kept], limits, unscored)
+            found = judge_calm(
+                times[kept], starts, fused[name][kept], limits, unscored, rules.every_s, ends
+            )
             for number, verdict in zip(numbers.tolist(), found, strict=True):
                 judged[number][name] = verdict
         return judged
