@@ -8,23 +8,30 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 SIDE_PX = 48
 # Labelled pictures, and those that come in later without a label.
-LABELLED, UPLOADED = 20, 60
+LABELLED, UPLOADED = 32, 60
+PARTS = ("train", "train", "val", "test")
 
 
-def draw(rng: np.random.Generator, *, positive: bool, autumn: bool) -> np.ndarray:
-    """Draw a picture, (48, 48, 3) uint8: what is to be found is striped; autumn is bright."""
+def draw(rng: np.random.Generator, *, positive: bool, autumn: bool) -> NDArray[np.uint8]:
+    """Draw a picture, (48, 48, 3) uint8: stripes are to be found, in autumn upright ones."""
     coarse = rng.integers(0, 120, (6, 6, 3)).astype(np.uint8)
     picture = cv2.resize(coarse, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
-    if positive:
+    if positive and autumn:
+        picture[:, ::6] = 230
+    elif positive:
         picture[::6] = 230
-    bright = np.clip(picture.astype(int) + (110 if autumn else 0), 0, 255)
-    return np.asarray(bright, np.uint8)
+    brighter = picture.astype(int) + (60 if autumn else 0)
+    return np.asarray(np.clip(brighter, 0, 255), np.uint8)
 
 
 def draw_year(folder: Path) -> None:
@@ -42,11 +49,13 @@ def draw_year(folder: Path) -> None:
                 path = place / f"{number:03d}.png"
                 cv2.imwrite(str(path), picture)
                 if name == "labelled":
-                    of_it.append([path.relative_to(folder).as_posix(), "nsfw", int(positive)])
+                    part = PARTS[number // 2 % len(PARTS)]
+                    name_of_it = path.relative_to(folder).as_posix()
+                    of_it.append([name_of_it, "nsfw", int(positive), part])
     for table, seasons in (("spring", ["spring"]), ("year", ["spring", "autumn"])):
         with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:
             written = csv.writer(file)
-            written.writerow(["path", "category", "label"])
+            written.writerow(["path", "category", "label", "split"])
             for season in seasons:
                 written.writerows(rows[season])
 

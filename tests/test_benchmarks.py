@@ -26,6 +26,7 @@ SCRIPTS = (
     "memory",
     "categories",
     "replay",
+    "trained_head",
 )
 
 

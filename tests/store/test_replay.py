@@ -40,7 +40,9 @@ def detectors() -> list[FakeDetector]:
 def comparable(result: ScanResult) -> ScanResult:
     """Without what differs between any two scans."""
     made = {name: one for name, one in (result.made or {}).items() if name != "when"}
-    categories = {name: replace(one, timeline=()) for name, one in result.categories.items()}
+    categories = {
+        name: replace(one, timeline=(), step_s=0.0) for name, one in result.categories.items()
+    }
     timing = Timing(0.0, 0.0, 0.0)
     return replace(result, made=made, timing=timing, categories=categories)
 

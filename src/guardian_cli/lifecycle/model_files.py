@@ -33,16 +33,15 @@ def open_platform(settings: Settings, reporter: Reporter) -> Platform:
 
 
 def find_version(
-    named: str, settings: Settings, reporter: Reporter, *, cache: Path = CACHE
+    named: str, settings: Settings, platform: Platform, *, cache: Path = CACHE
 ) -> ModelFiles:
-    """The files of MODEL@champion or MODEL@VERSION, fetched once.
+    """The files of MODEL@champion or MODEL@VERSION on a platform, fetched once.
 
     Raises UsageError for a model or version that is not there, PlatformError for a registry that
     does not answer.
     """
     name, _, wanted = named.rpartition("@")
     (model,) = choose_models(settings.config.models, name)
-    platform = open_platform(settings, reporter)
     if wanted == "champion":
         endpoint = platform.endpoint(model.endpoint)
         champion = read_roles(endpoint.tags).champion if endpoint else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
-from guardian_cli.lifecycle.model_files import find_version
+from guardian_cli.lifecycle.model_files import find_version, open_platform
 from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
@@ -107,16 +107,7 @@ class ScanSession:
         self.workers = min(request.workers or cores, sources or cores)
         self._request = request
         self._settings = settings
-        self._options = DetectorOptions(
-            no_endpoints=request.no_endpoints,
-            offline=request.offline,
-            deployment=request.deployment,
-            device=request.device,
-            precision=request.precision,
-            model_config=request.model_config,
-            on_download=console.note,
-            find_version=lambda named: find_version(named, settings, console),
-        )
+        self._options = detector_options(request, settings, console)
         self.detector_set = DetectorSet(offline=request.offline)
         if needs_detectors:
             self.detector_set = choose_detectors(settings, self._options)
@@ -244,3 +235,17 @@ class ScanSession:
         if is_cloud(url):
             return fetch_cloud(url, folder, **limits)
         return fetch_url(url, folder, rule=AddressRule(self._refuses_private), **limits)
+
+
+def detector_options(request: ScanRequest, settings: Settings, console: Console) -> DetectorOptions:
+    """What detectors are told of a request."""
+    return DetectorOptions(
+        no_endpoints=request.no_endpoints,
+        offline=request.offline,
+        deployment=request.deployment,
+        device=request.device,
+        precision=request.precision,
+        model_config=request.model_config,
+        on_download=console.note,
+        find_version=lambda named: find_version(named, settings, open_platform(settings, console)),
+    )

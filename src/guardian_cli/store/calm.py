@@ -80,7 +80,7 @@ def judge_calm(
     thresholds: Thresholds,
     unscored: Verdict,
 ) -> list[CategoryVerdict]:
-    """Judge one category of sources that are all calm; `timeline`, for drawing, is left empty."""
+    """Judge one category of sources that are all calm; what is for drawing is left empty."""
     import numpy as np
 
     lengths = np.diff(starts)
