@@ -53,12 +53,12 @@ def write_video(path: Path, rng: np.random.Generator, *, positive: bool) -> None
     writer.release()
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write videos, labels.csv and a guardian.yaml into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--videos", type=int, default=40)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     rows = [("path", "category", "label")]

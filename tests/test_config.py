@@ -183,6 +183,15 @@ def test_a_cascade_names_a_category_that_is_in_use(tmp_path: Path) -> None:
             "guardian.yaml:3: categories.nsfw.revew: unknown key; did you mean review?",
         ),
         ("categories:\n  nsfw:\n    review: 0.9\n", "review 0.9 is over block 0.8"),
+        (
+            "categories: {nsfw: {calibration: {points: [[0, 0.1], [1, 0.1]]}}}\n",
+            "guardian.yaml:1: categories.nsfw.calibration.points: the points must rise",
+        ),
+        (
+            "categories: {nsfw: {calibration: {points: [[0.1, 0], [1, 1]]}}}\n",
+            "the points must go from a fused score of 0 to one of 1",
+        ),
+        ("categories: {nsfw: {calibration: {scale: -1}}}\n", "calibration.scale"),
         ("polcy: {}\n", "guardian.yaml:1: polcy: unknown key; did you mean policy?"),
         ("fusion: {custom: 0.9, clip: 0.5}\n", "over 1"),
         ("scan: {every: 1}\nscan: {every: 2}\n", "guardian.yaml:2: scan: named twice"),

@@ -20,6 +20,7 @@ import uvicorn
 
 import guardian_cli
 from guardian_cli import Scanner
+from guardian_cli.cli import run
 from guardian_cli.errors import ConfigError, UsageError
 from tests.conftest import REPOSITORY
 from tests.guardian_process import environment, guardian
@@ -195,6 +196,19 @@ def test_many_sources_end_once_each(folder: Path, scanner: Scanner) -> None:
     with pytest.raises(UsageError, match="no end"):
         scanner.scan("rtsp://127.0.0.1:1/x")
     assert scanner.scan(f"{uploads}/*.png").verdict == "error"
+
+
+def test_what_is_stored_can_be_decided_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, store = folder / "guardian.yaml", folder / "store"
+    with Scanner.from_config(config, store=store, frames=True) as scanner:
+        found = {one.source: one for one in scanner.scan_many([folder / "uploads"])}
+    run(["replay", str(store), "--config", str(config), "--json"])
+    again = {one["source"]: one for one in json.loads(capsys.readouterr().out)["scans"]}
+    assert {name: one["verdict"] for name, one in again.items()} == {
+        name: one.verdict for name, one in found.items()
+    }
 
 
 def test_whoever_stops_reading_begins_nothing_more(folder: Path) -> None:

@@ -23,6 +23,7 @@ from guardian_cli.commands.evaluate import evaluate
 from guardian_cli.commands.merge import merge
 from guardian_cli.commands.monitor import monitor
 from guardian_cli.commands.replay import replay
+from guardian_cli.commands.report import report
 from guardian_cli.commands.retrain import retrain
 from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
@@ -69,7 +70,7 @@ MACHINES = "More than one machine"
 SUPPORT = "When something is missing"
 for verb in (scan, setup, train, deploy, endpoints, rollback):
     app.command(rich_help_panel=MAIN_JOB)(verb)
-for verb in (evaluate, replay, compare):
+for verb in (evaluate, replay, compare, report):
     app.command(rich_help_panel=EVIDENCE)(verb)
 for verb in (monitor, retrain):
     app.command(rich_help_panel=WATCHING)(verb)

@@ -191,6 +191,13 @@ class RetrainSection(_Section):
     reference: str | None = None
     max_age_days: Annotated[int, Field(ge=1)] = 180
 
+    @model_validator(mode="before")
+    @classmethod
+    def _yaml_reads_on_as_true(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {"on" if key is True else key: value for key, value in data.items()}
+
     @model_validator(mode="after")
     def _drift_needs_results(self) -> Self:
         if "drift" in self.on and (self.results is None or self.reference is None):

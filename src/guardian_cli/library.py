@@ -12,20 +12,19 @@ wrong with the configuration or the installation is raised, as a class of `guard
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import threading
 import weakref
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from guardian_cli.console import Console
-from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import expand_sources, find_source
 from guardian_cli.reports.document import to_dict
-from guardian_cli.scanning.cascade import without_effect
-from guardian_cli.scanning.decoder_pool import EXTRA_SOURCES
 from guardian_cli.scanning.pipeline import (
     MAX_DOWNLOAD_BYTES,
     ScanRequest,
@@ -36,12 +35,14 @@ from guardian_cli.scanning.pipeline import (
 from guardian_cli.scanning.scorer import ScoringStopped
 from guardian_cli.scanning.session import ScanSession
 from guardian_cli.settings import load_settings
+from guardian_cli.store.writer import StoreWriter
 from guardian_cli.verdict.result import ScanResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from guardian_cli.media.sources import Source
+    from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.settings import Settings
 
 # Whoever scans inside a service scans what strangers name.
@@ -97,6 +98,7 @@ class Scanner:
         timeout_s: float | None = None,
         for_s: float | None = None,
         max_bytes: int = MAX_DOWNLOAD_BYTES,
+        store: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Read the settings as `guardian scan` does; the keywords are its options, and win.
 
@@ -105,7 +107,8 @@ class Scanner:
         source and `for_s` how long a live stream is watched, all in seconds. `categories` chooses
         these and no others. `frames` keeps every scored frame in the result. `offline` touches no
         network, `endpoints=False` calls no model endpoint. `workers` sources are decoded side by
-        side; without it, one for each core. Nothing larger than `max_bytes` is fetched.
+        side; without it, one for each core. Nothing larger than `max_bytes` is fetched. `store` is
+        a folder that keeps what `guardian replay` decides from again.
 
         Raises ConfigError for settings that are wrong or not there, and UsageError.
         """
@@ -131,6 +134,7 @@ class Scanner:
             workers=workers,
             for_s=for_s,
             max_bytes=max_bytes,
+            store=Path(store) if store else None,
         )
         file = Path(config) if config else None
         settings = load_settings(file, flags=flags, categories=categories, defaults=DEFAULTS)
@@ -143,16 +147,10 @@ class Scanner:
         A detector that is not available is among them; what became of detectors on one source is in
         its result.
         """
-        chosen = self._session.detector_set if self._session is not None else DetectorSet()
         return (
             *self._settings.warnings,
             *options_without_effect(self._request, self._settings),
-            *without_effect(self._settings.config.scan.cascade, chosen.specs),
-            *(
-                f"{one.info.name} is not available: {one.reason}"
-                for one in chosen.absent
-                if one.status == "unavailable"
-            ),
+            *(text for text, _ in (self._session.warnings if self._session else ())),
         )
 
     def load(self) -> None:
@@ -181,7 +179,7 @@ class Scanner:
         found = expand_sources(named, offline=self._request.offline) if named else []
         check_request(self._request, found)
         session = self._loaded()
-        count = min(session.workers + EXTRA_SOURCES, len(found))
+        count = min(session.slots, len(found))
         threads = WorkerThreads(found, lambda source: self._scan(session, source), count)
 
         def results() -> Iterator[Result]:
@@ -212,18 +210,28 @@ class Scanner:
             if self._closed:
                 raise UsageError("this Scanner is closed")
             if self._session is None:
-                # The process's own streams are left alone, down to their encoding's errors.
-                console = Console(quiet=True, out=io.StringIO(), err=io.StringIO())
-                session = ScanSession(self._request, self._settings, console)
-                try:
-                    session.load()
-                except BaseException:
-                    session.close()
-                    raise
-                self._session = session
-                # Also at the end of the process: no thread may be in the middle of a model then.
-                self._close = weakref.finalize(self, session.close)
+                with ExitStack() as stack:
+                    self._session = self._open(stack)
+                    # Also at the end of the process: no thread may be in the middle of a model.
+                    self._close = weakref.finalize(self, stack.pop_all().close)
             return self._session
+
+    def _open(self, stack: ExitStack) -> ScanSession:
+        """Load all that scans, to be ended by `stack`."""
+        # The process's own streams are left alone, down to their encoding's errors.
+        console = Console(quiet=True, out=io.StringIO(), err=io.StringIO())
+        store = StoreWriter(self._request.store) if self._request.store is not None else None
+        numbers = itertools.count()
+
+        def observers(source: Source) -> list[SourceObserver]:
+            return [] if store is None else [store.observe(source, next(numbers))]
+
+        session = ScanSession(self._request, self._settings, console, observers=observers)
+        if store is not None:
+            stack.callback(store.close)
+        stack.callback(session.close)
+        session.load(None if store is None else store.begin)
+        return session
 
     def _scan(self, session: ScanSession, source: Source) -> Result:
         try:

@@ -139,11 +139,14 @@ def test_no_rate(text: str) -> None:
 @pytest.mark.parametrize("clean", [100, 1200])
 def test_the_fragment_loads(tmp_path: Path, clean: int) -> None:
     fitted = fit(labelled(clean), rate=0.05, every_s=0.5)
+    written = {"scan": {"every": 0.5}, "categories": {"nsfw": None, "violence": False}}
     header = ["Fitted to", '"a\\nb": c']
-    text = write_fragment({"nsfw": fitted}, {"nsfw": "sha256:0"}, 0.5, header)
+    text = write_fragment({"nsfw": fitted}, {"nsfw": "sha256:0"}, 0.5, header, written)
     path = tmp_path / "fitted.yaml"
     path.write_text(text, encoding="utf-8")
-    category = load_settings(path, environ={}, folder=tmp_path).config.categories["nsfw"]
+    config = load_settings(path, environ={}, folder=tmp_path).config
+    assert config.scan.every == 0.5
+    (category,) = (one for name, one in config.categories.items() if name in {"nsfw", "violence"})
     assert category.thresholds.calibration == fitted.calibration
     assert (category.review, category.block) == (fitted.review, fitted.block)
     assert category.prompts is not None

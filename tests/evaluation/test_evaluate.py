@@ -72,7 +72,7 @@ def test_figures_counts_and_mistakes(folder: Path, capsys: pytest.CaptureFixture
         "path,category,label,group,verdict\n../p0.mp4,nsfw,1,,allow\n../n7.mp4,nsfw,0,,review\n"
         "../bad.mp4,nsfw,1,,error\n../dark.mp4,nsfw,0,,unscored\n"
     )
-    samples, left_out = list_csv(Path("out/mistakes.csv"))
+    samples, left_out = list_csv(Path("out/mistakes.csv"), "nsfw")
     assert [one.label for one in samples] == ["nsfw", "0", "nsfw", "0"]
     assert left_out == []
     assert evaluate() == 0

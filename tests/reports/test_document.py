@@ -18,7 +18,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import document, dumps, to_dict, to_line
 from guardian_cli.reports.schemas import load_schema, schema_names, schema_text
 from guardian_cli.verdict.timeline import Sample
-from tests.reports.samples import COVERAGE, DOWN, failed, image, video
+from tests.reports.samples import CLIP, COVERAGE, DOWN, failed, image, video
 
 if TYPE_CHECKING:
     from guardian_cli.verdict.result import ScanResult
@@ -95,6 +95,27 @@ def test_frames_are_counted_by_who_scored_them_and_older_documents_stay_valid() 
     assert line["detectors"][0]["deployments"] == {"version-3": 12}
     VALIDATOR.validate(line)
     del line["detectors"][0]["deployments"]
+    VALIDATOR.validate(line)
+
+
+def test_scores_over_time_are_kept_for_drawing_and_older_documents_stay_valid() -> None:
+    line = json.loads(dumps(to_line(replace(video(), samples=None))))
+    assert line["timeline"]["step_s"] == 2.0
+    assert len(line["timeline"]["scores"]["violence"]) == 32
+    assert line["timeline"]["scores"]["nsfw"][5:9] == [0.7, 0.71, 0.7, 0.09]
+    assert line["severity"] == "medium"
+    assert to_line(failed())["timeline"] is None
+    del line["timeline"], line["severity"]
+    VALIDATOR.validate(line)
+
+
+def test_the_latency_of_an_endpoint_stands_where_it_answered() -> None:
+    endpoint = replace(DOWN, latency_ms={"p50": 31.0, "p95": 80.25})
+    line = to_line(replace(video(), detectors=(endpoint, CLIP)))
+    assert [one.get("latency_ms") for one in line["detectors"]] == [
+        {"p50": 31.0, "p95": 80.25},
+        None,
+    ]
     VALIDATOR.validate(line)
 
 

@@ -72,7 +72,7 @@ def test_another_package_brings_a_format(package: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_lists_those_there_are(package: Path) -> None:
-    with pytest.raises(UsageError, match="'lists'; there is json, jsonl, list, table"):
+    with pytest.raises(UsageError, match="'lists'; there is csv, json, jsonl, junit, list, md"):
         find_format("lists")
 
 
@@ -96,7 +96,7 @@ def test_the_table_of_nothing_says_so() -> None:
     ("outputs", "said"),
     [
         (["json"], "not FORMAT=FILE"),
-        (["csv=x.csv"], "there is no output format 'csv'; there is json, jsonl"),
+        (["xml=x.xml"], "there is no output format 'xml'; there is csv, json"),
         (["json=none/x.json"], "no such folder"),
         (["json=."], "not a regular file"),
         (["json=x", "jsonl=./x"], "same file"),

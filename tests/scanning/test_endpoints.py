@@ -52,6 +52,9 @@ def test_both_answer(video: Path, tiny_clip: TinyClip) -> None:
             video, tiny_clip, NSFW_MODEL_ENDPOINT=server.uri, MODEL_ENDPOINT_KEY="secret-key"
         )
     found = run.scan
+    latency = by_name(found, "endpoint", "nsfw")["latency_ms"]
+    assert 0 < latency["p50"] <= latency["p95"]
+    assert "latency_ms" not in by_name(found, "clip")
     assert len(found["frames"]) >= 7
     for frame in found["frames"]:
         nsfw, violence = frame["scores"]["nsfw"], frame["scores"]["violence"]

@@ -12,7 +12,7 @@ from guardian_cli.detectors.base import Absent, DetectorInfo
 from guardian_cli.detectors.detector_set import DetectorSet
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.pipeline import ScanRequest
-from guardian_cli.scanning.provenance import Provenance
+from guardian_cli.scanning.provenance import Provenance, scale_digest
 from guardian_cli.settings import load_settings
 from tests.fakes import FakeDetector
 
@@ -45,6 +45,7 @@ def provenance(
     [
         {"settings": "categories: {nsfw: {review: 0.4}}"},
         {"settings": "categories: {nsfw: {block: 0.7}}"},
+        {"settings": "categories: {nsfw: {calibration: {samples: 60, scale: 0.2}}}"},
         {"settings": "categories: {nsfw: {prompts: {positive: [a], negative: [b]}}}"},
         {"settings": "categories: {gore: {prompts: {positive: [a], negative: [b]}}}"},
         {"settings": "policy: {degraded: review}"},
@@ -117,3 +118,21 @@ def test_made_says_all_and_gives_no_secret_away(tmp_path: Path) -> None:
     assert made["fingerprint"] == found.fingerprint(FILE)
     assert "secret" not in str(made)
     assert "hidden" not in str(found.inputs(is_stream=False))
+
+
+def test_a_calibration_that_was_fitted_to_other_scores_is_told(tmp_path: Path) -> None:
+    calibrated = "categories: {nsfw: {calibration: {every: EVERY, fitted_to: DIGEST}}}"
+    digest = scale_digest(provenance(tmp_path).made(FILE), "nsfw")
+
+    def told(every: float, digest: str, detector: DetectorInfo = CLIP) -> list[str]:
+        text = calibrated.replace("EVERY", str(every)).replace("DIGEST", repr(digest))
+        made = provenance(tmp_path, text, detectors=(detector, ENDPOINT))
+        assert made.made(FILE)["calibration"].keys() == {"nsfw"}
+        return list(made.stale_calibrations())
+
+    assert told(1.0, digest) == []
+    assert told(0.5, digest) == ["nsfw: its calibration is for a frame every 0.5 s"]
+    other = replace(CLIP, weights="cd" * 32)
+    said = ["nsfw: its calibration was fitted to other prompts, weights or fusion"]
+    assert told(1.0, digest, other) == said
+    assert list(provenance(tmp_path).stale_calibrations()) == []

@@ -15,6 +15,8 @@ from guardian_cli.config import FusionSection
 from guardian_cli.detectors.base import Answer, DetectorInfo
 from guardian_cli.scanning.frame_queue import Origin, PendingFrame
 from guardian_cli.scanning.scorer import MAX_FRAMES_UNDER_WAY, Scorer, ScoringStopped
+from guardian_cli.verdict.calibration import Calibration
+from guardian_cli.verdict.thresholds import Thresholds
 from tests.fakes import (
     FakeDetector,
     FakeEndpoint,
@@ -342,3 +344,14 @@ def test_what_waits_is_let_go_when_there_will_be_no_detectors() -> None:
         frame.wait()
     with pytest.raises(ScoringStopped):
         submit(scorer, picture(51))
+
+
+def test_fused_scores_are_on_the_calibrated_scale_and_those_beneath_are_not() -> None:
+    points = ((0.0, 0.01), (0.5, 0.2), (1.0, 0.99))
+    limits = {"nsfw": Thresholds(0.3, 0.8, calibration=Calibration(points))}
+    with running_scorer([FakeDetector(function=lambda _: 0.5)], limits) as scorer:
+        frame = submit(scorer, picture(1))
+        frame.wait()
+        score = scorer.fuse(frame.scores)["nsfw"]
+    assert score.clip == 0.5
+    assert score.fused == Calibration(points).apply(0.85 * 0.5)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -171,3 +172,53 @@ def test_a_full_disk_is_not_taken_for_a_source_that_cannot_be_read(
     assert error is not None
     assert error.kind == kind
     assert said in error.message
+
+
+@dataclass
+class DarkBetweenDecoder(FakeDecoder):
+    """Whatever it refines is dark, but for `bright` stretches; notes the windows."""
+
+    bright: tuple[tuple[float, float], ...] = ()
+    refined: list[Window] = field(default_factory=list)
+
+    def open(self, location: str, settings: DecodeSettings) -> FakeDecoding:
+        return DarkBetweenDecoding(self, settings)
+
+
+class DarkBetweenDecoding(FakeDecoding):
+    decoder: DarkBetweenDecoder
+
+    def refine(self, windows: Sequence[Window], step_s: float) -> Iterator[Frame]:
+        self.decoder.refined += windows
+        for window in windows:
+            for at in np.arange(window.start_s, window.end_s, step_s):
+                is_bright = any(start <= at <= end for start, end in self.decoder.bright)
+                level = 120 if is_bright else 0
+                yield Frame(round(float(at), 6), np.full((8, 8, 3), level, np.uint8))
+
+
+def test_a_level_is_what_a_scan_at_that_threshold_would_have_found(tmp_path: Path) -> None:
+    """Two flashes are dismissed one after the other; what is bright for a while is not."""
+    path = tmp_path / "video"
+    path.write_bytes(b"x")
+    series = [0, 100, 0, 0, 110, 0, 0, 120, 0, 0, 40, 50, 0]
+    # CLIP alone counts for 0.85 of its score.
+    for bright, expected in ((), 0.85 * 40 / 255), (((6.5, 7.5),), 0.85 * 120 / 255):
+        decoder = DarkBetweenDecoder(frames(series), bright=bright)
+        pool = DecoderPool(1, functools.partial(lambda one: one, decoder))
+        with running_scorer([FakeDetector()], BOTH) as scorer:
+            result = scan_one(scan_context(scorer, levels=True), pool, path)
+        pool.close()
+        nsfw = to_dict(result)["categories"]["nsfw"]
+        assert nsfw["level"] == pytest.approx(expected, abs=1e-5)
+        # Black that follows black is the same picture.
+        assert nsfw["pictures"] == len(series) - 3
+        # Nothing reached the thresholds of this scan, which saw no more than it always does.
+        assert result.verdict == "review"
+        assert result.coverage.frames_scored == len(series)
+        assert len(set(decoder.refined)) == len(decoder.refined)
+    with running_scorer([FakeDetector()], BOTH) as scorer:
+        pool = DecoderPool(1, lambda: FakeDecoder(frames(series)))
+        result = scan_one(scan_context(scorer), pool, path)
+        pool.close()
+    assert "level" not in to_dict(result)["categories"]["nsfw"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,9 @@ from guardian_cli.config import MonitorSection
 from guardian_cli.errors import UsageError
 from guardian_cli.watching.monitor import Monitoring, monitor
 from tests.watching.results import DAYS, collect, draw_results
+
+if TYPE_CHECKING:
+    from guardian_cli.watching.observations import Observations
 
 LIMITS = MonitorSection()
 
@@ -123,3 +129,26 @@ def test_by_day_needs_times_and_results_must_be_there() -> None:
         monitor(some, some, LIMITS, by="day")
     with pytest.raises(UsageError, match="hold no result"):
         monitor(some, collect([]), LIMITS)
+
+
+def test_pictures_of_another_kind_are_told_apart_where_both_have_features() -> None:
+    rng = np.random.default_rng(0)
+
+    def draw(seed: int, shift: float) -> Observations:
+        found = collect(draw_results(400, seed=seed))
+        features = rng.normal(size=(400, 64)).astype(np.float32)
+        features[:, :8] += shift
+        features[3] = np.nan
+        return replace(found, features=features, weights="sha256:a")
+
+    usual = draw(1, 0.0)
+    same = {one.name: one for one in monitor(draw(2, 0.0), usual, LIMITS).figures}
+    assert same["feature_drift"].state == "ok"
+    assert same["feature_drift"].samples == 399
+    moved = monitor(draw(3, 0.4), usual, LIMITS)
+    assert ("feature_drift", None) in alerts(moved)
+    assert "feature_drift" not in {
+        one.name for one in monitor(collect(draw_results(400)), usual, LIMITS).figures
+    }
+    with pytest.raises(UsageError, match="different CLIPs"):
+        monitor(replace(draw(4, 0.0), weights="sha256:b"), usual, LIMITS)

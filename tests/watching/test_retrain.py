@@ -11,9 +11,9 @@ import pytest
 
 from guardian_cli.config import Config, RetrainSection
 from guardian_cli.console import Console
-from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.errors import ConfigError, PlatformError, UsageError
 from guardian_cli.files import hold_lock
-from guardian_cli.settings import Settings
+from guardian_cli.settings import Settings, load_settings
 from guardian_cli.training.data.dataset import load_dataset
 from guardian_cli.training.evaluation.report import TrainReport
 from guardian_cli.training.run.publishing import DIGESTS_NAME
@@ -237,3 +237,14 @@ def test_a_model_without_the_section_is_a_usage_error() -> None:
     config = Config.model_validate({"models": {MODEL: {"category": "nsfw"}}})
     with pytest.raises(UsageError, match="no retrain section"):
         choose_sections(Settings(config, {}), [DETECTOR], named=True)
+
+
+def test_on_is_a_key_though_yaml_has_another_idea_of_it(tmp_path: Path) -> None:
+    text = "models: {nsfw-detector: {category: nsfw, retrain: {data: a.csv, on: [age]}}}\n"
+    (tmp_path / "guardian.yaml").write_text(text)
+    found = load_settings(folder=tmp_path, environ={}).config.models[MODEL].retrain
+    assert found is not None
+    assert found.on == ("age",)
+    (tmp_path / "guardian.yaml").write_text(text.replace("age", "drift"))
+    with pytest.raises(ConfigError, match="needs `results` and `reference`"):
+        load_settings(folder=tmp_path, environ={})

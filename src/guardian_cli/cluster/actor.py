@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError, SourceError
+from guardian_cli.evidence.stills import keep_stills
 from guardian_cli.scanning.scorer import ScoringStopped
 from guardian_cli.scanning.session import ScanSession
 from guardian_cli.settings import calm_threads
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from guardian_cli.detectors.base import DetectorInfo
+    from guardian_cli.evidence.stills import Still
     from guardian_cli.media.sources import Source
-    from guardian_cli.scanning.observer import ScoredFrame
+    from guardian_cli.scanning.observer import ScoredFrame, SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.scanning.results import HeldResult
     from guardian_cli.settings import Settings
@@ -34,14 +36,15 @@ class Outcome:
     """What came of a source: its result, or none where the one that is kept stands.
 
     That is then known by `sha256` and `fingerprint`. `frames` are what observers are to be told of,
-    without their images. `failure` ends the whole run: it is no fault of the source. `stopped` says
-    that the actor was closed meanwhile.
+    without their images; `stills` the small pictures for a report. `failure` ends the whole run: it
+    is no fault of the source. `stopped` says that the actor was closed meanwhile.
     """
 
     result: ScanResult | None = None
     sha256: str | None = None
     fingerprint: str = ""
     frames: Sequence[ScoredFrame] = ()
+    stills: Sequence[Still] = ()
     failure: GuardianError | None = None
     stopped: bool = False
 
@@ -59,6 +62,11 @@ class Recorder:
 
     def __init__(self) -> None:
         self.frames: list[ScoredFrame] = []
+        self.stills: list[Still] = []
+
+    def on_stills(self, _: ScanResult, stills: list[Still]) -> None:
+        """Keep what a StillKeeper has found."""
+        self.stills = stills
 
     def on_frame(self, frame: ScoredFrame) -> None:
         """Keep all but the image."""
@@ -128,8 +136,8 @@ class ScanActor:
         try:
             result = self._session.scan(source)
             sha256, fingerprint = self._stands.pop(source, (None, ""))
-            frames = self._recorders[source].frames if source in self._recorders else ()
-            return Outcome(result, sha256, fingerprint, frames)
+            kept = self._recorders.get(source) or Recorder()
+            return Outcome(result, sha256, fingerprint, kept.frames, kept.stills)
         except ScoringStopped:
             return Outcome(stopped=True)
         except GuardianError as error:
@@ -164,10 +172,11 @@ class ScanActor:
             self._stands[source] = (sha256, fingerprint())
         return stands
 
-    def _observers(self, source: Source) -> Sequence[Recorder]:
-        if self._request.store is None:
-            return ()
-        return [self._recorders.setdefault(source, Recorder())]
+    def _observers(self, source: Source) -> Sequence[SourceObserver]:
+        recorder = self._recorders[source] = Recorder()
+        wants_stills = self._request.report is not None and self._request.stills
+        keepers = keep_stills(self._settings.config, recorder.on_stills if wants_stills else None)
+        return [*keepers, *([recorder] if self._request.store is not None else [])]
 
 
 def request_for_node(request: ScanRequest) -> ScanRequest:

@@ -161,6 +161,8 @@ class ClusterSession:
             for frame in outcome.frames:
                 observer.on_frame(frame)
             observer.on_result(result)
+        if self._hooks.on_stills is not None:
+            self._hooks.on_stills(result, list(outcome.stills))
         self._progress.finished(source.shown)
         return result
 

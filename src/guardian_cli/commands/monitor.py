@@ -44,12 +44,13 @@ def monitor(
     from guardian_cli.reports.monitor_page import write_page
     from guardian_cli.settings import load_settings
     from guardian_cli.watching.monitor import monitor as compare
-    from guardian_cli.watching.observations import read_observations
+    from guardian_cli.watching.reading import read_observations
 
     settings, console = load_settings(common.config), Console(quiet=common.quiet)
     for warning in settings.warnings:
         console.warn(warning)
-    watched, usual = read_observations(results), read_observations(reference)
+    watched = read_observations(results, settings, console.note)
+    usual = read_observations(reference, settings, console.note)
     found = compare(watched, usual, settings.config.monitor, by=by, draw=html is not None)
     names = [str(one) for one in results], [str(one) for one in reference]
     if html is not None:

@@ -74,9 +74,20 @@ def scan(
         typer.Option(
             "--output",
             metavar="FORMAT=FILE",
-            help="Write a report to a file as well: json, jsonl, table. May be repeated.",
+            help="Write a file too: json, jsonl, csv, sarif, junit, md, table. May be repeated.",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Write an evidence sheet: DIR/index.html.",
+        ),
+    ] = None,
+    no_stills: Annotated[
+        bool, typer.Option("--no-stills", help="Keep no picture in the report.")
+    ] = False,
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
     ] = False,
@@ -201,6 +212,8 @@ def scan(
         flags=flags,
         output="json" if common.as_json else "jsonl" if as_jsonl else "table",
         reports=tuple(read_output(text) for text in output or ()),
+        report=report,
+        stills=not no_stills,
         frames=frames,
         decode=decode.value,
         model_config=model_config,

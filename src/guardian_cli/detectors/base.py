@@ -30,7 +30,8 @@ class Answer:
     `errors` says, for each frame as well, how far each score may be from the one that `score_fp32`
     gives; without it, not at all.
     `features` are, for each frame as well, the unit image features of its views, (V, D) float32,
-    from a detector that has such.
+    from a detector that has such. `latencies_s` are, for each frame as well, how long the request
+    took that scored it, None where that failed, from a detector that asks over a network.
     """
 
     scores: Sequence[Mapping[str, float]]
@@ -39,6 +40,7 @@ class Answer:
     misconfigured: bool = False
     deployment: str | None = None
     features: Sequence[NDArray[np.float32]] = ()
+    latencies_s: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
     calibration = Calibration(points, samples, round(scale, DIGITS))
     review = calibration.apply(1 / (1 + math.exp(-threshold)))
     longest = calibration.review_for(round(LONGEST_S / every_s), review, 1.0)
+    block = max(BLOCK_FROM, longest)
     held_out, flagged = _judge_held_out(data, rate)
     if held_out.all():
         false_alarms = ratio(flagged, ~data.positive, data.groups)
@@ -121,17 +122,22 @@ def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
         false_alarms = recall = Figure()
         warnings.append("too few groups to test the thresholds on videos that they do not know")
     needed = [calibration.review_for(int(one), review, 1.0) for one in data.samples]
-    reached = np.array([calibration.apply(float(one)) for one in data.levels]) >= needed
-    if np.mean(reached[~data.positive]) > rate + 1e-9:
+    heights = np.array([calibration.apply(float(one)) for one in data.levels])
+    if np.mean((heights >= needed)[~data.positive]) > rate + 1e-9:
         warnings.append(
             "no threshold keeps this rate: too many clean videos have the highest score"
         )
-    if np.mean(reached[data.positive]) < 0.5:
+    if np.mean((heights >= needed)[data.positive]) < 0.5:
         warnings.append("at this rate of false alarms most positive videos are missed")
+    if not np.any(heights[data.positive] >= block):
+        warnings.append(
+            f"no positive video reaches block ({block:.4g}), as high as noise may get in"
+            f" {LONGEST_S / 3600:g} hours: all of them are for review, until block is set lower"
+        )
     return Fitted(
         calibration,
         review,
-        max(BLOCK_FROM, longest),
+        block,
         method,
         clean,
         positives,
@@ -186,6 +192,9 @@ def fit_threshold(
     samples = max(1, int(np.median(counts)))
     longer = np.log(counts / samples)
     location, scale = fit_gumbel(heights, longer)
+    # A standard error higher: one that is low by chance would flag more of long videos than of
+    # short ones, the more so the longer they are.
+    scale *= 1 + 1 / math.sqrt(max(1.0, (1 - _TAIL_FROM) * len(heights)))
     normal = heights - scale * np.maximum(longer, 0.0)
     order = np.argsort(-normal)
     allowed = math.floor(rate * len(normal) + 1e-9)
@@ -278,16 +287,16 @@ def write_fragment(
     fitted_to: Mapping[str, str],
     every_s: float,
     header: Sequence[str],
+    settings: Mapping[str, Any],
 ) -> str:
-    """Return a fragment of guardian.yaml, its provenance in comments.
+    """Return `settings`, as guardian.yaml has them, with what was fitted; where from in comments.
 
     `fitted_to` is, by category, the digest of what made the scores that a scale was fitted to.
     """
     import yaml
 
     lines = [f"# {line}" for line in header]
-    lines.append("# Put the keys into guardian.yaml, or scan with --config and this file.")
-    categories: dict[str, Any] = {}
+    categories = dict(settings.get("categories") or {})
     for name, one in fitted.items():
         lines += ["#", f"# {json.dumps(name)}: {one.method} on {one.clean} clean videos and"]
         lines[-1] += f" {one.positives} positive ones;"
@@ -297,7 +306,9 @@ def write_fragment(
                 interval = f"95%: {low:.2%} to {high:.2%}"
                 lines.append(f"#   {what} on videos held out {figure.value:.2%} ({interval})")
         lines += [f"#   {json.dumps(warning)}" for warning in one.warnings]
+        own = categories.get(name)
         categories[name] = {
+            **(own if isinstance(own, dict) else {}),
             "review": one.review,
             "block": one.block,
             "calibration": {
@@ -309,6 +320,10 @@ def write_fragment(
             },
         }
     dumped = yaml.safe_dump(
-        {"categories": categories}, sort_keys=False, default_flow_style=None, width=100
+        {**settings, "categories": categories},
+        sort_keys=False,
+        default_flow_style=None,
+        allow_unicode=True,
+        width=100,
     )
     return "\n".join(lines) + "\n" + dumped

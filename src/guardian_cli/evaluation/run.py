@@ -18,6 +18,7 @@ from guardian_cli.files import write_atomic
 from guardian_cli.reports.evaluation import show_evaluation
 from guardian_cli.reports.results_file import read_results
 from guardian_cli.scanning.provenance import scale_digest
+from guardian_cli.settings_file import read_settings
 from guardian_cli.verdict.policy import EXIT_ALLOW, EXIT_ERROR
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def run_evaluation(
             raise UsageError(f"{path}: no such folder")
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: not a regular file")
+        if path.resolve() in {settings.file.resolve(), request.labels.resolve()}:
+            raise UsageError(f"{path}: would be written over what is read", hint="name a new file")
     labels = read_labels(request.labels)
     results: Sequence[Mapping[str, Any]]
     if request.results is not None:
@@ -70,7 +73,7 @@ def run_evaluation(
         results = scan_labelled(labels, scan, settings, console)
     evaluation = evaluate(labels, results, false_alarms=rate, warn=console.warn)
     if request.calibrate is not None:
-        _write(request.calibrate, _fragment(request, evaluation, results).encode())
+        _write(request.calibrate, _fragment(request, evaluation, results, settings).encode())
         console.note(f"hint: guardian scan … --config {request.calibrate}")
     if request.plot is not None:
         _write(request.plot, draw_evaluation(evaluation.categories))
@@ -96,9 +99,12 @@ def _without_calibration(settings: Settings, console: Console) -> Settings:
 
 
 def _fragment(
-    request: EvaluateRequest, evaluation: Evaluation, results: Sequence[Mapping[str, Any]]
+    request: EvaluateRequest,
+    evaluation: Evaluation,
+    results: Sequence[Mapping[str, Any]],
+    settings: Settings,
 ) -> str:
-    """The fragment of guardian.yaml with where it comes from, and no absolute path in it."""
+    """The settings with what was fitted, and where that comes from; no absolute path is added."""
     digest = hashlib.sha256(request.labels.read_bytes()).hexdigest()
     made: Mapping[str, Any] = next((one["made"] for one in results if one.get("made")), {})
     header = [
@@ -110,7 +116,9 @@ def _fragment(
         name: one.fitted for name, one in evaluation.categories.items() if one.fitted is not None
     }
     scales = {name: scale_digest(made, name) for name in fitted}
-    return write_fragment(fitted, scales, float(made.get("every") or 1.0), header)
+    # A category's scale is of no use without its prompts: what the file has goes with it.
+    written = read_settings(settings.file).data if settings.file.is_file() else {}
+    return write_fragment(fitted, scales, float(made.get("every") or 1.0), header, written)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -78,6 +78,10 @@ class Decoder:
                 worker.dispose()
                 message = f"the decoder process does not start ({why})"
                 raise SourceError(message, kind="crashed") from None
+            except BaseException:
+                # Ctrl-C, which a program that uses guardian as a library may outlive.
+                worker.dispose()
+                raise
             self._worker = worker
         return self._worker
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
+from guardian_cli.reports.elements import source_severity
 from guardian_cli.verdict.policy import worst
 from guardian_cli.verdict.thresholds import Thresholds, round_score
 from guardian_cli.verdict.timeline import Sample, merge
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from guardian_cli.reports.formats import BatchReport
-    from guardian_cli.verdict.result import CategoryVerdict, Outcome, ScanResult
+    from guardian_cli.verdict.result import (
+        CategoryVerdict,
+        DetectorReport,
+        Outcome,
+        ScanResult,
+    )
 
 SCHEMA = "guardian.scan/1"
 DIGITS = 6
@@ -95,13 +101,10 @@ def to_dict(result: ScanResult) -> Json:
         "duration_s decode frames_decoded frames_scored largest_gap_s reached_end decode_errors"
         " complete timed_out discontinuities",
     )
-    element["detectors"] = [
-        _plain(one, "name category model status reason frames deployments not_sent")
-        for one in result.detectors
-    ]
+    element["detectors"] = [_detector(one) for one in result.detectors]
     element["categories"] = {name: _category(one) for name, one in result.categories.items()}
+    limits = {name: one.thresholds for name, one in result.categories.items()}
     if result.samples is not None:
-        limits = {name: one.thresholds for name, one in result.categories.items()}
         # `merge` sorts them: a refinement's samples come behind those of the first pass.
         element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
     if result.made is not None:
@@ -114,6 +117,8 @@ def to_dict(result: ScanResult) -> Json:
                 if one.thresholds is not None and name in made["thresholds"]
             }
         element["made"] = made
+    element["severity"] = source_severity(element).word
+    element["timeline"] = _timeline(result.categories)
     element["timing"] = _plain(result.timing, "wall_s decode_s score_s")
     element["error"] = _plain(result.error, "kind message") if result.error is not None else None
     return element
@@ -134,6 +139,27 @@ def _category(one: CategoryVerdict) -> Json:
         "segments": segments,
         **({} if one.level is None else _plain(one, "level pictures")),
     }
+
+
+def _timeline(categories: Mapping[str, CategoryVerdict]) -> Json | None:
+    """The fused scores over time as they are drawn: the highest of each equal stretch."""
+    drawn = [one for one in categories.values() if one.timeline]
+    if not drawn:
+        return None
+    return {
+        "step_s": round(drawn[0].step_s, DIGITS),
+        "scores": {
+            name: [
+                None if at is None else round_score(at, one.thresholds, 3) for at in one.timeline
+            ]
+            for name, one in categories.items()
+        },
+    }
+
+
+def _detector(one: DetectorReport) -> Json:
+    element = _plain(one, "name category model status reason frames deployments not_sent")
+    return element if one.latency_ms is None else {**element, **_plain(one, "latency_ms")}
 
 
 def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:

@@ -29,6 +29,10 @@ FORMATS = {
     "table": "guardian_cli.reports.table:render_batch",
     "json": "guardian_cli.reports.document:render_json",
     "jsonl": "guardian_cli.reports.document:render_jsonl",
+    "csv": "guardian_cli.reports.spreadsheet:render_csv",
+    "sarif": "guardian_cli.reports.sarif:render_sarif",
+    "junit": "guardian_cli.reports.junit:render_junit",
+    "md": "guardian_cli.reports.markdown:render_markdown",
 }
 
 
@@ -109,6 +113,7 @@ def write_report(rendered: str | RenderableType, path: Path) -> None:
     show_report(rendered, Console(out=text))
     try:
         with replacing(path) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8")
+            # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
+            partial.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import SCHEMA
-from guardian_cli.verdict.result import Outcome
+from guardian_cli.verdict.result import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ _EMPTY: Json = {
     "sha256": None, "reasons": [], "degraded": False, "media": None, "coverage": {},
     "detectors": [], "categories": {}, "timing": {}, "error": None,
 }  # fmt: skip
+_MAPPINGS = ("coverage", "made", "media", "error", "timing", "timeline")
+_TIMES = ("start_s", "end_s", "peak", "peak_s")
 
 
 def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
@@ -92,19 +95,24 @@ def parse_result(value: Any) -> Json | None:
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         return None
     known = value.get("verdict") in get_args(Outcome) and isinstance(value.get("source"), str)
-    parts = [value.get(name) or {} for name in ("categories", "coverage", "made", "media", "error")]
-    parts += parts[0].values() if isinstance(parts[0], dict) else ()
-    for name in ("detectors", "frames"):
-        parts += _list(value.get(name))
-    for one in parts:
-        if not isinstance(one, dict):
-            return None
-    for one in parts[0].values():
-        parts += _list(one.get("segments"))
-        known &= one.get("score") is None or isinstance(one["score"], int | float)
-    known &= all(isinstance(one, dict) for one in parts)
+    known &= isinstance(value.get("sha256"), str | None)
+    categories = value.get("categories") or {}
+    mappings = [categories, *(value.get(name) or {} for name in _MAPPINGS)]
+    mappings += [*_list(value.get("detectors")), *_list(value.get("frames"))]
+    mappings += categories.values() if isinstance(categories, dict) else ()
+    known &= all(isinstance(one, dict) for one in mappings)
     known &= all(isinstance(one, str) for one in _list(value.get("reasons")))
-    return value if known else None
+    return value if known and all(map(_is_category, categories.values())) else None
+
+
+def _is_category(one: Mapping[str, Any]) -> bool:
+    segments = _list(one.get("segments"))
+    return (
+        isinstance(one.get("score"), int | float | None)
+        and one.get("verdict", "review") in get_args(Verdict)
+        and all(isinstance(part, dict) for part in segments)
+        and all(isinstance(part.get(name), int | float) for part in segments for name in _TIMES)
+    )
 
 
 def _elements(document: Any, path: Path) -> Iterator[Json]:
@@ -122,14 +130,27 @@ def _elements(document: Any, path: Path) -> Iterator[Json]:
 
 
 def _filled(line: Json) -> Json:
-    return {**line, **{name: value for name, value in _EMPTY.items() if name not in line}}
+    """The line with what a reader may rely on."""
+    whole = {**_EMPTY, **line}
+    categories = whole["categories"] or {}
+    empty: Json = {"score": None, "verdict": "review", "segments": []}
+    return {**whole, "categories": {name: {**empty, **one} for name, one in categories.items()}}
 
 
 def _loads(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _list(value: Any) -> list[Any]:

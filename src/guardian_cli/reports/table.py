@@ -81,14 +81,21 @@ def render_many(elements: Iterable[Mapping[str, Any]], total: str) -> Renderable
     def highest(element: Mapping[str, Any]) -> float:
         return max((one["score"] or 0.0 for one in element["categories"].values()), default=0.0)
 
-    ordered = sorted(elements, key=lambda one: (WORST_FIRST.index(one["verdict"]), -highest(one)))
-    verdicts = [one["verdict"] for one in ordered]
-    sums = Text(f"{count(len(ordered), 'source')}: ")
+    # Not the elements themselves: of a million, each unpacked when it is wanted, only these lines.
+    lines = [
+        (
+            (WORST_FIRST.index(one["verdict"]), -highest(one)),
+            (one["verdict"], visible(one["source"]), visible(_why(one))),
+        )
+        for one in elements
+    ]
+    rows = [row for _, row in sorted(lines, key=lambda line: line[0])]
+    verdicts = [verdict for verdict, _, _ in rows]
+    sums = Text(f"{count(len(rows), 'source')}: ")
     for at, verdict in enumerate(one for one in WORST_FIRST if one in verdicts):
         sums.append(", " if at else "")
         sums.append(f"{verdicts.count(verdict)} {verdict}", style=STYLES[verdict])
     sums.append(total)
-    rows = [(one["verdict"], visible(one["source"]), visible(_why(one))) for one in ordered]
     return Group(Rows(rows), "", sums)
 
 

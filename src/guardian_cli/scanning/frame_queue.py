@@ -48,9 +48,9 @@ class PendingFrame:
 
     `inner` is the part of the image that is inside its bars, None where that is not known.
     `errors` are how far scores may be off; with `in_fp32` it is asked for scores without. Of the
-    `failures` those of `misconfigured` are the user's to mend; `features` are of its views, (V, D).
-    It is not yet handed to the detectors in `held`, and never was to those in `not_sent`. All are
-    by a detector's index.
+    `failures` those of `misconfigured` are the user's to mend; `features` are of its views, (V, D),
+    `latencies_s` how long requests took. It is not yet handed to the detectors in `held`, and never
+    was to those in `not_sent`. All are by a detector's index.
     """
 
     image: NDArray[np.uint8] | None
@@ -63,6 +63,7 @@ class PendingFrame:
     misconfigured: set[int] = field(default_factory=set)
     deployments: dict[int, str] = field(default_factory=dict)
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    latencies_s: dict[int, float] = field(default_factory=dict)
     held: set[int] = field(default_factory=set)
     not_sent: set[int] = field(default_factory=set)
     inner: NDArray[np.uint8] | None = None

@@ -11,11 +11,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from guardian_cli.errors import UsageError
+from guardian_cli.evidence.folder import EvidenceFolder
+from guardian_cli.evidence.stills import keep_stills
 from guardian_cli.media.sources import SCANNED_KINDS, expand_sources
 from guardian_cli.reports.text import count
 from guardian_cli.scanning.interruption import Interruption
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.console import Console
+    from guardian_cli.evidence.stills import OnStills
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.session import Session
@@ -58,6 +61,8 @@ class ScanRequest:
     flags: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["table", "json", "jsonl"] = "table"
     reports: tuple[tuple[str, Path], ...] = ()
+    report: Path | None = None
+    stills: bool = True
     frames: bool = False
     levels: bool = False
     decode: Literal["fast", "full"] = "fast"
@@ -97,7 +102,10 @@ def open_here(
         sources=len(sources),
         needs_detectors=any(one.kind in SCANNED_KINDS for one in sources),
         is_done=hooks.is_done,
-        observers=hooks.observers,
+        observers=lambda source: [
+            *hooks.observers(source),
+            *keep_stills(settings.config, hooks.on_stills),
+        ],
     )
 
 
@@ -129,8 +137,12 @@ def run_scan(
         console.warn(warning)
     store = StoreWriter(request.store) if request.store is not None else None
     interruption = Interruption()
+    folder: AbstractContextManager[EvidenceFolder | None] = nullcontext()
+    if request.report is not None:
+        folder = EvidenceFolder(request.report, keep_stills=request.stills)
     with (
         interruption.watched(),
+        folder as sheet,
         ResultWriter(
             console,
             sources,
@@ -140,6 +152,7 @@ def run_scan(
             skipped=skipped,
             frames=request.frames,
             shard=shard,
+            sheet=sheet,
         ) as writer,
     ):
         try:
@@ -151,6 +164,7 @@ def run_scan(
                 console,
                 interruption,
                 store,
+                sheet.save_stills if sheet and request.stills else None,
             )
         except BaseException:
             # A library that is interrupted while it is imported may raise anything.
@@ -212,6 +226,7 @@ def _scan_all(
     console: Console,
     interruption: Interruption,
     store: StoreWriter | None,
+    on_stills: OnStills | None,
 ) -> None:
     calm_threads()
     numbers = {source: number for number, source in enumerate(sources)}
@@ -227,7 +242,7 @@ def _scan_all(
 
     with ExitStack() as stack:
         stack.callback(console.end_progress)
-        session = open_session(SessionHooks(is_done, writer.held, observers))
+        session = open_session(SessionHooks(is_done, writer.held, observers, on_stills))
         threads = WorkerThreads(sources, session.scan, min(session.slots, len(sources)))
         # From the last line up: begin nothing more, wake whoever waits, then see all of them gone.
         stack.callback(threads.join, MAX_SHUTDOWN_S)

@@ -44,8 +44,8 @@ _UNSEEN_SECTIONS: Any = {
 # Device and precision change no verdict: a score that rounding could decide is computed in fp32.
 _UNSEEN_OPTIONS = frozenset(
     {
-        *("sources", "flags", "output", "reports", "frames", "fail_on", "workers", "resume"),
-        *("cluster", "shard", "store", "max_bytes"),
+        *("sources", "flags", "output", "reports", "report", "stills", "frames", "fail_on"),
+        *("workers", "resume", "cluster", "shard", "store", "max_bytes"),
         *("device", "precision", "no_endpoints", "offline", "model_config", "for_s"),
     }
 )

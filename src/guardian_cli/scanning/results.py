@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.console import Console
+    from guardian_cli.evidence.folder import EvidenceFolder
     from guardian_cli.media.sources import Source
     from guardian_cli.reports.document import Json
     from guardian_cli.verdict.result import Outcome, ScanResult
@@ -56,6 +57,7 @@ class ResultWriter:
         skipped: Mapping[str, int] | None = None,
         frames: bool = False,
         shard: Json | None = None,
+        sheet: EvidenceFolder | None = None,
     ) -> None:
         """`output` is the format for stdout, `reports` are formats with the files they go to.
 
@@ -68,7 +70,8 @@ class ResultWriter:
         self._output = output
         # What a long scan could not be written to is found out before it, not after it.
         self._reports = find_reports(reports, {resume} if resume is not None else set())
-        self._keeps_elements = output != "jsonl" or bool(self._reports)
+        self._sheet = sheet
+        self._keeps_elements = output != "jsonl" or bool(self._reports) or sheet is not None
         self._file = ResultsFile(resume) if resume is not None else None
         self._skipped = skipped or {}
         self._frames = frames
@@ -139,6 +142,8 @@ class ResultWriter:
         try:
             for render, path in self._reports:
                 write_report(render(report), path)
+            if self._sheet is not None:
+                self._sheet.write(report)
         finally:
             # What stdout is to show does not depend on a disk that is full.
             if self._output == "json" or (self._output == "table" and self._ended):

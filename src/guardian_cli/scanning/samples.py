@@ -63,7 +63,7 @@ class SampleCollector:
     """Submits one source's frames and keeps of each only its time and scores.
 
     `scored` counts the frames that each detector, by its index, has scored, `not_sent` those that
-    a cascade kept from it.
+    a cascade kept from it; `latencies_s` are how long the requests took that scored.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class SampleCollector:
         self.scored: Counter[int] = Counter()
         self.not_sent: Counter[int] = Counter()
         self.deployments: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self.latencies_s: defaultdict[int, list[float]] = defaultdict(list)
         self.failures: dict[int, str] = {}
         self.misconfigured: set[int] = set()
 
@@ -132,6 +133,9 @@ class SampleCollector:
         self.not_sent.update(pending.not_sent)
         for index, deployment in pending.deployments.items():
             self.deployments[index][deployment] += 1
+        if not shown.is_repeat:
+            for index, took_s in pending.latencies_s.items():
+                self.latencies_s[index].append(took_s)
         for index, reason in pending.failures.items():
             # What the user has to mend is told before what passes.
             if index in pending.misconfigured or index not in self.misconfigured:

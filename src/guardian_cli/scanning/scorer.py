@@ -210,9 +210,12 @@ class Scorer:
         if {len(answer.scores), len(errors)} != {len(batch.frames)}:
             raise RuntimeError(f"{name} does not answer each of {len(batch.frames)} frames")
         with self._lock:
-            features = answer.features or repeat(None)
-            rows = zip(batch.frames, answer.scores, errors, features, strict=False)
-            for (frame, _), scores, off_by, seen in rows:
+            features, latencies = (
+                answer.features or repeat(None),
+                answer.latencies_s or repeat(None),
+            )
+            rows = zip(batch.frames, answer.scores, errors, features, latencies, strict=False)
+            for (frame, _), scores, off_by, seen, took_s in rows:
                 # Another detector may have crashed on it while this one was busy.
                 if frame.done.is_set():
                     continue
@@ -224,6 +227,8 @@ class Scorer:
                     frame.failures[index] = f"{name} answered with no number in 0..1"
                 if seen is not None:
                     frame.features[index] = seen
+                if took_s is not None:
+                    frame.latencies_s[index] = took_s
                 if scores and answer.deployment is not None:
                     frame.deployments[index] = answer.deployment
                 if answer.failure is not None and not scores:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from guardian_cli.console import Console
     from guardian_cli.detectors.base import DetectorInfo
     from guardian_cli.errors import SourceError
+    from guardian_cli.evidence.stills import OnStills
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.pipeline import ScanRequest
@@ -42,12 +43,14 @@ class SessionHooks:
 
     `is_done` says whether a result that is kept still stands, given the source, the SHA-256 of its
     content in hex and a function for the fingerprint of what would scan it now; `held` what is kept
-    of a source, if anything; `observers` makes those that watch a source.
+    of a source, if anything; `observers` makes those that watch a source, and need no image for it;
+    `on_stills` gets the stills of a source, where they are wanted.
     """
 
     is_done: Callable[[Source, str | None, Callable[[], str]], bool]
     held: Callable[[Source], HeldResult | None]
     observers: Callable[[Source], Sequence[SourceObserver]]
+    on_stills: OnStills | None = None
 
 
 class Session(Protocol):
@@ -102,6 +105,7 @@ class ScanSession:
         """
         cores = cores or count_cores()
         self.workers = min(request.workers or cores, sources or cores)
+        self._request = request
         self._settings = settings
         self._options = detector_options(request, settings, console)
         self.detector_set = DetectorSet(offline=request.offline)
@@ -114,16 +118,7 @@ class ScanSession:
         thresholds = {name: one.thresholds for name, one in config.categories.items()}
         self.progress = ScanProgress(sources or 1, console)
         scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
-        timeout_s = config.scan.timeout_s or DEFAULT_TIMEOUT_S
-        refuses_private = config.scan.private_addresses == "refuse"
-
-        def fetch(url: str, folder: Path) -> Path:
-            limits: Any = {
-                "timeout_s": timeout_s, "max_bytes": request.max_bytes, "stop": self._stopped
-            }  # fmt: skip
-            if is_cloud(url):
-                return fetch_cloud(url, folder, **limits)
-            return fetch_url(url, folder, rule=AddressRule(refuses_private), **limits)
+        self._refuses_private = config.scan.private_addresses == "refuse"
 
         def fingerprint(source: Source) -> str:
             scorer.wait_until_started()
@@ -146,13 +141,13 @@ class ScanSession:
                 threads=max(1, cores // self.workers),
             ),
             progress=self.progress,
-            fetch=fetch,
+            fetch=self._fetch,
             made=provenance.made,
             is_done=lambda source, sha256: is_done(source, sha256, lambda: fingerprint(source)),
             keep_frames=request.frames,
             levels=request.levels,
             offline=request.offline,
-            refuses_private=refuses_private,
+            refuses_private=self._refuses_private,
             observers=observers,
         )
         self._pool = DecoderPool(self.workers)
@@ -230,6 +225,16 @@ class ScanSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _fetch(self, url: str, folder: Path) -> Path:
+        limits: Any = {
+            "timeout_s": self._settings.config.scan.timeout_s or DEFAULT_TIMEOUT_S,
+            "max_bytes": self._request.max_bytes,
+            "stop": self._stopped,
+        }
+        if is_cloud(url):
+            return fetch_cloud(url, folder, **limits)
+        return fetch_url(url, folder, rule=AddressRule(self._refuses_private), **limits)
 
 
 def detector_options(request: ScanRequest, settings: Settings, console: Console) -> DetectorOptions:

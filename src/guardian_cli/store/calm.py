@@ -8,8 +8,10 @@ and the highest confirmed score. A property test holds both to the same results.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from guardian_cli.verdict.category import TIMELINE_CELLS
 from guardian_cli.verdict.result import CategoryVerdict
 from guardian_cli.verdict.timeline import FLASH_S, FLICKER_CONFIRMED, FLICKER_REACH, SAME_TIME_S
 
@@ -79,8 +81,10 @@ def judge_calm(
     fused: Floats,
     thresholds: Thresholds,
     unscored: Verdict,
+    every_s: float,
+    ends: Floats,
 ) -> list[CategoryVerdict]:
-    """Judge one category of sources that are all calm; `timeline`, for drawing, is left empty."""
+    """Judge one category of sources that are all calm; `ends` is where each ends, in seconds."""
     import numpy as np
 
     lengths = np.diff(starts)
@@ -101,19 +105,56 @@ def judge_calm(
     peaks = np.flatnonzero(scores == np.repeat(np.maximum.reduceat(scores, starts[:-1]), lengths))
     best = peaks[np.searchsorted(peaks, starts[:-1])]
     verdicts = []
-    is_scored = ~np.isnan(fused[starts[:-1]])
-    rows = zip(
-        counts[best].tolist(), times[best].tolist(), lengths.tolist(), is_scored, strict=True
-    )
-    for score, at_s, samples, has_score in rows:
-        if has_score:
-            verdict = CategoryVerdict(
-                score, "allow", at_s=at_s, scored=samples, samples=samples, thresholds=thresholds
-            )
-        else:
-            verdict = CategoryVerdict(None, unscored, samples=samples, thresholds=thresholds)
+    is_scored = (~np.isnan(fused[starts[:-1]])).tolist()
+    numbers = (one.tolist() for one in (counts[best], times[best], lengths))
+    drawn = pool_calm(times, starts, fused, every_s, ends)
+    for score, at_s, samples, has_score, (step_s, timeline) in zip(
+        *numbers, is_scored, drawn, strict=True
+    ):
+        verdict = CategoryVerdict(
+            score if has_score else None,
+            "allow" if has_score else unscored,
+            at_s=at_s if has_score else None,
+            scored=samples if has_score else 0,
+            samples=samples,
+            timeline=timeline,
+            step_s=step_s,
+            thresholds=thresholds,
+        )
         verdicts.append(verdict)
     return verdicts
+
+
+def pool_calm(
+    times: Floats, starts: Numbers, fused: Floats, every_s: float, ends: Floats
+) -> list[tuple[float, tuple[float | None, ...]]]:
+    """Each source's `step_s` and `timeline`, as `verdict.category.pool` has them."""
+    import numpy as np
+
+    lengths = np.maximum(times[starts[1:] - 1], ends)
+    steps = every_s * np.maximum(1.0, np.ceil(lengths / (every_s * TIMELINE_CELLS)))
+    cells = np.ceil(np.where(lengths > 0.0, lengths, 1.0) / steps).astype(np.int64)
+    cells = np.minimum(TIMELINE_CELLS, cells)
+    begins = np.cumsum(cells) - cells
+    owners = np.repeat(np.arange(len(cells)), np.diff(starts))
+    at = ((times + SAME_TIME_S) / steps[owners]).astype(np.int64)
+    at = begins[owners] + np.clip(at, 0, cells[owners] - 1)
+    # Samples are in order, so those of one cell stand side by side.
+    first = np.flatnonzero(np.diff(at, prepend=-1))
+    # A cell without a sample shows the one before it.
+    shown = np.full(int(cells.sum()), -1)
+    shown[at[first]] = np.arange(len(first))
+    shown = np.maximum.accumulate(shown)
+    highest = np.maximum.reduceat(fused, first)[shown]
+    before = at[first][shown] < np.repeat(begins, cells)
+    highest[(shown < 0) | before] = np.nan
+    values = [None if math.isnan(one) else one for one in highest.tolist()]
+    return [
+        (step_s, tuple(values[begin : begin + count]))
+        for step_s, begin, count in zip(
+            steps.tolist(), begins.tolist(), cells.tolist(), strict=True
+        )
+    ]
 
 
 def _sum(flags: Bools, starts: Numbers) -> Numbers:

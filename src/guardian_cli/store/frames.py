@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from guardian_cli.detectors.fusion import CategoryScore, score_category
 from guardian_cli.store.calm import find_calm, judge_calm
 from guardian_cli.store.layout import score_column
-from guardian_cli.store.scores import fuse_arrays
+from guardian_cli.store.scores import calibrate, fuse_arrays
+from guardian_cli.verdict.policy import for_source
 from guardian_cli.verdict.timeline import REFINE_FACTOR, Sample, is_inside, windows_to_refine
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from guardian_cli.store.rules import Rules
     from guardian_cli.store.scores import BlockScores
     from guardian_cli.verdict.result import CategoryVerdict, DetectorReport
+    from guardian_cli.verdict.thresholds import Thresholds
 
 _SAME_WINDOW_S = 1e-6
 
@@ -67,8 +69,11 @@ class BlockFrames:
         """Whether a source was looked at a second time."""
         return bool(self._first_ends[number] < self.block.offsets[number + 1])
 
-    def judge_calm(self) -> dict[int, dict[str, CategoryVerdict]]:
-        """The categories of all sources in which nothing reaches a threshold, by their number."""
+    def judge_calm(self, durations: Sequence[float]) -> dict[int, dict[str, CategoryVerdict]]:
+        """The categories of all sources in which nothing reaches a threshold, by their number.
+
+        `durations` has each source's length in seconds, 0 where it is not known.
+        """
         import numpy as np
 
         offsets, rules = self.block.offsets, self.rules
@@ -85,10 +90,13 @@ class BlockFrames:
         numbers = np.flatnonzero(calm)
         kept = _ranges(starts[:-1][calm], lengths[calm])
         starts = np.concatenate([[0], np.cumsum(lengths[calm])])
+        ends = np.array(durations, np.float64)[calm]
         judged: dict[int, dict[str, CategoryVerdict]] = {int(number): {} for number in numbers}
         for name, limits in rules.thresholds.items():
             unscored = rules.config.policy.unscored
-            found = judge_calm(times[kept], starts, fused[name][kept], limits, unscored)
+            found = judge_calm(
+                times[kept], starts, fused[name][kept], limits, unscored, rules.every_s, ends
+            )
             for number, verdict in zip(numbers.tolist(), found, strict=True):
                 judged[number][name] = verdict
         return judged
@@ -103,8 +111,7 @@ class BlockFrames:
             for values in (self._times, self._untils, self.block.column("same_as_s"))
         )
         by_category = {
-            name: self._scores(one, begin, end, with_answers=with_answers)
-            for name, one in self.scores.items()
+            name: self._scores(name, begin, end, with_answers=with_answers) for name in self.scores
         }
         not_sent = self.block.words("not_sent", number)
         samples = [
@@ -121,8 +128,9 @@ class BlockFrames:
         return samples[:count], samples[count:]
 
     def _scores(
-        self, scores: BlockScores, begin: int, end: int, *, with_answers: bool
+        self, category: str, begin: int, end: int, *, with_answers: bool
     ) -> list[CategoryScore]:
+        scores = self.scores[category]
         if not with_answers:
             return [CategoryScore(one) for one in _numbers(scores.fused[begin:end])]
         answers = {name: _numbers(one[begin:end]) for name, one in scores.by_name.items()}
@@ -130,6 +138,7 @@ class BlockFrames:
             score_category(
                 {name: one for name, all_ in answers.items() if (one := all_[at]) is not None},
                 self.rules.config.fusion,
+                self.rules.thresholds[category].calibration,
             )
             for at in range(end - begin)
         ]
@@ -161,11 +170,10 @@ class BlockFrames:
     ) -> tuple[list[Sample], list[str]]:
         """The refinement that a scan by these rules would have made, and why it is not all here."""
         rules = self.rules
-        review = {name: one.review for name, one in rules.thresholds.items()}
-        windows = windows_to_refine(first, review, rules.every_s)
+        windows = _windows(first, rules.thresholds, rules.every_s)
         if not windows or not rules.changed:
             return list(refined) if windows else [], []
-        old = windows_to_refine(self._old_first(number), rules.old_review, rules.every_s)
+        old = _windows(self._old_first(number), self._old_thresholds, rules.every_s)
         step_s = rules.every_s / REFINE_FACTOR
         missing = [one for one in windows if not was_refined(one, windows, old, step_s)]
         kept = [sample for sample in refined if is_inside(windows, sample.time_s)]
@@ -212,16 +220,22 @@ class BlockFrames:
     def _old_first(self, number: int) -> list[Sample]:
         """The first pass as it was scored when it was stored."""
         begin, end = int(self.block.offsets[number]), int(self._first_ends[number])
-        times, untils = _numbers(self._times[begin:end]), _numbers(self._untils[begin:end])
+        columns = (self._times, self.block.column("same_as_s"), self._untils)
+        times, sames, untils = (_numbers(values[begin:end]) for values in columns)
         fused = {name: _numbers(one[begin:end]) for name, one in self._old_fused.items()}
         return [
             Sample(
                 times[at] or 0.0,
                 {name: CategoryScore(scores[at]) for name, scores in fused.items()},
-                shown_until_s=untils[at],
+                sames[at],
+                untils[at],
             )
             for at in range(end - begin)
         ]
+
+    @cached_property
+    def _old_thresholds(self) -> dict[str, Thresholds]:
+        return self.rules.old_thresholds
 
     @cached_property
     def _old_fused(self) -> dict[str, NDArray[np.float64]]:
@@ -229,13 +243,23 @@ class BlockFrames:
         import numpy as np
 
         rules, fused = self.rules, {}
-        for category in rules.old_review:
+        for category, limits in self._old_thresholds.items():
             answers: dict[str, NDArray[np.float64]] = {}
             for index, one in enumerate(rules.provenance["detectors"]):
                 scores = self.block.column(score_column(index, one["name"], category))
                 answers[one["name"]] = np.fmax(answers.get(one["name"], scores), scores)
-            fused[category] = fuse_arrays(answers, rules.old_fusion, len(self._times))
+            scores = fuse_arrays(answers, rules.old_fusion, len(self._times))
+            old = limits.calibration
+            fused[category] = scores if old is None else calibrate(scores, old)
         return fused
+
+
+def _windows(
+    first: Sequence[Sample], thresholds: Mapping[str, Thresholds], every_s: float
+) -> list[Window]:
+    """Where a scan by these thresholds samples more densely."""
+    review = {name: one.review for name, one in for_source(thresholds, first).items()}
+    return windows_to_refine(first, review, every_s)
 
 
 def was_refined(

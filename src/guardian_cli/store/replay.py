@@ -70,8 +70,6 @@ def run_replay(request: ReplayRequest, settings: Settings, console: Console) -> 
         settings,
         Rescorer(settings, request.model_config, request.folder, console.note),
         keep_frames=request.frames,
-        # A table of one source has a drawing, for which all of it is looked at.
-        is_only=len(rows) == 1,
     )
     interruption = Interruption()
     writer = ResultWriter(console, sources, request.output, request.reports, frames=request.frames)
@@ -95,7 +93,6 @@ class Replay:
     settings: Settings
     rescorer: Rescorer
     keep_frames: bool = False
-    is_only: bool = False
     _rules: dict[int, Rules] = field(default_factory=dict)
 
     def needs_features(self, reader: StoreReader) -> bool:
@@ -121,15 +118,16 @@ class Replay:
             name: score_block(block, rules, name, rescored.get(name)) for name in rules.thresholds
         }
         frames = BlockFrames(block, rules, scores)
-        calm = {} if self.keep_frames or self.is_only else frames.judge_calm()
+        kept = [json.loads(text) for text in block.text("result")]
+        durations = [one["coverage"]["duration_s"] or 0.0 for one in kept]
+        calm = {} if self.keep_frames else frames.judge_calm(durations)
         made = {"when": now(), **rules.made()}
         of_streams = made.pop("fingerprint_of_streams")
         each_s = (time.perf_counter() - started_s) / len(block)
-        names = ("source", "source_id", "sha256", "result")
-        rows = zip(*(block.text(name) for name in names), strict=True)
-        for number, (source, source_id, sha256, text) in enumerate(rows):
+        names = ("source", "source_id", "sha256")
+        rows = zip(*(block.text(name) for name in names), kept, strict=True)
+        for number, (source, source_id, sha256, stored) in enumerate(rows):
             begun_s = time.perf_counter()
-            stored = json.loads(text)
             is_stream = stored["source_kind"] == "stream"
             parts: dict[str, Any] = {
                 "media": None if stored["media"] is None else MediaFacts(**stored["media"]),

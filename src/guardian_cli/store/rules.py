@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # They bound how a source was fetched and decoded, which its result says itself.
 _UNSEEN_SCAN_KEYS = {"timeout_s", "memory_mb", "detectors", "private_addresses"}
-_KNOWN_CATEGORY_KEYS = {"review", "block", "prompts", "endpoint", "model"}
+_KNOWN_CATEGORY_KEYS = {"review", "block", "prompts", "endpoint", "model", "calibration"}
 SWITCHED_OFF = "switched off by an empty value"
 
 
@@ -62,10 +62,12 @@ class Rules:
         return self.config.scan.every
 
     @property
-    def old_review(self) -> dict[str, float]:
-        """The `review` thresholds that the stored refinement was asked for by."""
+    def old_thresholds(self) -> dict[str, Thresholds]:
+        """The thresholds that the stored refinement was asked for by."""
         stored = self.provenance["inputs"]["settings"]["categories"]
-        return {name: one["review"] for name, one in stored.items()}
+        return {
+            name: CategorySection.model_validate(one).thresholds for name, one in stored.items()
+        }
 
     @property
     def old_fusion(self) -> FusionSection:

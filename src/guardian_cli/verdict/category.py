@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -45,6 +46,9 @@ def judge_category(
     `end_s` the end of the video, as far as it is known. `scored` and `samples` count frames.
     """
     everything = merge(first, refined)
+    # A whole number of sampling intervals, so that each sample is drawn where it is.
+    length_s = max(everything[-1].time_s, end_s)
+    step_s = every_s * max(1, math.ceil(length_s / (every_s * TIMELINE_CELLS)))
     windows = windows_to_refine(first, {category: thresholds.review}, every_s)
     own = merge(first, (sample for sample in refined if is_inside(windows, sample.time_s)))
     outcome = CategoryVerdict(
@@ -52,7 +56,8 @@ def judge_category(
         verdict=unscored,
         scored=sum(sample.fused(category) is not None for sample in own),
         samples=len(own),
-        timeline=pool(everything, category, end_s),
+        timeline=pool(everything, category, end_s, step_s),
+        step_s=step_s,
         thresholds=thresholds,
     )
     if len(everything) == 1:
@@ -164,19 +169,23 @@ def _points(
     return points
 
 
-def pool(samples: Sequence[Sample], category: str, end_s: float = 0.0) -> tuple[float | None, ...]:
+def pool(
+    samples: Sequence[Sample], category: str, end_s: float = 0.0, step_s: float | None = None
+) -> tuple[float | None, ...]:
     """Return the highest fused score in each of at most TIMELINE_CELLS equal stretches of time.
 
-    A short peak stays as high as it is. A stretch without a sample shows the one before it.
+    They are `step_s` seconds each, without it as long as makes one for each sample. A short peak
+    stays as high as it is. A stretch without a sample shows the one before it.
     """
     if not samples:
         return ()
     # A source of one frame has no length.
     length_s = max(samples[-1].time_s, end_s) or 1.0
-    count = min(TIMELINE_CELLS, len(samples))
+    count = min(TIMELINE_CELLS, len(samples) if step_s is None else math.ceil(length_s / step_s))
+    step_s = step_s or length_s / count
     cells: list[list[float | None]] = [[] for _ in range(count)]
     for sample in samples:
-        at = int(sample.time_s / length_s * count)
+        at = int((sample.time_s + 1e-6) / step_s)
         cells[max(0, min(count - 1, at))].append(sample.fused(category))
     pooled: list[float | None] = []
     for cell in cells:

@@ -40,8 +40,8 @@ class CategoryVerdict:
     counts for `review` only, because nothing confirms it. `scored` of `samples` frames had a score.
     `level`, where it was asked for, is the highest `review` threshold that it would reach, and
     `pictures` how many the first pass saw.
-    For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores over the length of
-    the source, each the highest of its stretch, None where nothing was scored; and `thresholds`.
+    For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores, each the highest of
+    a stretch of `step_s` seconds, None where nothing was scored; and `thresholds`.
     """
 
     score: float | None
@@ -53,6 +53,7 @@ class CategoryVerdict:
     scored: int = 0
     samples: int = 0
     timeline: tuple[float | None, ...] = ()
+    step_s: float = 0.0
     thresholds: Thresholds | None = None
     level: float | None = None
     pictures: int = 0
@@ -64,7 +65,8 @@ class DetectorReport:
 
     `deployments` counts them by the endpoint's deployment that answered. `misconfigured` means that
     it is degraded because of a wrong key, address or request. `not_sent` counts frames that it was
-    not asked about, because a cheaper detector was sure (`scan.cascade`).
+    not asked about, because a cheaper detector was sure (`scan.cascade`). `latency_ms` has `p50`
+    and `p95` of the requests that scored these frames, each frame counted, of an endpoint.
     """
 
     name: str
@@ -75,6 +77,7 @@ class DetectorReport:
     frames: int = 0
     deployments: Mapping[str, int] = field(default_factory=dict)
     misconfigured: bool = False
+    latency_ms: Mapping[str, float] | None = None
     not_sent: int = 0
 
     @property

@@ -146,7 +146,7 @@ def as_refined(samples: Iterable[Sample], every_s: float) -> list[Sample]:
 
 def _repeats(sample: Sample, from_s: float, step_s: float) -> list[Sample]:
     """The sample at each `from_s` + n * `step_s` while its picture is shown, but in its middle."""
-    if sample.shown_until_s is None or sample.shown_s <= SAME_TIME_S:
+    if sample.shown_until_s is None or sample.shown_until_s - sample.time_s <= SAME_TIME_S:
         return []
     step_s = max(step_s, SAME_TIME_S)
     first = math.floor((sample.time_s + SAME_TIME_S - from_s) / step_s) + 1

@@ -11,6 +11,8 @@ from guardian_cli.watching.figures import (
     CHUNKS,
     Expected,
     Figure,
+    domain_auc,
+    domain_limit,
     expect_counts,
     expect_psi,
     expect_wasserstein,
@@ -37,6 +39,7 @@ EXAMPLES = 5
 # The flags whose share of all sources is a figure, under the figure's name.
 RATES = {"incomplete": "incomplete", "degraded": "degraded", "unscored": "unscored"}
 RATES |= {"error": "errors"}
+_MIN_CHUNK = 20
 _JUDGED = 3  # of VERDICTS, all but `error`
 
 
@@ -92,6 +95,8 @@ class Reference:
         baselines = [self.verdict_mix()]
         for category in sorted({*whole.scores, *watched.scores}):
             baselines += self.scores(category, limits)
+        if whole.features is not None and watched.features is not None:
+            baselines.append(self.features())
         baselines += [self.rate(flag, name) for flag, name in RATES.items()]
         baselines += map(self.latency, sorted({*whole.latency_ms, *watched.latency_ms}))
         for category in sorted({*whole.deployments, *watched.deployments}):
@@ -149,6 +154,44 @@ class Reference:
                 )
             )
         return found
+
+    def features(self) -> Baseline:
+        """How well a classifier tells the pictures from the reference's: its AUC."""
+        import numpy as np
+
+        def told(one: Observations) -> NDArray[np.float32]:
+            found = one.features if one.features is not None else np.empty((0, 1), np.float32)
+            return found[~np.isnan(found).any(axis=1)]
+
+        whole, sides = told(self.whole), [told(one) for one in self.chunks]
+
+        @cache
+        def chunk_aucs() -> NDArray[np.float64]:
+            # A handful of sources is told apart by chance alone.
+            if min(map(len, sides)) < _MIN_CHUNK:
+                return np.empty(0)
+            return np.array(
+                [
+                    domain_auc(one, np.concatenate([*sides[:at], *sides[at + 1 :]]))
+                    for at, one in enumerate(sides)
+                ]
+            )
+
+        def strangest(window: Observations) -> Rows:
+            rows = window.features if window.features is not None else whole
+            apart = np.linalg.norm(rows - whole.mean(axis=0), axis=1)
+            return np.argsort(-np.nan_to_num(apart, nan=-1.0), kind="stable")
+
+        return Baseline(
+            "feature_drift",
+            None,
+            len(whole),
+            None,
+            lambda window: len(told(window)),
+            lambda window: domain_auc(told(window), whole) if len(told(window)) >= 5 else 0.5,
+            lambda samples: domain_limit(chunk_aucs(), samples, len(whole), self.sigmas),
+            strangest,
+        )
 
     def rate(self, flag: str, name: str) -> Baseline:
         """How often something went wrong."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
+    Features = NDArray[np.float32]
     # Shares of what is watched (draws, cells) and of the reference (cells,): a value a draw.
     Statistic = Callable[[Floats, Floats], Floats]
 
@@ -33,6 +34,9 @@ MIN_SIGMAS = 3.0
 FALSE_ALARMS = 0.01
 # Nobody wants to be told of less than a tenth more latency.
 LATENCY_MARGIN = 1.1
+# Evidently's: what a classifier tells no better is no drift that anybody needs to look at.
+MIN_DOMAIN_AUC = 0.55
+_MAX_CLASSIFIED = 1000
 _DRAWS = 2000
 _BINS = 50
 # Jeffreys' prior: what never happened in the reference may still happen.
@@ -200,6 +204,51 @@ def expect_wasserstein(reference: Floats, chunks: list[Floats]) -> Expected:
 
     binned = [count_bins(one, edges, bins).astype(float) for one in chunks]
     return expect_counts(counts, binned, distance, prior=0.0)
+
+
+def domain_auc(values: Features, reference: Features) -> float:
+    """How well a classifier tells two sets of features (N, D) apart: its AUC on what it has not
+    seen, by five-fold cross-validation. 0.5 is not at all. At most 1,000 of each are taken.
+    """
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    rng = np.random.default_rng(0)
+    sides = [
+        one[rng.permutation(len(one))[:_MAX_CLASSIFIED]].astype(np.float64)
+        for one in (values, reference)
+    ]
+    rows = np.concatenate(sides)
+    rows = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), 1e-6)
+    labels = np.repeat([1, 0], [len(one) for one in sides])
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    # Strongly regularised: there are as many dimensions as sources.
+    model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=300)
+    told = cross_val_predict(model, rows, labels, cv=folds, method="decision_function")
+    return float(roc_auc_score(labels, told))
+
+
+def domain_limit(chunk_aucs: Floats, samples: int, reference: int, sigmas: float) -> float:
+    """The limit for the domain classifier's AUC: what chance gives, never under 0.55.
+
+    By Mann-Whitney's deviation at these sizes (Hanley and McNeil, 1982); or, where chunks of the
+    reference are told from the rest by more than that, their mean and `sigmas` deviations.
+    """
+    sizes = [min(one, _MAX_CLASSIFIED) for one in (samples, reference)]
+    limit = max(MIN_DOMAIN_AUC, 0.5 + sigmas * _auc_deviation(*sizes))
+    if len(chunk_aucs) < CHUNKS:
+        return limit
+    alone = _auc_deviation(min(reference // CHUNKS, _MAX_CLASSIFIED), sizes[1])
+    mean, deviation = float(chunk_aucs.mean()), float(chunk_aucs.std(ddof=1))
+    if mean > 0.5 + 3 * alone / math.sqrt(CHUNKS):
+        limit = max(limit, mean + sigmas * deviation)
+    return min(limit, 1.0)
+
+
+def _auc_deviation(count: int, other: int) -> float:
+    return math.sqrt((count + other + 1) / (12 * max(1, count) * max(1, other)))
 
 
 def latency_limit(chunk_medians: Floats, chunk_size: float, samples: int, sigmas: float) -> float:

@@ -91,7 +91,12 @@ def monitor(
         {*watched.scores, *reference.scores},
         {*watched.latency_ms, *reference.latency_ms, *watched.deployments, *reference.deployments},
     )
-    number = 1 + 2 * len(categories) + len(RATES) + 2 * len(endpoints)
+    if None not in {watched.weights, reference.weights} and watched.weights != reference.weights:
+        raise UsageError(
+            "the stores hold features of different CLIPs: nothing can be said of their drift",
+            hint="scan both with one model, or give results files instead",
+        )
+    number = 2 + 2 * len(categories) + len(RATES) + 2 * len(endpoints)
     sigmas = corrected_sigmas(number * (1 + len(parts)))
     rows = np.array_split(np.arange(len(reference)), CHUNKS)
     chunks = [reference.take(one) for one in rows]

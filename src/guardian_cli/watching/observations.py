@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
-from guardian_cli.reports.results_file import key_of, stream_results
+from guardian_cli.reports.results_file import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -28,7 +27,8 @@ class Observations:
 
     `verdicts` are places in VERDICTS, `flags` bits in the order of FLAGS, `when` seconds since
     1970 (NaN where a result does not tell); `scores`, `latency_ms` and `deployments` are by
-    category, NaN or "" where there is none. `features` (rows, D) are there for stores alone.
+    category, NaN or "" where there is none. `features` (rows, D), the mean of each source's frames,
+    are there for stores alone; rows without any are NaN.
     """
 
     sources: list[str]
@@ -39,6 +39,7 @@ class Observations:
     latency_ms: dict[str, NDArray[np.float64]]
     deployments: dict[str, NDArray[np.str_]]
     features: NDArray[np.float32] | None = None
+    weights: str | None = None
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -54,6 +55,7 @@ class Observations:
             {name: column[rows] for name, column in self.latency_ms.items()},
             {name: column[rows] for name, column in self.deployments.items()},
             None if self.features is None else self.features[rows],
+            self.weights,
         )
 
     def has(self, flag: str) -> NDArray[np.bool_]:
@@ -87,9 +89,11 @@ class Collector:
     _latency: dict[str, _Column] = field(default_factory=dict)
     _deployments: dict[str, _Column] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
+    _features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    weights: str | None = None
 
-    def add(self, result: Mapping[str, Any]) -> None:
-        """Add one result. Raises UsageError for what is none."""
+    def add(self, result: Mapping[str, Any], features: NDArray[np.float32] | None = None) -> None:
+        """Add one result, with what its pictures are like (D,). Raises UsageError for no result."""
         try:
             row = len(self._sources)
             verdict = VERDICTS.index(result["verdict"])
@@ -118,12 +122,26 @@ class Collector:
                 f"{result.get('source', 'a line')}: no result of guardian scan",
                 hint="guardian scan … --jsonl > FILE makes results",
             ) from error
+        if features is not None:
+            self._features[row] = features
         # Also over several files: the row that was there before is passed over in the end.
         self._rows[key_of(result)] = row
         self._sources.append(source)
         self._when.append(when)
         self._verdicts.append(verdict)
         self._flags.append(sum(1 << bit for bit, is_set in enumerate(flags) if is_set))
+
+    def of_one_model(self, weights: str | None, folder: str) -> None:
+        """Raise UsageError where stores hold features of different models."""
+        if weights is None:
+            return
+        self.weights = self.weights or weights
+        if self.weights != weights:
+            raise UsageError(
+                f"{folder} holds features of another CLIP ({weights[:19]}…) than the store before"
+                f" it ({self.weights[:19]}…)",
+                hint="compare stores of one model",
+            )
 
     def _add_detector(self, row: int, one: Mapping[str, Any]) -> None:
         category = one.get("category")
@@ -149,6 +167,12 @@ class Collector:
             one.put(len(self._sources), math.nan)
             return np.array(one.values)[: len(self._sources)]
 
+        features = None
+        if self._features:
+            size = len(next(iter(self._features.values())))
+            features = np.full((len(self._sources), size), np.nan, np.float32)
+            for row, of_one in self._features.items():
+                features[row] = of_one
         names = np.array([*self._names, ""])
         found = Observations(
             self._sources,
@@ -161,22 +185,13 @@ class Collector:
                 name: names[np.nan_to_num(column(one), nan=len(self._names)).astype(int)]
                 for name, one in sorted(self._deployments.items())
             },
+            features,
+            self.weights,
         ).take(rows)
         if np.isnan(found.when).any():
             # Without times, the order of the file is the order of time.
             return found
         return found.take(np.argsort(found.when, kind="stable"))
-
-
-def read_observations(paths: Iterable[Path]) -> Observations:
-    """Read results files, several as if they were one. Raises UsageError."""
-    collector = Collector()
-    for path in paths:
-        if not path.is_file():
-            raise UsageError(f"{path}: no such results file", hint="guardian scan … --jsonl > FILE")
-        for result in stream_results(path):
-            collector.add(result)
-    return collector.observations()
 
 
 def _seconds(when: object) -> float:

@@ -26,7 +26,7 @@ from guardian_cli.training.data.dataset import load_dataset
 from guardian_cli.training.run.publishing import DIGESTS_NAME
 from guardian_cli.training.run.train_all import TrainOptions, train_all
 from guardian_cli.watching.monitor import DRIFT, monitor
-from guardian_cli.watching.observations import read_observations
+from guardian_cli.watching.reading import read_observations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -209,8 +209,8 @@ class Retrainer:
 
     def _alerts(self, model: Model, section: RetrainSection) -> tuple[str, ...]:
         """Which figures say that this model's videos, or their verdicts, are not what they were."""
-        watched = read_observations(find_files(section.results))
-        usual = read_observations(find_files(section.reference))
+        watched = read_observations(find_files(section.results), self.settings)
+        usual = read_observations(find_files(section.reference), self.settings)
         found = monitor(watched, usual, self.settings.config.monitor)
         return tuple(
             one.name + (f" of {one.category}" if one.category else "")

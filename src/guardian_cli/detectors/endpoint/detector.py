@@ -116,7 +116,8 @@ class EndpointDetector:
         if isinstance(outcome, Scored):
             self._statistics.answered(len(jpegs), outcome.elapsed_s)
             scores = [{self._category: score} for score in outcome.scores]
-            return Answer(scores, deployment=outcome.deployment)
+            took_s = [outcome.elapsed_s] * len(scores)
+            return Answer(scores, deployment=outcome.deployment, latencies_s=took_s)
         if outcome.too_large and len(jpegs) > 1:
             half = len(jpegs) // 2
             # The frames to come are as large: what was refused once is not tried with each batch.
@@ -131,9 +132,10 @@ class EndpointDetector:
             self.deployment,
         }
         if went_away or not outcome.misconfigured:
-            return Answer(nothing, outcome.reason)
+            return Answer(nothing, outcome.reason, latencies_s=[None] * len(nothing))
         self._hint = self._what_to_mend(outcome)
-        return Answer(nothing, f"{outcome.reason}: {self._hint}", misconfigured=True)
+        reason = f"{outcome.reason}: {self._hint}"
+        return Answer(nothing, reason, misconfigured=True, latencies_s=[None] * len(nothing))
 
     def _what_to_mend(self, failure: Failure) -> str:
         status = failure.status or 0
@@ -153,6 +155,7 @@ def _joined(first: Answer, second: Answer) -> Answer:
         first.failure or second.failure,
         misconfigured=first.misconfigured or second.misconfigured,
         deployment=first.deployment or second.deployment,
+        latencies_s=[*first.latencies_s, *second.latencies_s],
     )
 
 

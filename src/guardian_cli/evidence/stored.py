@@ -1,0 +1,43 @@
+"""`guardian report`: sheet and formats of results that are stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardian_cli.evidence.folder import EvidenceFolder
+from guardian_cli.reports.document import dumps
+from guardian_cli.reports.formats import BatchReport, find_reports, write_report
+from guardian_cli.reports.results_file import read_results
+from guardian_cli.reports.text import count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from guardian_cli.console import Console
+
+
+def report_stored(
+    results: Path,
+    folder: Path,
+    outputs: Sequence[tuple[str, Path]],
+    console: Console,
+    *,
+    as_json: bool = False,
+) -> int:
+    """Write everything, say where on stdout, and return 0. Raises UsageError."""
+    formats = find_reports(outputs, taken=[results])
+    scans = [{k: v for k, v in one.items() if k != "schema"} for one in read_results(results)]
+    report = BatchReport(scans, len(scans), {}, interrupted=False, took_s=0.0, scored_frames=0)
+    for render, path in formats:
+        write_report(render(report), path)
+    with EvidenceFolder(folder, keep_stills=False) as sheet:
+        sheet.write(report)
+    index = folder / "index.html"
+    if as_json:
+        written = [str(index), *(str(path) for _, path in outputs)]
+        found = {"schema": "guardian.report/1", "sources": len(scans), "written": written}
+        console.result(dumps(found))
+    else:
+        console.result(f"{index}: {count(len(scans), 'source')}")
+    return 0

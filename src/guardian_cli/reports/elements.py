@@ -1,0 +1,63 @@
+"""What every format asks of an element of guardian.scan/1, answered once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from guardian_cli.verdict.policy import WORST_FIRST
+from guardian_cli.verdict.severity import Severity, severity
+from guardian_cli.verdict.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A part of a stored result as a mapping, empty where somebody has put in something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def thresholds_of(element: Mapping[str, Any], category: str) -> Thresholds | None:
+    """The thresholds that an element was judged by, None where it does not say."""
+    limits = mapping(mapping(mapping(element.get("made")).get("thresholds")).get(category))
+    review, block = limits.get("review"), limits.get("block")
+    if not isinstance(review, int | float) or not isinstance(block, int | float):
+        return None
+    return Thresholds(float(review), float(block))
+
+
+def worst_category(element: Mapping[str, Any]) -> str | None:
+    """The category with the gravest verdict and of those the highest score; None without any."""
+    categories = element["categories"]
+
+    def rank(name: str) -> tuple[int, float]:
+        return WORST_FIRST.index(categories[name]["verdict"]), -(categories[name]["score"] or 0.0)
+
+    return min(categories, key=rank, default=None)
+
+
+def category_severity(element: Mapping[str, Any], category: str) -> Severity:
+    """The severity of one category's verdict."""
+    one = element["categories"][category]
+    return severity(one["verdict"], one["score"], thresholds_of(element, category))
+
+
+def source_severity(element: Mapping[str, Any]) -> Severity:
+    """The severity of a source: its gravest category's, or its verdict's where policy raised it."""
+    found = [
+        category_severity(element, name)
+        for name, one in element["categories"].items()
+        if one["verdict"] == element["verdict"]
+    ]
+    return max(found, key=lambda one: one.number or 0.0, default=severity(element["verdict"]))
+
+
+def worst_first(elements: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Elements by verdict, severity and highest score."""
+
+    def rank(element: Mapping[str, Any]) -> tuple[int, float, float]:
+        scores = [one["score"] or 0.0 for one in element["categories"].values()]
+        number = source_severity(element).number or 0.0
+        return WORST_FIRST.index(element["verdict"]), -number, -max(scores, default=0.0)
+
+    return sorted(elements, key=rank)

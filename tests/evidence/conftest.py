@@ -1,0 +1,5 @@
+"""The browser, for the tests of this room."""
+
+from __future__ import annotations
+
+from tests.browser import browser  # noqa: F401 - a fixture
