@@ -157,7 +157,7 @@ def choose_categories(named: Mapping[str, Any], chosen: Sequence[str]) -> dict[s
     known = READY_SECTIONS | {name: one for name, one in named.items() if one is not False}
     for name in chosen:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
             raise ConfigError(
                 f"--categories: unknown category {name!r}; there are {', '.join(known)}",
                 hint=f"did you mean {near[0]}?"

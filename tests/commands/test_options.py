@@ -12,7 +12,8 @@ from guardian_cli.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-ON_A_PLATFORM = {"setup", "train", "deploy", "endpoints", "rollback", "retrain"}
+# compare: of two versions of a model.
+ON_A_PLATFORM = {"setup", "train", "deploy", "endpoints", "rollback", "retrain", "compare"}
 
 
 def test_every_verb_has_the_common_options_and_platforms_a_target() -> None:

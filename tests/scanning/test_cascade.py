@@ -208,4 +208,12 @@ def test_a_cascade_that_changes_nothing_is_said() -> None:
     assert said.startswith("scan.cascade.nsfw has no effect")
     assert not list(without_effect(CASCADE, [*specs, spec("opennsfw", "nsfw", "nsfw")]))
     assert not list(without_effect(CASCADE, specs[:1]))
+    named = [*specs, spec("opennsfw", "nsfw", "nsfw")]
+    assert list(without_effect(CASCADE, named, {"opennsfw"})) == [said]
     assert not make_gates({}, [endpoint(), offline()])
+
+
+def test_who_only_stands_in_for_clip_holds_nothing_back() -> None:
+    judge, billed = offline(), endpoint()
+    assert make_gates(CASCADE, [billed, judge])
+    assert not make_gates(CASCADE, [billed, judge], {judge.info.name})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from guardian_cli.detectors.base import BilledDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from guardian_cli.config import CascadeSection
     from guardian_cli.detectors.base import Detector, DetectorSpec
@@ -50,16 +50,21 @@ class Gate:
 
 
 def make_gates(
-    cascade: Mapping[str, CascadeSection], detectors: Sequence[Detector]
+    cascade: Mapping[str, CascadeSection],
+    detectors: Sequence[Detector],
+    unnamed: Collection[str] = (),
 ) -> dict[int, Gate]:
-    """A gate before each detector that bills, by its index, where another can judge first."""
+    """A gate before each detector that bills, by its index, where another can judge first.
+
+    `unnamed` are detectors that nobody chose: they stand in for CLIP, and hold nothing back.
+    """
     gates = {}
     for index, detector in enumerate(detectors):
         category = detector.info.category
         if category is None or category not in cascade or not isinstance(detector, BilledDetector):
             continue
         judges = tuple(
-            other for other, judge in enumerate(detectors) if _can_judge(judge, category)
+            other for other, judge in enumerate(detectors) if _can_judge(judge, category, unnamed)
         )
         if judges:
             gates[index] = Gate(category, cascade[category].below, judges)
@@ -67,19 +72,22 @@ def make_gates(
 
 
 def without_effect(
-    cascade: Mapping[str, CascadeSection], specs: Sequence[DetectorSpec]
+    cascade: Mapping[str, CascadeSection],
+    specs: Sequence[DetectorSpec],
+    unnamed: Collection[str] = (),
 ) -> Iterator[str]:
     """Say which categories have an endpoint, and nothing that could be asked first."""
     for spec in specs:
         category = spec.info.category
         if spec.info.name != "endpoint" or category is None or category not in cascade:
             continue
-        if not any(_can_judge(other, category) for other in specs):
+        if not any(_can_judge(other, category, unnamed) for other in specs):
             yield (
                 f"scan.cascade.{category} has no effect: no offline detector in scan.detectors "
                 f"scores {category}, so every frame goes to its endpoint"
             )
 
 
-def _can_judge(detector: Detector | DetectorSpec, category: str) -> bool:
-    return detector.info.name not in {"clip", "endpoint"} and category in detector.categories
+def _can_judge(detector: Detector | DetectorSpec, category: str, unnamed: Collection[str]) -> bool:
+    name = detector.info.name
+    return name not in {"clip", "endpoint", *unnamed} and category in detector.categories

@@ -22,7 +22,7 @@ from guardian_cli.scanning.cascade import make_gates
 from guardian_cli.scanning.frame_queue import Batch, FrameQueue, Origin, PendingFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -50,14 +50,16 @@ class Scorer:
         thresholds: Mapping[str, Thresholds],
         weights: FusionSection,
         cascade: Mapping[str, CascadeSection] | None = None,
+        unnamed: Collection[str] = (),
     ) -> None:
         """`thresholds` name the categories to fuse and say which errors in a score matter.
 
-        `cascade` says, by category, which frames need not be sent to a detector that bills.
+        `cascade` says, by category, which frames need not be sent to a detector that bills, and
+        `unnamed` which detectors have no say in that.
         """
         self._thresholds = thresholds
         self._weights = weights
-        self._cascade = cascade or {}
+        self._cascade, self._unnamed = cascade or {}, unnamed
         self._gates: dict[int, Gate] = {}
         # Detectors that take another one's features, and that one, by their indexes.
         self._sources: dict[int, int] = {}
@@ -74,7 +76,7 @@ class Scorer:
         with self._lock:
             self.detectors = tuple(detectors)
             self._queues = [FrameQueue(*numbered) for numbered in enumerate(self.detectors)]
-            self._gates = make_gates(self._cascade, self.detectors)
+            self._gates = make_gates(self._cascade, self.detectors, self._unnamed)
             for index, detector in enumerate(self.detectors):
                 if isinstance(detector, FeatureDetector) and detector.source is not None:
                     self._sources[index] = self.detectors.index(detector.source)

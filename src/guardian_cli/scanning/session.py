@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
-from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
+from guardian_cli.detectors.detector_set import STAND_IN, DetectorSet, choose_detectors
 from guardian_cli.lifecycle.model_files import find_version, open_platform
 from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
@@ -117,7 +117,9 @@ class ScanSession:
         config, self._stopped = settings.config, threading.Event()
         thresholds = {name: one.thresholds for name, one in config.categories.items()}
         self.progress = ScanProgress(sources or 1, console)
-        scorer = self._scorer = Scorer(thresholds, config.fusion, config.scan.cascade)
+        self._unnamed = {STAND_IN} - set(config.scan.detectors)
+        scorer = Scorer(thresholds, config.fusion, config.scan.cascade, self._unnamed)
+        self._scorer = scorer
         self._refuses_private = config.scan.private_addresses == "refuse"
 
         def fingerprint(source: Source) -> str:
@@ -167,7 +169,8 @@ class ScanSession:
             if absent.status == "unavailable"
         ]
         warnings += [(one, None) for one in self.stale_calibrations()]
-        warnings += [(one, None) for one in without_effect(config.scan.cascade, chosen.specs)]
+        idle = without_effect(config.scan.cascade, chosen.specs, self._unnamed)
+        warnings += [(one, None) for one in idle]
         scored = {name for one in chosen.detectors for name in one.categories}
         left = [name for name in config.categories if name not in scored]
         if chosen.detectors and left:
