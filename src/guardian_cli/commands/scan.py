@@ -234,9 +234,9 @@ def scan(
     console = Console(quiet=common.quiet)
     if cluster is None:
         return run_scan(request, settings, console)
-    from guardian_cli.cluster.session import open_cluster
+    from guardian_cli.cluster.session import ClusterSession
 
-    return run_scan(request, settings, console, open_cluster)
+    return run_scan(request, settings, console, ClusterSession)
 
 
 def read_output(text: str) -> tuple[str, Path]:

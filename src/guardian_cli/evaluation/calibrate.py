@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
-from guardian_cli.evaluation.figures import SEED, Figure, ratio
+from guardian_cli.evaluation.figures import SEED, Figure, count_groups, ratio
 from guardian_cli.training.data.splits import MAX_PARTS, assign_parts
 from guardian_cli.training.evaluation.calibration import fit_calibration
 from guardian_cli.verdict.calibration import DIGITS, Calibration, logit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from guardian_cli.evaluation.labels import Label
+
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
+    Json = Mapping[str, Any]
 
 # From so many videos on isotonic regression is better than a logistic curve (Niculescu-Mizil and
 # Caruana, "Predicting Good Probabilities With Supervised Learning", 2005).
@@ -87,6 +90,68 @@ def parse_rate(text: str) -> float:
     if not 0 < rate < 1:
         raise UsageError(f"--false-alarms {text}: not a rate over 0% and below 100%", hint="1%")
     return rate
+
+
+def calibrate(
+    name: str,
+    rows: Sequence[tuple[Label, Json, int]],
+    false_alarms: float,
+    warn: Callable[[str], None],
+) -> Fitted:
+    """Fit one category's scale and thresholds to labelled results; the numbers are groups.
+
+    Raises UsageError for results that are calibrated already, that are of several sampling
+    intervals, or that are too few.
+    """
+    import numpy as np
+
+    made = [result.get("made") or {} for _, result, _ in rows]
+    if any(name in (one.get("calibration") or {}) for one in made):
+        raise UsageError(
+            f"{name}: these results are calibrated already, and a scale is fitted to what is not",
+            hint="guardian evaluate LABELS.csv --calibrate OUT.yaml, without --results",
+        )
+    every = {float(one.get("every") or 1.0) for one in made}
+    if len(every) > 1:
+        raise UsageError(f"{name}: these results are of different sampling intervals: {every}")
+    categories = [result["categories"][name] for _, result, _ in rows]
+    if any("level" not in one for one in categories):
+        warn(
+            f"{name}: these results do not say which threshold they would reach: the highest frame"
+            " is taken, which is too strict; evaluate without --results looks closer"
+        )
+    (every_s,) = every or {1.0}
+    data = Levels(
+        np.array([label.positive for label, _, _ in rows], dtype=bool),
+        np.array([level_of(result, name) for _, result, _ in rows], dtype=float),
+        np.array([samples_of(result, name, every_s) for _, result, _ in rows], dtype=np.int64),
+        [group for _, _, group in rows],
+        [label.written for label, _, _ in rows],
+    )
+    try:
+        return fit(data, rate=false_alarms, every_s=every_s)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}", hint="label more videos") from error
+
+
+def level_of(result: Json, category: str) -> float:
+    """The highest threshold that a video would reach, or what it reaches at the most."""
+    one = result["categories"][category]
+    peaks = [segment["peak"] for segment in one["segments"]]
+    peaks += [
+        score
+        for frame in result.get("frames") or ()
+        if (score := frame["scores"].get(category, {}).get("fused")) is not None
+    ]
+    return float(one.get("level", max([one["score"], *peaks])))
+
+
+def samples_of(result: Json, category: str, every_s: float) -> int:
+    """How many pictures the first pass saw, as far as the result tells."""
+    one, coverage = result["categories"][category], result.get("coverage") or {}
+    seen, length_s = coverage.get("frames_scored") or 1, coverage.get("duration_s")
+    by_length = seen if length_s is None else round(length_s / every_s) + 2
+    return int(one.get("pictures", min(seen, by_length)))
 
 
 def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
@@ -198,7 +263,12 @@ def fit_threshold(
     normal = heights - scale * np.maximum(longer, 0.0)
     order = np.argsort(-normal)
     allowed = math.floor(rate * len(normal) + 1e-9)
-    threshold = _between(normal[order], allowed, location, scale, rate)
+    if allowed:
+        threshold = float(normal[order[allowed - 1]] + normal[order[allowed]]) / 2
+    else:
+        # Over all of them, and at least as high as the fitted tail has it.
+        tail = location - scale * math.log(-math.log1p(-rate))
+        threshold = max(tail, float(normal[order[0]]) + 1e-3)
     # The highest of so many, were it of the fitted kind, is only this likely to lie so high.
     chance = len(normal) * math.exp(-(float(normal[order[0]]) - location) / max(scale, 1e-9))
     if chance >= _MISFIT or allowed < 2:
@@ -236,19 +306,6 @@ def fit_gumbel(heights: Floats, longer: Floats) -> tuple[float, float]:
     return float(found.x[0]), math.exp(float(found.x[1]))
 
 
-def _between(
-    highest_first: Floats, allowed: int, location: float, scale: float, rate: float
-) -> float:
-    """The threshold that only the `allowed` highest reach.
-
-    With none allowed it lies over all of them, and as high as the fitted tail has it at least.
-    """
-    if allowed:
-        return float(highest_first[allowed - 1] + highest_first[allowed]) / 2
-    tail = location - scale * math.log(-math.log1p(-rate))
-    return max(tail, float(highest_first[0]) + 1e-3)
-
-
 def _judge_held_out(data: Levels, rate: float) -> tuple[Bools, Bools]:
     """Which videos could be held out, and which a threshold flags that was chosen without them."""
     import numpy as np
@@ -272,7 +329,7 @@ def _too_few(data: Levels, rate: float) -> Iterator[str]:
 
     With none in n flagged, the 95% bound of the rate is 1 - 0.05^(1/n), nearly 3/n.
     """
-    clean = len({g for g, positive in zip(data.groups, data.positive, strict=True) if not positive})
+    clean = count_groups(~data.positive, data.groups)
     wanted = math.ceil(math.log(0.05) / math.log1p(-rate))
     if clean < wanted:
         bound = 1 - 0.05 ** (1 / max(clean, 1))

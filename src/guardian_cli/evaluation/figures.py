@@ -96,10 +96,13 @@ def measure(scored: Scored) -> Figures:
     import numpy as np
 
     positive, reached = scored.positive, scored.reached
-    enough = {side: _is_enough(positive == side, scored.groups) for side in (True, False)}
+    enough = {}
     notes = []
     for side, name in ((True, "positive"), (False, "clean")):
         videos = int((positive == side).sum())
+        # One group alone could not be resampled: every draw would be the same.
+        independent = count_groups(positive == side, scored.groups)
+        enough[side] = videos >= MIN_OF_CLASS and independent > 1
         if not enough[side]:
             notes.append(f"{videos} {name} videos with a score: too few to tell")
         elif videos < ROUGH_BELOW:
@@ -131,7 +134,7 @@ def measure(scored: Scored) -> Figures:
 def area(positive: Bools, scores: Floats, groups: Sequence[int]) -> Figure:
     """The area under the ROC curve."""
     value = auc(positive, scores)
-    rarer = min(_count(positive, groups), _count(~positive, groups))
+    rarer = min(count_groups(positive, groups), count_groups(~positive, groups))
     return _figure(value, lambda weights: weighted_auc(positive, scores, weights), groups, rarer)
 
 
@@ -149,7 +152,9 @@ def ratio(of_these: Bools, among: Bools, groups: Sequence[int]) -> Figure:
         np.divide(weights @ hits, total, out=shares, where=total > 0)
         return shares
 
-    return _figure(float(hits.sum() / all_of_them.sum()), measured, groups, _count(among, groups))
+    return _figure(
+        float(hits.sum() / all_of_them.sum()), measured, groups, count_groups(among, groups)
+    )
 
 
 def score_media(scored: Scored) -> Floats:
@@ -160,7 +165,7 @@ def score_media(scored: Scored) -> Floats:
     import numpy as np
 
     positive = scored.positive.tolist()
-    sides = {side: _count(scored.positive == side, scored.groups) for side in (True, False)}
+    sides = {side: count_groups(scored.positive == side, scored.groups) for side in (True, False)}
     parts = None
     for count in range(min(MAX_PARTS, *sides.values()), 1, -1):
         parts = parts or assign_parts(scored.groups, positive, count, SEED)
@@ -197,10 +202,6 @@ def _figure(
     return Figure(value, (low, high))
 
 
-def _is_enough(side: Bools, groups: Sequence[int]) -> bool:
-    return int(side.sum()) >= MIN_OF_CLASS and _count(side, groups) > 1
-
-
-def _count(side: Bools, groups: Sequence[int]) -> int:
+def count_groups(side: Bools, groups: Sequence[int]) -> int:
     """How many groups there are on one side."""
     return len({group for group, is_there in zip(groups, side, strict=True) if is_there})

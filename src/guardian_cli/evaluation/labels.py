@@ -73,6 +73,8 @@ def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]])
 
     A path that leads to the same file from here counts first, then the same name, then the same
     content. Locations without a result are left out.
+
+    Raises UsageError where no label has a result at all.
     """
     by_path: dict[str, str] = {}
     by_name: dict[str, str] = {}
@@ -98,6 +100,11 @@ def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]])
                 key = by_content.get(hashlib.file_digest(file, "sha256").hexdigest())
         if key is not None:
             found[location] = key
+    if not found:
+        raise UsageError(
+            f"none of the labelled files has a result, such as {labels[0].written}",
+            hint="paths in the CSV count from its own folder, those of results from this one",
+        )
     return found
 
 
@@ -108,15 +115,10 @@ def labels_by_source(
 ) -> dict[str, dict[str, bool]]:
     """Return what is positive, by the result's key and category; tell of labels without a result.
 
-    Raises UsageError where no label has a result at all.
+    Raises what `match_sources` does.
     """
     keys = match_sources(labels, results)
     lost = sorted({label.written for label in labels if label.location not in keys})
-    if not keys:
-        raise UsageError(
-            f"none of the {len(lost)} labelled files has a result, such as {lost[0]}",
-            hint="paths in the CSV count from its own folder, those of results from this one",
-        )
     if lost:
         warn(f"{len(lost)} labelled files have no result: {', '.join(lost[:3])}")
     found: dict[str, dict[str, bool]] = {}

@@ -14,7 +14,7 @@ from guardian_cli.evaluation.calibrate import parse_rate, write_fragment
 from guardian_cli.evaluation.evaluate import evaluate, scan_labelled, write_mistakes
 from guardian_cli.evaluation.labels import read_labels
 from guardian_cli.evaluation.plots import draw_evaluation
-from guardian_cli.files import write_atomic
+from guardian_cli.files import check_output, write_output
 from guardian_cli.reports.evaluation import show_evaluation
 from guardian_cli.reports.results_file import read_results
 from guardian_cli.scanning.provenance import scale_digest
@@ -55,11 +55,7 @@ def run_evaluation(
     rate = parse_rate(request.false_alarms) if request.calibrate is not None else None
     outputs = [one for one in (request.calibrate, request.plot, request.mistakes) if one]
     for path in outputs:
-        # What a long scan could not be written to is found out before it, not after it.
-        if not path.parent.is_dir():
-            raise UsageError(f"{path}: no such folder")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: not a regular file")
+        check_output(path, str(path))
         if path.resolve() in {settings.file.resolve(), request.labels.resolve()}:
             raise UsageError(f"{path}: would be written over what is read", hint="name a new file")
     labels = read_labels(request.labels)
@@ -73,13 +69,13 @@ def run_evaluation(
         results = scan_labelled(labels, scan, settings, console)
     evaluation = evaluate(labels, results, false_alarms=rate, warn=console.warn)
     if request.calibrate is not None:
-        _write(request.calibrate, _fragment(request, evaluation, results, settings).encode())
+        write_output(request.calibrate, _fragment(request, evaluation, results, settings).encode())
         console.note(f"hint: guardian scan … --config {request.calibrate}")
     if request.plot is not None:
-        _write(request.plot, draw_evaluation(evaluation.categories))
+        write_output(request.plot, draw_evaluation(evaluation.categories))
     if request.mistakes is not None:
         text = write_mistakes(request.mistakes, evaluation.mistakes)
-        _write(request.mistakes, text.encode("utf-8", "surrogateescape"))
+        write_output(request.mistakes, text.encode("utf-8", "surrogateescape"))
     shown = str(request.results) if request.results is not None else None
     show_evaluation(console, evaluation, str(request.labels), shown, as_json=request.as_json)
     has_errors = any(one.errors for one in evaluation.categories.values())
@@ -119,10 +115,3 @@ def _fragment(
     # A category's scale is of no use without its prompts: what the file has goes with it.
     written = read_settings(settings.file).data if settings.file.is_file() else {}
     return write_fragment(fitted, scales, float(made.get("every") or 1.0), header, written)
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_atomic(path, data, mode=0o666)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.evidence.page import MARKS, badge, escape, page, seconds
+from guardian_cli.evidence.page import MARKS, badge, page, seconds
 from guardian_cli.reports.elements import (
     mapping,
     source_severity,
@@ -14,7 +14,7 @@ from guardian_cli.reports.elements import (
     worst_category,
     worst_first,
 )
-from guardian_cli.reports.text import count, visible
+from guardian_cli.reports.text import count, escape_html, visible
 from guardian_cli.verdict.policy import WORST_FIRST, worst
 from guardian_cli.verdict.thresholds import format_score
 
@@ -51,7 +51,7 @@ def render_index(report: BatchReport) -> str:
         for name in WORST_FIRST
     )
     options = '<option value="">any category</option>' + "".join(
-        f'<option value="{escape(name)}">{escape(name)} ({number:,})</option>'
+        f'<option value="{escape_html(name)}">{escape_html(name)} ({number:,})</option>'
         for name, number in sorted(found.items(), key=lambda one: (-one[1], one[0]))
     )
     notes = []
@@ -60,7 +60,7 @@ def render_index(report: BatchReport) -> str:
         notes.append(f"Left out: {left_out}.")
     if report.interrupted or len(scans) < report.sources:
         notes.append(f"Interrupted: {report.sources - len(scans):,} more were not scanned.")
-    told = "".join(f'<p class="notice">{escape(note)}</p>' for note in notes)
+    told = "".join(f'<p class="notice">{escape_html(note)}</p>' for note in notes)
     verdict = worst(element["verdict"] for element in scans)
     body = f"""<header class="top"><p class="brand">guardian <span>evidence</span></p></header>
 <main id="main">

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from guardian_cli.evidence.page import escape, is_number, seconds
-from guardian_cli.reports.text import count
+from guardian_cli.evidence.page import is_number, seconds
+from guardian_cli.reports.text import count, escape_html
 from guardian_cli.verdict.thresholds import Thresholds, format_score
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _description(
 def _open_svg(number: int, height_px: int, title: str) -> str:
     return (
         f'<svg class="chart" role="img" aria-labelledby="chart-{number}" width="100%"'
-        f' height="{height_px}"><title id="chart-{number}">{escape(title)}</title>'
+        f' height="{height_px}"><title id="chart-{number}">{escape_html(title)}</title>'
     )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any, TypeGuard
 
 from guardian_cli import __version__
-from guardian_cli.reports.text import visible
+from guardian_cli.reports.text import escape_html
 
 # Nothing but what lies beside the page, and no inline script or style: a name that slipped through
 # escaping could not run.
@@ -30,7 +29,7 @@ def page(title: str, body: str, *, root: str = "", scripts: tuple[str, ...] = ()
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <meta name="robots" content="noindex">
-<title>{escape(title)}</title>
+<title>{escape_html(title)}</title>
 <link rel="stylesheet" href="{root}report.css">
 {tags}<script src="{root}report.js" defer></script>
 </head>
@@ -43,17 +42,12 @@ def page(title: str, body: str, *, root: str = "", scripts: tuple[str, ...] = ()
 """
 
 
-def escape(value: Any) -> str:
-    """Return text for HTML, in which nothing is markup, steers the line or breaks it."""
-    return html.escape(visible(str(value)))
-
-
 def badge(verdict: str, word: str | None = None) -> str:
     """A verdict as a mark and a word."""
     mark = MARKS.get(verdict, "")
     return (
-        f'<span class="badge v-{escape(verdict)}"><span aria-hidden="true">{mark}</span> '
-        f"{escape(word or verdict)}</span>"
+        f'<span class="badge v-{escape_html(verdict)}"><span aria-hidden="true">{mark}</span> '
+        f"{escape_html(word or verdict)}</span>"
     )
 
 

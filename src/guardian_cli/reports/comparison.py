@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.document import dumps
+from guardian_cli.reports.document import dumps, rounded
+from guardian_cli.reports.grid import new_table
+from guardian_cli.reports.markdown import table_row
 from guardian_cli.reports.table import STYLES
 from guardian_cli.reports.text import count, visible
 
@@ -54,7 +56,7 @@ def comparison_document(
                 "from": flip.old,
                 "to": flip.new,
                 "why": flip.why,
-                "score_change": round(flip.score_change, 6),
+                "score_change": rounded(flip.score_change),
                 "right": flip.right,
             }
             for flip in one.flips
@@ -108,17 +110,13 @@ def summary(comparison: Comparison) -> str:
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Return a row for each flip, the furthest first, and a line with the sums."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     parts: list[RenderableType] = []
     if comparison.flips:
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         has_labels = comparison.mcnemar is not None
-        for heading in ("from", "to", *(["right"] if has_labels else [])):
-            table.add_column(heading, no_wrap=True)
-        table.add_column("source", overflow="fold")
-        table.add_column("why", overflow="fold")
+        right = ["right"] if has_labels else []
+        table = new_table("from", "to", *right, "source", "why", wraps={"source", "why"})
         for flip in comparison.flips:
             table.add_row(
                 *(Text(one.upper(), style=STYLES[one]) for one in (flip.old, flip.new)),
@@ -144,7 +142,7 @@ def comparison_markdown(
         for flip in comparison.flips:
             right = [flip.right or "-"] if comparison.mcnemar else []
             rows.append([flip.old, flip.new, *right, escape(flip.source), escape(flip.why)])
-        lines += ["", *(f"| {' | '.join(row)} |" for row in rows)]
+        lines += ["", *map(table_row, rows)]
     lines += [f"\n- {escape(one)}" for one in warnings(comparison)]
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from guardian_cli.reports.formats import BatchReport
     from guardian_cli.verdict.result import (
         CategoryVerdict,
-        DetectorReport,
         Outcome,
         ScanResult,
     )
@@ -80,6 +79,11 @@ def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, allow_nan=False)
 
 
+def rounded(value: float | None) -> float | None:
+    """Return a figure as documents hold it: to a millionth, None where there is none."""
+    return None if value is None else round(value, DIGITS)
+
+
 def to_line(result: ScanResult) -> Json:
     """Return what a line of `--jsonl` holds: the element with `schema` in front."""
     return {"schema": SCHEMA, **to_dict(result)}
@@ -101,7 +105,11 @@ def to_dict(result: ScanResult) -> Json:
         "duration_s decode frames_decoded frames_scored largest_gap_s reached_end decode_errors"
         " complete timed_out discontinuities",
     )
-    element["detectors"] = [_detector(one) for one in result.detectors]
+    element["detectors"] = [
+        _plain(one, "name category model status reason frames deployments not_sent")
+        | ({} if one.latency_ms is None else _plain(one, "latency_ms"))
+        for one in result.detectors
+    ]
     element["categories"] = {name: _category(one) for name, one in result.categories.items()}
     limits = {name: one.thresholds for name, one in result.categories.items()}
     if result.samples is not None:
@@ -155,11 +163,6 @@ def _timeline(categories: Mapping[str, CategoryVerdict]) -> Json | None:
             for name, one in categories.items()
         },
     }
-
-
-def _detector(one: DetectorReport) -> Json:
-    element = _plain(one, "name category model status reason frames deployments not_sent")
-    return element if one.latency_ms is None else {**element, **_plain(one, "latency_ms")}
 
 
 def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:

@@ -26,14 +26,25 @@ def thresholds_of(element: Mapping[str, Any], category: str) -> Thresholds | Non
     return Thresholds(float(review), float(block))
 
 
-def worst_category(element: Mapping[str, Any]) -> str | None:
-    """The category with the gravest verdict and of those the highest score; None without any."""
+def score_of(element: Mapping[str, Any], category: str) -> float | None:
+    """A category's score; None where it has none, or where it was not looked for."""
+    score: float | None = mapping(mapping(element.get("categories")).get(category)).get("score")
+    return score
+
+
+def gravest_first(element: Mapping[str, Any]) -> list[str]:
+    """The categories by verdict and score."""
     categories = element["categories"]
 
     def rank(name: str) -> tuple[int, float]:
         return WORST_FIRST.index(categories[name]["verdict"]), -(categories[name]["score"] or 0.0)
 
-    return min(categories, key=rank, default=None)
+    return sorted(categories, key=rank)
+
+
+def worst_category(element: Mapping[str, Any]) -> str | None:
+    """The category with the gravest verdict and of those the highest score; None without any."""
+    return next(iter(gravest_first(element)), None)
 
 
 def category_severity(element: Mapping[str, Any], category: str) -> Severity:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
-from guardian_cli.files import replacing
+from guardian_cli.files import check_output, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,10 +88,7 @@ def find_reports(
     """
     reports, used = [], {path.resolve() for path in taken}
     for name, path in named:
-        if not path.parent.is_dir():
-            raise UsageError(f"--output {path}: no such folder")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"--output {path}: not a regular file")
+        check_output(path, f"--output {path}")
         if path.resolve() in used:
             raise UsageError(f"--output {path}: something else goes to the same file")
         used.add(path.resolve())
@@ -111,9 +108,5 @@ def write_report(rendered: str | RenderableType, path: Path) -> None:
     """Write what a format made into a file, whole or not at all; UsageError where that fails."""
     text = io.StringIO()
     show_report(rendered, Console(out=text))
-    try:
-        with replacing(path) as partial:
-            # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
-            partial.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
+    write_output(path, text.getvalue().encode("utf-8", "backslashreplace"))

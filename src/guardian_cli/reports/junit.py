@@ -32,7 +32,10 @@ def render_junit(report: BatchReport) -> str:
     seconds = sum(_seconds(element) for element in report.scans)
     totals = {name: str(number) for name, number in counts.items()} | {"time": f"{seconds:.3f}"}
     suites = ET.Element("testsuites", {"name": "guardian", **totals})
-    when = max((_when(element) for element in report.scans), default="")
+    when = max(
+        (str(mapping(element.get("made")).get("when") or "") for element in report.scans),
+        default="",
+    )
     # What CI systems take for an ISO 8601 time has no zone.
     stamp = {"timestamp": when.removesuffix("Z")} if when else {}
     suite = ET.SubElement(suites, "testsuite", {"name": "guardian scan", **totals, **stamp})
@@ -70,10 +73,6 @@ def _add_case(suite: ET.Element, element: Mapping[str, Any]) -> None:
             for part in one["segments"]
         ]
     told.text = "\n".join(lines)
-
-
-def _when(element: Mapping[str, Any]) -> str:
-    return str(mapping(element.get("made")).get("when") or "")
 
 
 def _seconds(element: Mapping[str, Any]) -> float:

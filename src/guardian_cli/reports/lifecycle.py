@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.reports.document import dumps
 from guardian_cli.reports.lifecycle_tables import (
     costs_table,
     endpoints_table,
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def to_text(document: Json) -> str:
-    """Return a document as text, in ASCII: readable in whatever encoding a pipe has."""
-    return json.dumps(document, indent=2, allow_nan=False)
-
-
 def show_releases(
     console: Console, releases: Sequence[Release], *, as_json: bool, named: bool
 ) -> None:
@@ -43,7 +38,7 @@ def show_releases(
     if as_json:
         parts = [release_part(release) for release in releases]
         content = parts[0] if named and len(parts) == 1 else {"releases": parts}
-        console.result(to_text({"schema": "guardian.release/1", **content}))
+        console.result(dumps({"schema": "guardian.release/1", **content}, indent=2))
         return
     for release in releases:
         console.show(release_table(release))
@@ -65,7 +60,8 @@ def show_history(console: Console, model: str, changes: Sequence[Change], *, as_
         }
         for change in changes
     ]
-    console.result(to_text({"schema": "guardian.history/1", "model": model, "changes": shown}))
+    document = {"schema": "guardian.history/1", "model": model, "changes": shown}
+    console.result(dumps(document, indent=2))
 
 
 def show_setup(console: Console, target: str, done: Setup, *, as_json: bool, check: bool) -> None:
@@ -84,7 +80,7 @@ def show_setup(console: Console, target: str, done: Setup, *, as_json: bool, che
         "monthly_cost_usd": workspace.monthly_cost_usd,
         "dry_run": done.dry_run,
     }
-    console.result(to_text(document))
+    console.result(dumps(document, indent=2))
 
 
 def show_endpoints(
@@ -109,7 +105,7 @@ def show_endpoints(
         **({"plan": result.plan} if result.plan else {}),
         **cost_part,
     }
-    console.result(to_text(document))
+    console.result(dumps(document, indent=2))
 
 
 def release_part(release: Release) -> Json:

@@ -11,6 +11,8 @@ from guardian_cli.reports.text import count, visible
 from guardian_cli.verdict.policy import WORST_FIRST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardian_cli.reports.formats import BatchReport
 
 COLUMNS = ("Verdict", "Severity", "Source", "Category", "Score", "Why")
@@ -25,13 +27,13 @@ def render_markdown(report: BatchReport) -> str:
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
     left_out = f"; {sum(report.skipped.values())} skipped" if report.skipped else ""
     lines += [f"{total}{left_out}{'; interrupted' if report.interrupted else ''}.", ""]
-    lines += [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    lines += [table_row(COLUMNS), table_row(["---"] * len(COLUMNS))]
     for element in worst_first(report.scans):
         name = worst_category(element)
         score = element["categories"][name]["score"] if name is not None else None
         verdict = element["verdict"]
         lines.append(
-            _row(
+            table_row(
                 [
                     f"**{verdict}**" if verdict != "allow" else verdict,
                     source_severity(element).word,
@@ -57,5 +59,6 @@ def literal(text: str) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}".replace("|", r"\|")
 
 
-def _row(cells: list[str] | tuple[str, ...]) -> str:
+def table_row(cells: Sequence[str]) -> str:
+    """Return a row of a table; what is in the cells must be escaped already."""
     return f"| {' | '.join(cells)} |"

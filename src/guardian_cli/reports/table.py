@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.reports.elements import thresholds_of
 from guardian_cli.reports.text import count, shorten, shorten_path, visible
 from guardian_cli.verdict.policy import WORST_FIRST
-from guardian_cli.verdict.thresholds import Thresholds, format_score
+from guardian_cli.verdict.thresholds import format_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.reports.formats import BatchReport
     from guardian_cli.verdict.result import CategoryVerdict, Outcome, ScanResult
+    from guardian_cli.verdict.thresholds import Thresholds
 
 STYLES: dict[Outcome, str] = {
     "allow": "bold green",
@@ -281,8 +283,7 @@ def _why(element: Mapping[str, Any]) -> str:
     if not scored:
         return ""
     name = max(scored, key=lambda one: scored[one])
-    limits = (element.get("made") or {}).get("thresholds", {}).get(name)
-    return f"{name} {format_score(scored[name], Thresholds(**limits) if limits else None)}"
+    return f"{name} {format_score(scored[name], thresholds_of(element, name))}"
 
 
 def _grid(style: str = "") -> Table:

@@ -1,6 +1,12 @@
-"""Words for people: counts, names that are safe to show, and names that fit."""
+"""Words for people: counts, numbers, names that are safe to show, and names that fit."""
 
 from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DOTS = "..."
 
@@ -16,6 +22,22 @@ def visible(text: str) -> str:
 def count(number: int, noun: str) -> str:
     """Return `1 frame`, `2 frames`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """Return a figure, `-` where there is none."""
+    return "-" if value is None else format(value, form)
+
+
+def with_interval(value: float | None, interval: Sequence[float | None]) -> str:
+    """Return a figure with the ends of its 95% interval."""
+    low, high = map(number, interval)
+    return f"{number(value)}  (95%: {low} to {high})"
+
+
+def escape_html(value: Any) -> str:
+    """Return text for HTML, in which nothing is markup, steers the line or breaks it."""
+    return escape(visible(str(value)))
 
 
 def shorten(text: str, width: int) -> str:
