@@ -1,4 +1,4 @@
-"""The options that every verb has, declared once."""
+"""The options that every verb has, and those that several share, declared once."""
 
 import functools
 import inspect
@@ -20,6 +20,39 @@ class Target(StrEnum):
     azure = "azure"
 
 
+class Decode(StrEnum):
+    """How thoroughly to decode."""
+
+    fast = "fast"
+    full = "full"
+
+
+class FailOn(StrEnum):
+    """Which verdicts make the exit code non-zero."""
+
+    review = "review"
+    block = "block"
+    never = "never"
+
+
+class Device(StrEnum):
+    """Where CLIP runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(StrEnum):
+    """In which numbers CLIP runs."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
 CONFIG = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Settings file (default: ./guardian.yaml)."),
@@ -32,6 +65,30 @@ JSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 TARGET = Annotated[
     Target | None,
     typer.Option("--target", help="Platform. [default: `target` in guardian.yaml, else local]"),
+]
+
+
+# Of the verbs that scan, or decide from what a scan has found.
+EVERY = Annotated[
+    float | None,
+    typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
+]
+DECODE = Annotated[
+    Decode, typer.Option("--decode", help="fast may leave disposable frames undecoded.")
+]
+MODEL = Annotated[
+    str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
+]
+MODEL_CONFIG = Annotated[
+    Path | None,
+    typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
+]
+DEVICE = Annotated[Device, typer.Option("--device", help="Where CLIP runs.")]
+PRECISION = Annotated[Precision, typer.Option("--precision", help="In which numbers CLIP runs.")]
+NO_ENDPOINTS = Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")]
+OFFLINE = Annotated[bool, typer.Option("--offline", help="Touch no network at all.")]
+FAIL_ON = Annotated[
+    FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
 ]
 
 

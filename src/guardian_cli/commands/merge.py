@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options
-from guardian_cli.commands.scan import FailOn, read_output
+from guardian_cli.commands._options import FAIL_ON, Common, FailOn, common_options
+from guardian_cli.commands.scan import read_output
 
 
 @common_options()
@@ -27,9 +27,7 @@ def merge(
             help="Write a file as well, in any format of scan. May be repeated.",
         ),
     ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
-    ] = FailOn.review,
+    fail_on: FAIL_ON = FailOn.review,
 ) -> int:
     """Join the results of several machines: one for each source, and what is missing.
 

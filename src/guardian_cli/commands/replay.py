@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options
-from guardian_cli.commands.scan import FailOn, read_output
+from guardian_cli.commands._options import FAIL_ON, MODEL_CONFIG, Common, FailOn, common_options
+from guardian_cli.commands.scan import read_output
 
 
 @common_options()
@@ -48,13 +48,8 @@ def replay(
             help="Where the store's own weights are, for new prompts. [default: the store's tag]",
         ),
     ] = None,
-    model_config: Annotated[
-        Path | None,
-        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
-    ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
-    ] = FailOn.review,
+    model_config: MODEL_CONFIG = None,
+    fail_on: FAIL_ON = FailOn.review,
 ) -> int:
     """Decide again from stored features and scores, without decoding and without the model.
 

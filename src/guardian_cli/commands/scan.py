@@ -1,45 +1,12 @@
 """`guardian scan SOURCE...`"""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from guardian_cli.commands import _options as options
 from guardian_cli.commands._options import Common, common_options
-
-
-class Decode(StrEnum):
-    """How thoroughly to decode."""
-
-    fast = "fast"
-    full = "full"
-
-
-class FailOn(StrEnum):
-    """Which verdicts make the exit code non-zero."""
-
-    review = "review"
-    block = "block"
-    never = "never"
-
-
-class Device(StrEnum):
-    """Where CLIP runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class Precision(StrEnum):
-    """In which numbers CLIP runs."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
 
 
 @common_options()
@@ -53,10 +20,7 @@ def scan(
             "rtsp:// addresses; - reads a list.",
         ),
     ],
-    every: Annotated[
-        float | None,
-        typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
-    ] = None,
+    every: options.EVERY = None,
     categories: Annotated[
         str | None,
         typer.Option(
@@ -91,12 +55,8 @@ def scan(
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
     ] = False,
-    decode: Annotated[
-        Decode, typer.Option("--decode", help="fast may leave disposable frames undecoded.")
-    ] = Decode.fast,
-    model: Annotated[
-        str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
-    ] = None,
+    decode: options.DECODE = options.Decode.fast,
+    model: options.MODEL = None,
     pretrained: Annotated[
         str | None,
         typer.Option(
@@ -105,16 +65,11 @@ def scan(
             help="Pretrained tag or checkpoint. [default: laion2b_s34b_b79k]",
         ),
     ] = None,
-    model_config: Annotated[
-        Path | None,
-        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
-    ] = None,
-    device: Annotated[Device, typer.Option("--device", help="Where CLIP runs.")] = Device.auto,
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="In which numbers CLIP runs.")
-    ] = Precision.auto,
-    no_endpoints: Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Touch no network at all.")] = False,
+    model_config: options.MODEL_CONFIG = None,
+    device: options.DEVICE = options.Device.auto,
+    precision: options.PRECISION = options.Precision.auto,
+    no_endpoints: options.NO_ENDPOINTS = False,
+    offline: options.OFFLINE = False,
     deployment: Annotated[
         str | None,
         typer.Option(
@@ -123,9 +78,7 @@ def scan(
             help="The endpoint's deployment that scores. [default: the one that answers first]",
         ),
     ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
-    ] = FailOn.review,
+    fail_on: options.FAIL_ON = options.FailOn.review,
     workers: Annotated[
         int | None,
         typer.Option(
