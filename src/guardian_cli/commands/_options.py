@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -103,6 +103,22 @@ class Common:
     quiet: bool = False
     as_json: bool = False
     target: Target | None = None
+
+    def format(self, *, as_jsonl: bool) -> Literal["table", "json", "jsonl"]:
+        """Return what goes to stdout. Raises UsageError where --json and --jsonl are both there."""
+        from guardian_cli.errors import UsageError
+
+        if self.as_json and as_jsonl:
+            raise UsageError(
+                "--json and --jsonl exclude each other",
+                hint="--json is one document, --jsonl lines",
+            )
+        return "json" if self.as_json else "jsonl" if as_jsonl else "table"
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Read NAME,NAME; None where nothing was said."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def common_options(*, target: bool = False) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -34,17 +34,13 @@ def merge(
     Exit codes: as of one scan; 3 also where a shard or a source of one has no result.
     """
     from guardian_cli.console import Console
-    from guardian_cli.errors import UsageError
     from guardian_cli.scanning.merge import run_merge
 
-    if common.as_json and as_jsonl:
-        raise UsageError(
-            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
-        )
+    output_format = common.format(as_jsonl=as_jsonl)
     return run_merge(
         parts,
         Console(quiet=common.quiet),
-        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        output=output_format,
         reports=[read_output(text) for text in output or ()],
         fail_on=fail_on.value,
     )

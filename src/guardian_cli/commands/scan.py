@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from guardian_cli.commands import _options as options
-from guardian_cli.commands._options import Common, common_options
+from guardian_cli.commands._options import Common, common_options, split_names
 
 
 @common_options()
@@ -142,28 +142,21 @@ def scan(
     configuration, 5 model weights or something else is not installed, 130 interrupted.
     """
     from guardian_cli.console import Console
-    from guardian_cli.errors import UsageError
     from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
     from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import load_settings
 
-    if common.as_json and as_jsonl:
-        raise UsageError(
-            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
-        )
+    output_format = common.format(as_jsonl=as_jsonl)
     named = {"model": model, "pretrained": pretrained}
     flags = {
         "scan": {"every": every, "timeout_s": timeout},
         "clip": {name: value for name, value in named.items() if value is not None},
     }
-    chosen = None
-    if categories is not None:
-        chosen = [name.strip() for name in categories.split(",") if name.strip()]
-    settings = load_settings(common.config, flags=flags, categories=chosen)
+    settings = load_settings(common.config, flags=flags, categories=split_names(categories))
     request = ScanRequest(
         sources=tuple(sources),
         flags=flags,
-        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        output=output_format,
         reports=tuple(read_output(text) for text in output or ()),
         report=report,
         stills=not no_stills,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
+from guardian_cli.lifecycle.clock import utc_stamp
 from guardian_cli.reports.document import dumps, rounded
 from guardian_cli.reports.grid import new_table
 from guardian_cli.reports.text import count, number, visible
@@ -89,7 +90,7 @@ def moment(when_s: float) -> str | None:
     """Return a time in UTC; None for NaN."""
     if math.isnan(when_s):
         return None
-    return datetime.fromtimestamp(when_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc_stamp(datetime.fromtimestamp(when_s, tz=UTC))
 
 
 def monitoring_table(found: Monitoring) -> RenderableType:

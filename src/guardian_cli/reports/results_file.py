@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import SCHEMA
@@ -45,19 +45,13 @@ def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
             file.seek(0)
             # Offsets, not lines: a million results fit, each being read when it is wanted.
             offsets: dict[str | int, int] = {}
-            offset = 0
-            for number, raw in enumerate(file, 1):
-                line = parse_result(_loads(raw))
-                if line is not None:
-                    offsets[key_of(line) if newest else offset] = offset
-                elif raw.strip() and raw.endswith(b"\n"):
-                    raise UsageError(f"{path}:{number}: not a result of guardian scan", hint=HINT)
-                offset += len(raw)
+            for offset, line in _lines(file, path):
+                offsets[key_of(line) if newest else offset] = offset
             for at in offsets.values():
                 file.seek(at)
-                line = parse_result(_loads(file.readline()))
-                if line is not None:
-                    yield _filled(line)
+                again = parse_result(_loads(file.readline()))
+                if again is not None:
+                    yield _filled(again)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
 
@@ -72,17 +66,25 @@ def stream_results(path: Path) -> Iterator[Json]:
             first = _loads(file.readline())
             if isinstance(first, dict) and "source" in first:
                 file.seek(0)
-                for number, raw in enumerate(file, 1):
-                    line = parse_result(_loads(raw))
-                    if line is not None:
-                        yield line
-                    elif raw.strip() and raw.endswith(b"\n"):
-                        message = f"{path}:{number}: not a result of guardian scan"
-                        raise UsageError(message, hint=HINT)
+                for _, line in _lines(file, path):
+                    yield line
                 return
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
     yield from read_results(path)
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, Json]]:
+    """Every result with its offset in bytes. Raises UsageError for a line that is none."""
+    offset = 0
+    for number, raw in enumerate(file, 1):
+        line = parse_result(_loads(raw))
+        if line is not None:
+            yield offset, line
+        elif raw.strip() and raw.endswith(b"\n"):
+            # Only the last line may be cut off, by a kill, and then has no end.
+            raise UsageError(f"{path}:{number}: not a result of guardian scan", hint=HINT)
+        offset += len(raw)
 
 
 def key_of(line: Mapping[str, Any]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.errors import UsageError
+from guardian_cli.lifecycle.clock import utc_stamp
 from guardian_cli.media.frames import Coverage, MediaFacts
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.interruption import Interruption
-from guardian_cli.scanning.provenance import now
 from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.store.frames import BlockFrames
 from guardian_cli.store.reader import StoreReader
@@ -121,7 +122,7 @@ class Replay:
         kept = [json.loads(text) for text in block.text("result")]
         durations = [one["coverage"]["duration_s"] or 0.0 for one in kept]
         calm = {} if self.keep_frames else frames.judge_calm(durations)
-        made = {"when": now(), **rules.made()}
+        made = {"when": utc_stamp(datetime.now(UTC)), **rules.made()}
         of_streams = made.pop("fingerprint_of_streams")
         each_s = (time.perf_counter() - started_s) / len(block)
         names = ("source", "source_id", "sha256")

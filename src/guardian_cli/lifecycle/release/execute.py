@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.clock import Clock, RetryDeadline
+from guardian_cli.lifecycle.clock import Clock, RetryDeadline, utc_stamp
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     DeploymentFailedError,
@@ -319,7 +319,7 @@ class Releases:
 
     def _shift_traffic(self, name: str, step: TrafficShift, found: Endpoint | None) -> None:
         """Change traffic, roles and history, if the endpoint is still as it was `found`."""
-        when = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        when = utc_stamp(self.clock.now())
         # Tags and traffic go in one operation, so that roles never tell of traffic that is not so.
         tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
         if step.pending:
