@@ -171,6 +171,7 @@ def check_versions(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
                 f"node {name} of the cluster runs nothing ({type(error).__name__})",
                 hint="ray status",
             ) from error
+        # Another version may judge otherwise, and its pickles may not even be read.
         if version != __version__:
             has = "has no guardian" if version is None else f"has guardian {version}"
             raise PlatformError(

@@ -109,8 +109,10 @@ def evaluate(
         workers=workers,
         resume=resume,
     )
+    # The default stands here, so that --false-alarms without --calibrate can be noticed.
+    rate = false_alarms or "1%"
     request = EvaluateRequest(
-        labels, results, calibrate, false_alarms or "1%", plot, mistakes, as_json=common.as_json
+        labels, results, calibrate, rate, plot, mistakes, as_json=common.as_json
     )
     settings = load_settings(common.config, flags=flags)
     return run_evaluation(request, scan, settings, Console(quiet=common.quiet))

@@ -55,6 +55,7 @@ def monitor(
     usual = read_observations(reference, settings, console.note)
     found = compare(watched, usual, settings.config.monitor, by=by, draw=html is not None)
     names = [str(one) for one in results], [str(one) for one in reference]
+    # Files before the alert is raised: they are what somebody looks at then.
     if html is not None:
         write_report(page_text(found, *names), html)
     if prometheus is not None:

@@ -72,6 +72,7 @@ def replay(
     output_format = common.format(as_jsonl=as_jsonl)
     named = {"model": model, "pretrained": pretrained}
     flags = {"clip": {name: value for name, value in named.items() if value is not None}}
+    # Nothing that is named is no flag at all: then the store's own model counts.
     settings = load_settings(
         common.config, flags=flags if flags["clip"] else {}, categories=split_names(categories)
     )

@@ -173,6 +173,7 @@ def scan(
         resume=resume,
         store=store,
         for_s=for_s,
+        # Not the option's own default: --help would have to import the pipeline for it.
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
         cluster=cluster,
         shard=Shard.parse(shard) if shard is not None else None,
@@ -180,6 +181,7 @@ def scan(
     console = Console(quiet=common.quiet)
     if cluster is None:
         return run_scan(request, settings, console)
+    # Here, since Ray's room imports more than a scan on one machine needs.
     from guardian_cli.cluster.session import ClusterSession
 
     return run_scan(request, settings, console, ClusterSession)

@@ -7,7 +7,6 @@ calibration, and `samples` how many pictures were looked at.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 # From so many videos on isotonic regression is better than a logistic curve (Niculescu-Mizil and
 # Caruana, "Predicting Good Probabilities With Supervised Learning", 2005).
 ISOTONIC_FROM = 1000
+# With fewer, the tail that is fitted below would be a guess.
 MIN_CLEAN = 20
 MIN_POSITIVE = 5
 # So likely must a video be positive to be blocked.
@@ -137,6 +137,7 @@ def calibrate(
 def level_of(result: Json, category: str) -> float:
     """The highest threshold that a video would reach, or what it reaches at the most."""
     one = result["categories"][category]
+    # Too strict, since one frame alone confirms nothing; but nothing above it was reached.
     peaks = [segment["peak"] for segment in one["segments"]]
     peaks += [
         score
@@ -150,6 +151,7 @@ def samples_of(result: Json, category: str, every_s: float) -> int:
     """How many pictures the first pass saw, as far as the result tells."""
     one, coverage = result["categories"][category], result.get("coverage") or {}
     seen, length_s = coverage.get("frames_scored") or 1, coverage.get("duration_s")
+    # A second pass looks again at what the first one found: no further chances for noise.
     by_length = seen if length_s is None else round(length_s / every_s) + 2
     return int(one.get("pictures", min(seen, by_length)))
 
@@ -177,6 +179,8 @@ def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
         )
     calibration = Calibration(points, samples, round(scale, DIGITS))
     review = calibration.apply(1 / (1 + math.exp(-threshold)))
+    # Noise grows with length: where `review` of a very long video rises past `block`, `block` has
+    # to rise as well, or noise alone would block.
     longest = calibration.review_for(round(LONGEST_S / every_s), review, 1.0)
     block = max(BLOCK_FROM, longest)
     held_out, flagged = _judge_held_out(data, rate)
@@ -188,6 +192,7 @@ def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
         warnings.append("too few groups to test the thresholds on videos that they do not know")
     needed = [calibration.review_for(int(one), review, 1.0) for one in data.samples]
     heights = np.array([calibration.apply(float(one)) for one in data.levels])
+    # Scores end at 1: of videos that all reach it no threshold can let some pass.
     if np.mean((heights >= needed)[~data.positive]) > rate + 1e-9:
         warnings.append(
             "no threshold keeps this rate: too many clean videos have the highest score"
@@ -221,6 +226,7 @@ def fit_points(positive: Bools, levels: Floats) -> tuple[tuple[tuple[float, floa
 
         method = "isotonic regression"
         steps = IsotonicRegression(y_min=0.0, y_max=1.0).fit(levels, positive.astype(float))
+        # A step for every video would fill a settings file that people are to read.
         kept = np.linspace(0, len(steps.X_thresholds_) - 1, _MAX_POINTS).round().astype(int)
         x = steps.X_thresholds_[np.unique(kept)]
         y = steps.y_thresholds_[np.unique(kept)]
@@ -256,6 +262,9 @@ def fit_threshold(
     names = [name for name, is_one in zip(data.names, of_these, strict=True) if is_one]
     samples = max(1, int(np.median(counts)))
     longer = np.log(counts / samples)
+    # The highest of many samples follows a Gumbel distribution, for most of what a single one may
+    # follow (extreme value theory). With n times the samples it moves by scale * log n, so that is
+    # how thresholds have to rise with a video's length.
     location, scale = fit_gumbel(heights, longer)
     # A standard error higher: one that is low by chance would flag more of long videos than of
     # short ones, the more so the longer they are.
@@ -264,6 +273,7 @@ def fit_threshold(
     order = np.argsort(-normal)
     allowed = math.floor(rate * len(normal) + 1e-9)
     if allowed:
+        # Half-way between two videos: on one of them, rounding would decide whether it is flagged.
         threshold = float(normal[order[allowed - 1]] + normal[order[allowed]]) / 2
     else:
         # Over all of them, and at least as high as the fitted tail has it.
@@ -290,16 +300,19 @@ def fit_gumbel(heights: Floats, longer: Floats) -> tuple[float, float]:
 
     cut = float(np.quantile(heights, _TAIL_FROM))
     above = heights > cut
+    # Scores that are all alike leave the search no scale to begin with.
     spread = float(heights.std()) or 1e-3
 
     def loss(parameters: Floats) -> float:
         location, log_scale = parameters
         scale = math.exp(log_scale)
         seen = (heights[above] - location) / scale - longer[above]
+        # exp(50) is beyond any sum here and far from overflow.
         hidden = np.clip((cut - location) / scale - longer[~above], -50, None)
         total = np.sum(seen + np.exp(np.clip(-seen, None, 50)) + log_scale)
         return float(total + np.sum(np.exp(-hidden)))
 
+    # A Gumbel distribution of scale s has a standard deviation of s * pi / sqrt(6) = s / 0.78.
     found = minimize(
         loss, [cut, math.log(0.78 * spread)], method="Nelder-Mead", options={"maxiter": 2000}
     )
@@ -311,6 +324,7 @@ def _judge_held_out(data: Levels, rate: float) -> tuple[Bools, Bools]:
     import numpy as np
 
     held_out, flagged = (np.zeros(len(data.levels), dtype=bool) for _ in range(2))
+    # By group: a clip of a source that the threshold was chosen on would flatter it.
     parts = assign_parts(data.groups, data.positive.tolist(), MAX_PARTS, SEED)
     if parts is None:
         return held_out, flagged
@@ -337,50 +351,3 @@ def _too_few(data: Levels, rate: float) -> Iterator[str]:
             f"{clean} independent clean videos cannot show a rate of {rate:.2%}: that takes"
             f" {wanted} at least; with these it may be as high as {bound:.1%}"
         )
-
-
-def write_fragment(
-    fitted: Mapping[str, Fitted],
-    fitted_to: Mapping[str, str],
-    every_s: float,
-    header: Sequence[str],
-    settings: Mapping[str, Any],
-) -> str:
-    """Return `settings`, as guardian.yaml has them, with what was fitted; where from in comments.
-
-    `fitted_to` is, by category, the digest of what made the scores that a scale was fitted to.
-    """
-    import yaml
-
-    lines = [f"# {line}" for line in header]
-    categories = dict(settings.get("categories") or {})
-    for name, one in fitted.items():
-        lines += ["#", f"# {json.dumps(name)}: {one.method} on {one.clean} clean videos and"]
-        lines[-1] += f" {one.positives} positive ones;"
-        for what, figure in (("false alarms", one.false_alarms), ("recall", one.recall)):
-            if figure.value is not None and figure.interval is not None:
-                low, high = figure.interval
-                interval = f"95%: {low:.2%} to {high:.2%}"
-                lines.append(f"#   {what} on videos held out {figure.value:.2%} ({interval})")
-        lines += [f"#   {json.dumps(warning)}" for warning in one.warnings]
-        own = categories.get(name)
-        categories[name] = {
-            **(own if isinstance(own, dict) else {}),
-            "review": one.review,
-            "block": one.block,
-            "calibration": {
-                "samples": one.calibration.samples,
-                "scale": one.calibration.scale,
-                "every": every_s,
-                "fitted_to": fitted_to[name],
-                "points": [list(point) for point in one.calibration.points],
-            },
-        }
-    dumped = yaml.safe_dump(
-        {**settings, "categories": categories},
-        sort_keys=False,
-        default_flow_style=None,
-        allow_unicode=True,
-        width=100,
-    )
-    return "\n".join(lines) + "\n" + dumped

@@ -123,6 +123,7 @@ def compare_results(
     agreed: list[tuple[bool, bool]] = []
     for key in before.keys() & after.keys():
         one, other = before[key], after[key]
+        # Where one side has no digest, as of a stream, the name has to do.
         digests = {one.get("sha256"), other.get("sha256")} - {None}
         if len(digests) > 1:
             other_content.append(str(one["source"]))
@@ -134,6 +135,7 @@ def compare_results(
         ]
         agreed += own
         if one["verdict"] != other["verdict"]:
+            # The side that agrees with more of the source's labels is right about the source.
             margin = sum(right for _, right in own) - sum(right for right, _ in own)
             flips.append(_flip(one, other, ("new" if margin > 0 else "old") if margin else None))
     only_old = {key: before[key] for key in before.keys() - after.keys()}
@@ -239,6 +241,7 @@ def _causes(old: Json, new: Json) -> Iterator[str]:
             if ends[0] != ends[1]:
                 told = ["none" if end is None else f"{end:g}" for end in ends]
                 yield f"threshold {name} {edge} {told[0]} -> {told[1]}"
+    # Coverage, health and policy raise a verdict without any score having changed.
     coverage = [_coverage(side) for side in (old, new)]
     if coverage[0] != coverage[1]:
         yield f"coverage {coverage[0]} -> {coverage[1]}"

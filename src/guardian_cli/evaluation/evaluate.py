@@ -96,6 +96,7 @@ def collect_results(
         # Results go through a file: those of a hundred thousand videos need no memory meanwhile.
         path = Path(folder) / "results.jsonl"
         with path.open("w", encoding="utf-8") as lines:
+            # The progress still goes to the screen; only what would be the result is caught.
             sink = Console(quiet=console.quiet, out=lines)
             run_scan(replace(request, output="jsonl"), settings, sink)
         # With --resume stdout gets only what is new; its file has the earlier results as well.
@@ -120,6 +121,7 @@ def evaluate(
     for name in dict.fromkeys(label.category for label in labels):
         own = [label for label in labels if label.category == name]
         categories[name] = _evaluate_category(name, own, found, false_alarms, warn)
+    # A file without a result is missing, which is counted elsewhere, and no mistake.
     mistakes = [
         Mistake(label, _verdict(found[label.location], label.category))
         for label in labels
@@ -140,6 +142,7 @@ def _evaluate_category(
 
     there = [(label, found[label.location]) for label in labels if label.location in found]
     groups = _group(there)
+    # An error says nothing of the category: it must count neither as a miss nor as a hit.
     errors = sum(result["verdict"] == "error" for _, result in there)
     rows = [
         (label, result, group)
@@ -196,6 +199,7 @@ def write_mistakes(path: Path, mistakes: Iterable[Mistake]) -> str:
     table.writerow(("path", "category", "label", "group", "verdict"))
     for one in mistakes:
         label, place = one.label, one.label.location
+        # As seen from the CSV itself, which is how `train --data` reads paths.
         if "://" not in place:
             place = Path(os.path.relpath(place, path.parent)).as_posix()
         table.writerow((place, label.category, label.text, label.group or "", one.verdict))
@@ -204,6 +208,8 @@ def write_mistakes(path: Path, mistakes: Iterable[Mistake]) -> str:
 
 def _group(there: Sequence[tuple[Label, Json]]) -> list[int]:
     """Number the groups: those that are named, and copies of one file."""
+    # Copies of one file share a group: with one on each side of a split, what is tested would be
+    # known already.
     first: dict[str, int] = {}
     links = [
         (first.setdefault(result["sha256"], at), at)

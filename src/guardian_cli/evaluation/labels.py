@@ -54,9 +54,12 @@ def read_labels(table: Path) -> list[Label]:
             # Tables from Windows part folders by a backslash, which is part of a name elsewhere.
             if "\\" in written and not (table.parent / written).exists():
                 written = written.replace("\\", "/")
+            # Not `resolve`: results name a link, not the file that it leads to.
             location = os.path.normpath(table.parent / written)
         positive = text.casefold() in {"1", category.casefold()}
         label = Label(location, written, category, positive, text, row.get("group") or None, where)
+        # A row that is there twice is harmless, as in tables that were joined; a contradiction is
+        # not.
         other = labels.setdefault((location, category), label)
         if other.positive != positive:
             raise UsageError(
@@ -95,6 +98,7 @@ def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]])
             key = by_name.get(Source("url", written, shown).identity or shown)
         elif key is None:
             key = by_name.get(written)
+        # Last, since it reads the whole file: for those that were renamed or moved since the scan.
         if key is None and by_content and Path(location).is_file():
             with Path(location).open("rb") as file:
                 key = by_content.get(hashlib.file_digest(file, "sha256").hexdigest())
@@ -117,6 +121,7 @@ def labels_by_source(
 
     Raises what `match_sources` does.
     """
+    # A label without a result is only told of: people label more than they scan.
     keys = match_sources(labels, results)
     lost = sorted({label.written for label in labels if label.location not in keys})
     if lost:

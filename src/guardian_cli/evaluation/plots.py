@@ -33,6 +33,7 @@ def draw_evaluation(categories: Mapping[str, CategoryEvaluation]) -> bytes:
             axes.set_axisbelow(True)
             if column == 0:
                 axes.annotate(name, (0.02, 1.08), xycoords="axes fraction", weight="bold")
+            # An empty panel keeps every category in a row of its own.
             if one.figures.auc.value is None:
                 axes.set(xticks=(), yticks=())
                 axes.text(0.5, 0.5, "too little data", ha="center", transform=axes.transAxes)
@@ -40,6 +41,7 @@ def draw_evaluation(categories: Mapping[str, CategoryEvaluation]) -> bytes:
             draw(axes, one)
             axes.legend(loc="best", frameon=False, fontsize=8)
     picture = io.BytesIO()
+    # Without the version of matplotlib in it, the same figures give the same file.
     figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
     return picture.getvalue()
 
@@ -54,6 +56,7 @@ def draw_roc(axes: Any, one: CategoryEvaluation) -> None:
     axes.plot(fpr, tpr, color=MODEL, label=f"AUC {figures.auc.value:.3f} ({low:.2f}-{high:.2f})")
     if figures.metadata_auc.value is not None:
         label = f"metadata alone, AUC {figures.metadata_auc.value:.3f}"
+        # For the legend alone: of what metadata reaches only the AUC is kept.
         axes.plot([], [], color=METADATA, linestyle=":", label=label)
     axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8)
     for edge, at, mark in (("review", figures.review, "o"), ("block", figures.block, "s")):

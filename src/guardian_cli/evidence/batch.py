@@ -32,6 +32,7 @@ def render_rows(pages: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     `pages` are the elements with their files. It is a script because a page that is opened from a
     disk may load no other data.
     """
+    # By identity: two addresses may read the same once their secrets are masked.
     by_id = {id(element): file for file, element in pages}
     rows = [[by_id[id(one)], *_row(one)] for one in worst_first([one for _, one in pages])]
     lines = ",\n".join(json.dumps(row) for row in rows)
@@ -44,6 +45,7 @@ def render_index(report: BatchReport) -> str:
     verdicts = Counter(element["verdict"] for element in scans)
     found: Counter[str] = Counter()
     for element in scans:
+        # Those that were looked for and never found are listed with 0.
         found.update({name: name in _found(element) for name in element["categories"]})
     buttons = "".join(
         f'<button type="button" class="filter v-{name}" data-verdict="{name}" aria-pressed="false">'

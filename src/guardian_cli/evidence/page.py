@@ -55,6 +55,7 @@ def seconds(value: Any) -> str:
     """A time on the video's clock: `12.0 s`, then `1:03.2`, and from an hour `1:00:03.2`."""
     if not is_number(value):
         return "unknown"
+    # Rounded before it is divided: 59.97 s is 1:00.0, not 60.0 s.
     tenths = round(10 * value)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -65,4 +66,5 @@ def seconds(value: Any) -> str:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a stored value can be drawn."""
+    # JSON's true is an int to Python.
     return isinstance(value, int | float) and not isinstance(value, bool)

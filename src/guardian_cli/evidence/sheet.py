@@ -19,6 +19,7 @@ from guardian_cli.verdict.thresholds import format_score
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+# As many as there are stills at most; the chart shows them all.
 SEGMENTS_SHOWN = 48
 FOUND_PX, ALLOWED_PX = 120, 64
 
@@ -72,6 +73,7 @@ def _verdict(element: Mapping[str, Any]) -> str:
         ("Picture", _picture(media)),
         ("Scanned", _when(element)),
     ]
+    # A verdict without a reason would leave open whether anybody looked.
     reasons = element["reasons"] or ["nothing was found, and all of it was seen"]
     listed = "".join(f"<li>{escape_html(reason)}</li>" for reason in reasons)
     degraded = (
@@ -118,6 +120,7 @@ def _category(
 
 def _timeline(element: Mapping[str, Any], name: str) -> Timeline:
     """What is stored of a category's scores over time, and how long the source is."""
+    # Results from before 0.2.0 have no timeline, and other tools may have changed one.
     stored = mapping(element.get("timeline"))
     step_s, duration_s = stored.get("step_s"), mapping(element["coverage"]).get("duration_s")
     found = mapping(stored.get("scores")).get(name)
@@ -143,6 +146,7 @@ def _segments(
     """The highest segments in the order of time, each with its still where one was kept."""
     if not segments:
         return ""
+    # Chosen by height, shown in time: a person follows the video.
     highest = sorted(segments, key=lambda one: -one["peak"])[:SEGMENTS_SHOWN]
     items = []
     for one in sorted(highest, key=lambda one: one["start_s"]):
@@ -150,11 +154,13 @@ def _segments(
         peak = f"peak {format_score(one['peak'], limits)} at {seconds(one['peak_s'])}"
         if is_image:
             span, peak = "the picture", f"score {format_score(one['peak'], limits)}"
+        # Rounded as `save_stills` does: a time that went through JSON may differ in its last bit.
         file = stills.get((name, round(one["peak_s"], 6)))
         picture = '<div class="no-still">no still was kept</div>'
         if file is not None:
             label = escape_html(f"Still of {name}, {peak}: show it unblurred")
             picture = (
+                # Blurred until it is asked for: who opens a report has not asked to see it.
                 f'<button type="button" class="still" aria-pressed="false" aria-label="{label}">'
                 f'<img src="{root}{file}" alt="" loading="lazy" decoding="async">'
                 '<span aria-hidden="true">Blurred. Click to show.</span></button>'
@@ -208,6 +214,7 @@ def _detectors(detectors: Iterable[Mapping[str, Any]]) -> str:
     rows = []
     for one in detectors:
         latency = mapping(one.get("latency_ms"))
+        # Only endpoints have latencies, and only where they answered.
         figures = [f"{latency[name]:g}" for name in ("p50", "p95") if is_number(latency.get(name))]
         answered = [f"{name}: {frames}" for name, frames in _items(one.get("deployments"))]
         status = escape_html(one.get("status"))

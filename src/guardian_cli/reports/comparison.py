@@ -91,6 +91,7 @@ def warnings(comparison: Comparison) -> Iterator[str]:
             f"{count(comparison.renamed, 'source')} of the same content but another name:"
             " scan both times from the same folder"
         )
+    # Not one flip among no sources must not read as good news.
     if not comparison.compared:
         yield "nothing was compared: the two sides have no source in common"
 
@@ -135,6 +136,7 @@ def comparison_markdown(
     heads = ["from", "to", *(["right"] if comparison.mcnemar else []), "source", "why"]
     lines = [f"### Verdicts: {escape(names[0])} -> {escape(names[1])}", "", summary(comparison)]
     if limit is not None:
+        # In the headline, where a reviewer sees it before the table.
         over = limit.is_exceeded(comparison)
         lines[-1] += f": {'over' if over else 'within'} the limit of {limit.text}"
     if comparison.flips:
@@ -149,5 +151,6 @@ def comparison_markdown(
 
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is, on one line, in a cell of a table too."""
+    # HTML as well: Markdown lets it through, and names come from strangers.
     shown = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{char}" if char in "\\`*_[]|#~" else char for char in shown)

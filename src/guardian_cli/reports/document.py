@@ -61,6 +61,7 @@ def document(
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
     verdicts: list[Outcome] = [element["verdict"] for element in elements]
     if missing:
+        # What nobody has scanned cannot be allowed.
         verdicts.append("error")
     whole = {
         "schema": SCHEMA,
@@ -92,6 +93,7 @@ def to_line(result: ScanResult) -> Json:
 def to_dict(result: ScanResult) -> Json:
     """Return the element of `scans` for one result; `frames` is there where samples were kept."""
     element = _plain(result, "source")
+    # Only a source whose name was masked needs another to be told apart by.
     if result.source_id is not None:
         element["source_id"] = result.source_id
     element |= _plain(result, "sha256 verdict reasons degraded needs_rescan")
@@ -116,6 +118,7 @@ def to_dict(result: ScanResult) -> Json:
         # `merge` sorts them: a refinement's samples come behind those of the first pass.
         element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
     if result.made is not None:
+        # A copy: all results of a run share one.
         made = dict(result.made)
         if "thresholds" in made:
             # Those that applied: a calibrated `review` rises with a video's length.

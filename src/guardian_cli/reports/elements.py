@@ -21,6 +21,7 @@ def thresholds_of(element: Mapping[str, Any], category: str) -> Thresholds | Non
     """The thresholds that an element was judged by, None where it does not say."""
     limits = mapping(mapping(mapping(element.get("made")).get("thresholds")).get(category))
     review, block = limits.get("review"), limits.get("block")
+    # Stored files pass through other hands and tools: anything may stand here.
     if not isinstance(review, int | float) or not isinstance(block, int | float):
         return None
     return Thresholds(float(review), float(block))
@@ -55,6 +56,7 @@ def category_severity(element: Mapping[str, Any], category: str) -> Severity:
 
 def source_severity(element: Mapping[str, Any]) -> Severity:
     """The severity of a source: its gravest category's, or its verdict's where policy raised it."""
+    # Of a verdict that policy has raised there is no category with it.
     found = [
         category_severity(element, name)
         for name, one in element["categories"].items()

@@ -104,6 +104,7 @@ def category_table(name: str, one: CategoryEvaluation) -> RenderableType:
     figures = one.figures
     clean = one.videos - one.positives
     counts = f"{one.positives} positive, {clean} clean, {count(one.groups, 'group')}"
+    # Said only where there are some: they are what the figures leave out.
     lost = {"missing": one.missing, "errors": one.errors, "unscored": one.unscored}
     counts += "".join(f", {number} {what}" for what, number in lost.items() if number)
     rows = {

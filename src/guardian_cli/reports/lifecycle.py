@@ -37,6 +37,7 @@ def show_releases(
             console.note(f"hint: {hint}")
     if as_json:
         parts = [release_part(release) for release in releases]
+        # Whoever named a model gets its document, not a list of one.
         content = parts[0] if named and len(parts) == 1 else {"releases": parts}
         console.result(dumps({"schema": "guardian.release/1", **content}, indent=2))
         return
@@ -147,6 +148,7 @@ def _endpoint_part(endpoint: EndpointStatus, result: EndpointsResult) -> Json:
 
 def _cost_part(costs: Costs, endpoint: str, rows: list[Json]) -> Json:
     """Put its cost into each deployment's row, and return what the whole endpoint takes."""
+    # Names of deployments are unique within an endpoint only.
     of_it = {one.name: one for one in costs.deployments if one.endpoint == endpoint}
     for row in rows:
         one = of_it[row["name"]]
@@ -159,6 +161,7 @@ def _cost_part(costs: Costs, endpoint: str, rows: list[Json]) -> Json:
         }
         row["disk_mb"] = None if one.disk_mb is None else round(one.disk_mb, 3)
     memory_mb = costs.memory_mb.get(endpoint)
+    # A price that is unknown is left out of the sum: `null` in its row says so.
     known = [one.monthly_usd for one in of_it.values() if one.monthly_usd is not None]
     return {
         "monthly_cost_usd": round(sum(known), 2),

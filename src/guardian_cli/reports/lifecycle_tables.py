@@ -109,6 +109,7 @@ def costs_table(costs: Costs) -> RenderableType:
         instances = f"{one.instance_count or 1} × {one.instance_type or '-'}"
         cells = (one.endpoint, one.name, f"{one.traffic}%", instances, usd, cheaper)
         table.add_row(*(Text(visible(cell), style=style) for cell in cells))
+    # What bills and serves nobody is what this table is for.
     idle = sum(one.monthly_usd or 0.0 for one in costs.deployments if one.is_idle)
     total = f"{costs.monthly_usd:.0f} USD a month, {idle:.0f} of it without traffic"
     return Group(table, Text(total, style="bold"))
@@ -123,6 +124,7 @@ def release_table(release: Release) -> RenderableType:
     table = new_table("deployment", "role", "was", now, "state", right={"was", now})
     before = {row.name: row for row in release.before}
     after = {row.name: row for row in release.after}
+    # In the order that was: rows stay where they were, and new ones follow.
     for name in dict.fromkeys([*before, *after]):
         row = after.get(name)
         role = (row.role or "") if row else ""
@@ -148,6 +150,7 @@ def _metrics_table(metrics: Sequence[VersionMetrics]) -> Table:
     from rich.text import Text
 
     roles = ("this version", "champion")
+    # Without a champion there is one column.
     names = [f"{role} ({one.version})" for role, one in zip(roles, metrics, strict=False)]
     table = new_table("by its training", *names)
     rows = {

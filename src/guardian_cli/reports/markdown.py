@@ -22,6 +22,7 @@ def render_markdown(report: BatchReport) -> str:
     """Return the output format `md`, GitHub's tables."""
     verdicts = [element["verdict"] for element in report.scans]
     sums = ", ".join(f"{verdicts.count(one)} {one}" for one in WORST_FIRST if one in verdicts)
+    # Its verdict follows the rules that the JSON document's does.
     whole = document(report.scans)
     lines = [f"### guardian: {whole['verdict']}", ""]
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
@@ -40,6 +41,7 @@ def render_markdown(report: BatchReport) -> str:
                     literal(element["source"]),
                     literal(name) if name is not None else "",
                     "" if score is None else f"{score:g}",
+                    # A cell has no other line break.
                     "<br>".join(literal(reason) for reason in element["reasons"]),
                 ]
             )
@@ -50,6 +52,7 @@ def render_markdown(report: BatchReport) -> str:
 def literal(text: str) -> str:
     """Return text as code in a cell of a table: no markup, no link, no mention, no line break."""
     shown = visible(text)
+    # A code span ends at as many backticks as it begins with: so one more than any within.
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
     if not shown:

@@ -88,6 +88,7 @@ def figure_part(figure: Figure) -> Json:
 
 def moment(when_s: float) -> str | None:
     """Return a time in UTC; None for NaN."""
+    # Results that do not tell when they were made can still be compared.
     if math.isnan(when_s):
         return None
     return utc_stamp(datetime.fromtimestamp(when_s, tz=UTC))
@@ -103,7 +104,9 @@ def monitoring_table(found: Monitoring) -> RenderableType:
         right={"value", "limit", "usual", "sources"},
     )
     rows: list[tuple[str | None, Figure]] = [
-        (None, one) for one in sorted(found.figures, key=lambda one: -one.excess)
+        # By how far each is towards its limit, since their units differ.
+        (None, one)
+        for one in sorted(found.figures, key=lambda one: -one.excess)
     ]
     rows += [(window, one) for window, one in found.alerts if window is not None]
     for window, one in rows:
@@ -141,6 +144,7 @@ def prometheus_text(found: Monitoring, now_s: float) -> str:
                 for key, text in labels.items()
             }
             shown = ",".join(f'{key}="{text}"' for key, text in safe.items())
+            # `repr` gives the shortest text that reads back as the same number.
             lines.append(f"guardian_monitor_{name}{{{shown}}} {value!r}")
 
     def labels(one: Figure) -> Json:
@@ -172,4 +176,5 @@ def prometheus_text(found: Monitoring, now_s: float) -> str:
     counted = (("results", found.sources), ("reference", found.reference_sources))
     gauge("sources", "Sources that were compared.", [({"set": a}, float(n)) for a, n in counted])
     gauge("timestamp_seconds", "When this was written, since 1970.", [({}, now_s)])
+    # A metric without labels has no braces.
     return "\n".join(lines).replace("{} ", " ") + "\n"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from guardian_cli.watching.figures import Figure
     from guardian_cli.watching.monitor import Monitoring, Window
 
+# In the viewBox's own units; the page stretches the picture to its width.
 _WIDTH, _HEIGHT = 600.0, 100.0
 _TITLES = {
     "verdict_mix": "Verdict mix: share of sources with another verdict",
@@ -31,6 +32,7 @@ _TITLES = {
 
 def page_text(found: Monitoring, results: Sequence[str], reference: Sequence[str]) -> str:
     """Return the page: alerts, all figures, time-lines with their limits, shares."""
+    # Inside the page: a single file can be mailed, or kept as a CI artifact.
     css = (files("guardian_cli.reports") / "monitor.css").read_text(encoding="utf-8")
     ordered = sorted(found.figures, key=lambda one: -one.excess)
     verdict = (
@@ -100,6 +102,7 @@ def _time_line(figure: Figure, windows: Sequence[Window]) -> str:
     ]
     told = [one.value for one in found if one.value is not None]
     limits = [one.limit for one in found if one.limit is not None]
+    # The limit stays in view, however far below it the values are.
     top = max([*told, *limits], default=0.0) or 1.0
     step = _WIDTH / max(1, len(windows) - 1)
 
@@ -123,11 +126,13 @@ def _time_line(figure: Figure, windows: Sequence[Window]) -> str:
         f" limit {number(one.limit, FORM)},"
         f" {count(one.samples, 'source')}</title></circle>"
         for window, one in zip(windows, found, strict=True)
+        # Placed among all windows, so that the others count as gaps.
         for x, y in points([one.value if other is one else None for other in found])
     ]
     ends = ""
     if windows:
         first, last = windows[0], windows[-1]
+        # Where results do not say when, windows have numbers for names.
         names = [moment(first.begins_s) or first.name, moment(last.ends_s) or last.name]
         ends = (
             f'<figcaption class="faint"><span>{names[0]}</span><span>{names[1]}</span></figcaption>'

@@ -102,6 +102,7 @@ def parse_result(value: Any) -> Json | None:
     mappings = [categories, *(value.get(name) or {} for name in _MAPPINGS)]
     mappings += [*_list(value.get("detectors")), *_list(value.get("frames"))]
     mappings += categories.values() if isinstance(categories, dict) else ()
+    # Checked here, once: whoever reads results relies on these shapes everywhere.
     known &= all(isinstance(one, dict) for one in mappings)
     known &= all(isinstance(one, str) for one in _list(value.get("reasons")))
     return value if known and all(map(_is_category, categories.values())) else None
@@ -127,6 +128,7 @@ def _elements(document: Any, path: Path) -> Iterator[Json]:
         line = parse_result({"schema": SCHEMA, **scan} if isinstance(scan, dict) else None)
         if line is None:
             raise UsageError(f"{path}: scans[{number}] is no result of guardian scan", hint=HINT)
+        # Like lines, a document that was put together from others may name a source twice.
         newest[key_of(line)] = _filled(line)
     yield from newest.values()
 
@@ -135,13 +137,16 @@ def _filled(line: Json) -> Json:
     """The line with what a reader may rely on."""
     whole = {**_EMPTY, **line}
     categories = whole["categories"] or {}
+    # A category without a verdict is for a person to look at.
     empty: Json = {"score": None, "verdict": "review", "segments": []}
     return {**whole, "categories": {name: {**empty, **one} for name, one in categories.items()}}
 
 
 def _loads(raw: bytes) -> Any:
     try:
+        # Python reads NaN and 1e999; no verdict may rest on either.
         return json.loads(raw, parse_constant=_refuse, parse_float=_finite)
+    # Brackets nested by the thousand are an attack, or rubbish.
     except (ValueError, RecursionError):
         return None
 

@@ -50,6 +50,7 @@ def show_split(
         low, high = other.interval
         much = f"{other.value:+.1%} ({low:+.1%} to {high:+.1%})"
         told = "flags more" if other.value > 0 else "flags less"
+        # Said in so many words: an interval alone is often read as a difference.
         words = told if other.is_told else "no difference can be told yet"
         pair = f"{visible(other.deployment)} against {visible(other.against)}"
         console.result(f"{visible(other.category)}: {pair}: {much}: {words}")

@@ -187,6 +187,7 @@ class Sparkline:
         width = min(max(1, options.max_width), len(self.cells))
         edges = [round(i * len(self.cells) / width) for i in range(width + 1)] if width else []
         for start, end in pairwise(edges):
+            # Of several cells under one character the highest is shown: a flash must not vanish.
             scored = [cell for cell in self.cells[start:end] if cell is not None]
             peak = max(scored, default=None)
             # Seven, not eight: a score of 1 has the last block, like those just below it.
@@ -262,6 +263,7 @@ def _coverage(result: ScanResult) -> str:
         parts[0] += f" over {coverage.duration_s:.1f} s"
     if is_video and result.every_s is not None:
         parts.append(f"every {result.every_s:g} s")
+    # A gap is where something could have been missed, so it stands beside the interval.
     if is_video and coverage.largest_gap_s is not None:
         parts.append(f"largest gap {coverage.largest_gap_s:.1f} s")
     parts.append("reached the end" if coverage.reached_end else "did not reach the end")

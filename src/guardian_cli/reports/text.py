@@ -14,6 +14,7 @@ _DOTS = "..."
 def visible(text: str) -> str:
     """Return text on one line in which nothing can steer a terminal: control characters escaped."""
     return "".join(
+        # Python counts as unprintable also line separators and marks that reverse the direction.
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
@@ -49,6 +50,7 @@ def shorten(text: str, width: int) -> str:
     if width <= len(_DOTS):
         return _DOTS[: max(0, width)]
     room = width - len(_DOTS)
+    # More of the end: names differ there, and endings say what a file is.
     head = _fitting(text, room // 3)
     return head + _DOTS + _fitting(text[::-1], room - cell_len(head))[::-1]
 

@@ -31,6 +31,7 @@ def show_trainings(
         if report.conclusion:
             console.warn(f"{report.model}: version {report.version}: {report.conclusion}")
     if as_json:
+        # Whoever named a model gets its document, not a list of one.
         one = named and len(reports) == 1
         parts = [training_part(report, target) for report in reports]
         document = {"schema": SCHEMA, **(parts[0] if one else {"trainings": parts})}

@@ -80,6 +80,7 @@ def scan_with(
     category = config.categories[model.category].model_copy(
         update={"model": f"{model.name}@{version}", "endpoint": None}
     )
+    # An endpoint serves the version that is deployed, and this is about two that may not be.
     others = [one for one in config.scan.detectors if one not in {"endpoint", "model"}]
     scan = config.scan.model_copy(update={"detectors": (*others, "model")})
     config = config.model_copy(update={"categories": {model.category: category}, "scan": scan})
