@@ -112,7 +112,7 @@ def _read_boxes(output: NDArray[np.float32]) -> dict[str, float]:
     boxes, labels, confidences = sure[:4].T, sure[4:].argmax(axis=0), sure[4:].max(axis=0)
     # From centre and size to the corner that OpenCV takes.
     corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
-    # The surest of boxes that overlap wins, whatever its label: a covered breast that is seen surely
+    # The surest of boxes that overlap wins, whatever its label: a covered breast seen surely
     # outweighs an exposed one that is half seen.
     kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), MIN_CONFIDENCE, BOX_OVERLAP)
     found: dict[str, float] = {}

@@ -313,7 +313,7 @@ class ClipDetector:
         return ALLOWANCE * measured["head"]
 
     def summary(self) -> str | None:
-        """Nothing: CLIP has no story of its own to tell."""
+        """Nothing to say."""
         return None
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from guardian_cli.training.run.directory import RunDirectory
 
 _MAX_SHIFT_PX = 6
+# With little data one odd batch could throw the weights far off.
 _MAX_GRADIENT_NORM = 5.0
 
 
@@ -158,6 +159,7 @@ def fit(
     history: list[Epoch] = []
     best = {}
     if checkpoint.is_file():
+        # Tensors and plain values only: a pickle may run code.
         saved = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -252,6 +254,7 @@ def predict(
 def learning_rate_factor(share: float, warm_up: float = 0.05, last: float = 0.05) -> float:
     """The learning rate's factor: up over the first share, then a cosine down to `last`."""
     if share < warm_up:
+        # Not from 0: the first steps would learn nothing.
         return max(share / warm_up, 0.1)
     angle = math.pi * (share - warm_up) / (1 - warm_up)
     return last + (1 - last) * (1 + math.cos(angle)) / 2
@@ -260,6 +263,7 @@ def learning_rate_factor(share: float, warm_up: float = 0.05, last: float = 0.05
 def derive_seed(seed: int, *parts: object) -> int:
     """A seed of 63 bits for one purpose; the same purpose always has the same one."""
     text = "/".join(map(str, (seed, *parts)))
+    # torch takes seeds as signed numbers of 64 bits.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
