@@ -76,12 +76,10 @@ def fetch_weights(settings: Settings, tell: Callable[[str], None], hub: Hub | No
     return found.path
 
 
-def diagnose(
-    settings: Settings, options: DetectorOptions | None = None, hub: Hub | None = None
-) -> Diagnosis:
+def diagnose(settings: Settings, options: DetectorOptions | None = None) -> Diagnosis:
     """Look at everything that a scan with these settings, and these options, needs."""
     options = options or DetectorOptions()
-    hub, versions = hub or Hub(), installed_versions()
+    hub, versions = Hub(), installed_versions()
     detectors = settings.config.scan.detectors
     checks = [*check_configuration(settings), check_libraries(versions)]
     if "clip" in detectors:

@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -161,21 +161,6 @@ def choose_categories(named: Mapping[str, Any], chosen: Sequence[str]) -> dict[s
     if not chosen:
         raise ConfigError("--categories: no category is named", hint="--categories nsfw,violence")
     return {name: known[name] for name in chosen}
-
-
-def with_model(settings: Settings, category: str, model: str) -> Settings:
-    """The same settings, but that this model scores the category, and no endpoint of it."""
-    config = settings.config
-    section = config.categories[category].model_copy(update={"model": model, "endpoint": None})
-    scan = config.scan.model_copy(
-        update={"detectors": tuple(dict.fromkeys([*config.scan.detectors, "model"]))}
-    )
-    categories = {**config.categories, category: section}
-    return replace(
-        settings,
-        config=config.model_copy(update={"categories": categories, "scan": scan}),
-        endpoints={name: one for name, one in settings.endpoints.items() if name != category},
-    )
 
 
 def environment_name(category: str) -> str:

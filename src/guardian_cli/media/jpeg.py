@@ -13,12 +13,10 @@ LONG_SIDE_PX = 2048
 _SAMPLING_444 = 0x111111
 
 
-def fitted_size(
-    width: int, height: int, short_side_px: int, long_side_px: int = LONG_SIDE_PX
-) -> tuple[int, int]:
+def fitted_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
     """Return (width, height) in pixels, same shape, both limits kept; never enlarged, never 0."""
     scale = min(
-        1.0, short_side_px / max(1, min(width, height)), long_side_px / max(1, width, height)
+        1.0, short_side_px / max(1, min(width, height)), LONG_SIDE_PX / max(1, width, height)
     )
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _MAX_SHIFT_PX = 6
 # With little data one odd batch could throw the weights far off.
 _MAX_GRADIENT_NORM = 5.0
+# The share of the training in which the learning rate rises, and what is left of it at the end.
+_WARM_UP, _LAST_RATE = 0.05, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +253,13 @@ def predict(
     return np.concatenate(pooled), np.concatenate(temporal) if temporal else None
 
 
-def learning_rate_factor(share: float, warm_up: float = 0.05, last: float = 0.05) -> float:
-    """The learning rate's factor: up over the first share, then a cosine down to `last`."""
-    if share < warm_up:
+def learning_rate_factor(share: float) -> float:
+    """The learning rate's factor at a share of the training: a short rise, then a cosine down."""
+    if share < _WARM_UP:
         # Not from 0: the first steps would learn nothing.
-        return max(share / warm_up, 0.1)
-    angle = math.pi * (share - warm_up) / (1 - warm_up)
-    return last + (1 - last) * (1 + math.cos(angle)) / 2
+        return max(share / _WARM_UP, 0.1)
+    angle = math.pi * (share - _WARM_UP) / (1 - _WARM_UP)
+    return _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(angle)) / 2
 
 
 def derive_seed(seed: int, *parts: object) -> int:
