@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRIVATE = 0o600
+# flock can wait, but not with a time-out.
 LOCK_POLL_S = 0.05
 # A file that is a mount of its own; a folder in which nothing may be made or renamed.
 _RENAME_REFUSED = {errno.EBUSY, errno.EXDEV, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -159,6 +160,7 @@ def may_be_committed(path: Path) -> bool:
     command = ["git", "-C", str(real.parent), "check-ignore", "-q", "--", real.name]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=10)
+    # No git, or none that answers: a needless warning is better than none.
     except (OSError, subprocess.TimeoutExpired):
         return True
     return done.returncode != 0
@@ -219,6 +221,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
     file.truncate()
     file.flush()
+    # A power cut could otherwise leave the new name with nothing behind it.
     os.fsync(file.fileno())
 
 

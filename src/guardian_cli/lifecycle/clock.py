@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+# Most operations that block an endpoint are over at once, the others take minutes.
 _FIRST_PAUSE_S = 0.25
 _MAX_PAUSE_S = 10.0
 
@@ -31,6 +32,7 @@ class Clock:
 
     def monotonic_s(self) -> float:
         """Return seconds since some point in the past."""
+        # The time of day may be set back while somebody waits.
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

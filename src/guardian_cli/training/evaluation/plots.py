@@ -33,6 +33,7 @@ def draw_plots(folder: Path, test: HeldOutScores, metrics: Metrics) -> None:
         axes.grid(visible=True, color="#eeeeee")
         draw(axes, test, metrics)
         axes.legend(loc="best", frameon=False, fontsize=8)
+        # Without matplotlib's version in it, the same numbers give the same bytes.
         figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
 
 
