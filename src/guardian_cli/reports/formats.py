@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
-from guardian_cli.files import check_outputs, replacing
+from guardian_cli.files import check_outputs, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -75,6 +75,7 @@ def find_format(name: str) -> Format:
                 hint="guardian scan … --output json=FILE",
             )
         point = added[name]
+    # Imported only when it is chosen: most runs need one format, and some pull in rich.
     render: Format = point.load()
     return render
 
@@ -102,10 +103,7 @@ def show_report(rendered: str | RenderableType, console: Console) -> None:
 def write_report(rendered: str | RenderableType, path: Path) -> None:
     """Write what a format made into a file, whole or not at all; UsageError where that fails."""
     text = io.StringIO()
+    # By way of a console, which lays out tables for a file as it does for a pipe.
     show_report(rendered, Console(out=text))
-    try:
-        with replacing(path) as partial:
-            # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
-            partial.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
+    write_output(path, text.getvalue().encode("utf-8", "backslashreplace"))

@@ -39,6 +39,7 @@ class Gate:
 
         `errors` says how far a score may be off.
         """
+        # A judge that failed has scores as well, but not of this category: then the frame is sent.
         if not scores.keys() >= set(self.judges):
             return None
         return all(
@@ -89,5 +90,6 @@ def without_effect(
 
 
 def _can_judge(detector: Detector | DetectorSpec, category: str, unnamed: Collection[str]) -> bool:
+    # CLIP's score is no probability, so none of them means that it is sure.
     name = detector.info.name
     return name not in {"clip", "endpoint", *unnamed} and category in detector.categories
