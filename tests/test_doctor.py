@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -178,12 +179,16 @@ def test_the_verb_is_exit_5_with_one_document(tmp_path: Path) -> None:
 
 
 def test_help_lists_the_verbs_in_groups(tmp_path: Path) -> None:
-    lines = guardian("--help", folder=tmp_path).out.splitlines()
-    main, more = lines.index("The main job:"), lines.index("When something is missing:")
-    assert [line.split()[0] for line in lines[main + 1 : more - 1]] == [
-        *("scan", "setup", "train", "deploy", "endpoints", "rollback")
-    ]
-    assert lines[more + 1].split()[0] == "doctor"
+    text = guardian("--help", folder=tmp_path).out
+    groups = dict(re.findall(r"^([A-Z].*):\n((?:  \S.*\n?)+)", text, re.MULTILINE))
+    verbs = {title: re.findall(r"^  (\w+)", lines, re.MULTILINE) for title, lines in groups.items()}
+    assert verbs["The main job"] == ["scan", "setup", "train", "deploy", "endpoints", "rollback"]
+    assert verbs["Evidence, and decisions that can be looked at again"] == (
+        ["evaluate", "replay", "compare", "report"]
+    )
+    assert verbs["Watching models, and renewing them"] == ["monitor", "retrain"]
+    assert verbs["More than one machine"] == ["merge"]
+    assert verbs["When something is missing"] == ["doctor"]
 
 
 def test_the_example_is_in_the_package(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.clip import Prompts, load_clip
 from guardian_cli.detectors.endpoint import EndpointDetector
+from guardian_cli.detectors.model import load_model_detector
 from guardian_cli.detectors.nudenet import load_nudenet
 from guardian_cli.detectors.opennsfw import load_opennsfw
+from tests.detectors.heads import save_head
 from tests.fakes import FakeDetector, RoughDetector
 from tests.scoring_server import ScoringServer
 from tests.tiny_clip import LABELS, draw_frame
@@ -31,13 +34,18 @@ SUBJECTS = [
     "clip bf16",
     "clip fp16",
     "endpoint",
+    "model",
     "opennsfw",
     "nudenet",
 ]
 
 
 @pytest.fixture(params=SUBJECTS, scope="module")
-def detector(request: pytest.FixtureRequest, tiny_clip: TinyClip) -> Iterator[Detector]:
+def detector(
+    request: pytest.FixtureRequest,
+    tiny_clip: TinyClip,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Detector]:
     name, _, precision = request.param.partition(" ")
     if name == "clip":
         prompts = {"nsfw": Prompts(tiny_clip.positive, tiny_clip.negative)}
@@ -55,6 +63,10 @@ def detector(request: pytest.FixtureRequest, tiny_clip: TinyClip) -> Iterator[De
     elif name == "nudenet":
         pytest.importorskip("nudenet", reason="the extra nudenet is not installed")
         yield load_nudenet(threads=1)
+    elif name == "model":
+        folder = tmp_path_factory.mktemp("model")
+        save_head(folder, tiny_clip, hidden=8)
+        yield load_model_detector("nsfw", str(folder), DetectorOptions())
     elif name == "opennsfw":
         yield load_opennsfw(threads=1)
     else:

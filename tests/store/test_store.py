@@ -154,6 +154,7 @@ def test_the_newest_row_of_a_source_counts(tmp_path: Path) -> None:
     (row,) = StoreReader(tmp_path).index()
     assert row.sha256 == "new"
     source = Source("file", "a.mp4", "a.mp4")
+    writer.read_index()
     assert writer.holds(source, "new", lambda: "f")
     assert not writer.holds(source, "old", lambda: "f")
     assert not writer.holds(source, "new", lambda: "other settings")
@@ -235,6 +236,7 @@ def test_a_damaged_file_is_named_and_scanned_again(tmp_path: Path, rubbish: byte
         StoreReader(tmp_path).index()
     assert caught.value.hint
     again = writer_of(tmp_path)
+    again.read_index()
     assert not again.holds(Source("file", "1.mp4", "1.mp4"), "s", lambda: "f")
     assert again.holds(Source("file", "2.mp4", "2.mp4"), "s", lambda: "f")
     put(again, 1)

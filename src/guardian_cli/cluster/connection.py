@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import shutil
 import signal
 import socket
 import tempfile
 import threading
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from guardian_cli.errors import MissingError, PlatformError, UsageError
 from guardian_cli.settings import calm_ray, count_cores, make_ray_token, ray_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 # Results alone go there; Ray wants 75 MiB at least.
 OBJECT_STORE_BYTES = 78 << 20
@@ -68,7 +69,8 @@ class Connection:
         handler = signal.getsignal(signal.SIGTERM)
         running = find_running() if address == "ray" else address
         try:
-            self._connect(running)
+            with _silent_stderr():
+                self._connect(running)
         except ImportError as error:  # of what ray:// needs besides
             self.close()
             raise _not_installed() from error
@@ -194,6 +196,19 @@ def answers(address: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what C++ code says of networks that it did not find from the screen."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _not_installed() -> MissingError:

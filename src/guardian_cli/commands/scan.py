@@ -186,7 +186,8 @@ def scan(
     """Scan videos and images: allow, review or block, with evidence.
 
     Exit codes: 0 allow, 10 review, 11 block, 3 an input could not be scanned, 2 usage or
-    configuration, 5 model weights or something else is not installed, 130 interrupted.
+    configuration, 4 a model's registry does not answer, 5 model weights or something else is not
+    installed, 130 interrupted.
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import UsageError

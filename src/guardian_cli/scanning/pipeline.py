@@ -137,6 +137,8 @@ def run_scan(
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
         console.warn(warning)
     store = StoreWriter(request.store) if request.store is not None else None
+    if store is not None and request.resume is not None:
+        store.read_index()
     interruption = Interruption()
     folder: AbstractContextManager[EvidenceFolder | None] = nullcontext()
     if request.report is not None:

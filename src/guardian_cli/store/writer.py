@@ -68,7 +68,7 @@ class StoreWriter:
         self._group = ""
         self._lock = threading.Lock()
         self._singles = self._parts = 0
-        self._held: dict[str, tuple[str | None, str]] | None = None
+        self._held: dict[str, tuple[str | None, str]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # A full disk or a folder of somebody else is found out before the scan, not after it.
@@ -80,6 +80,11 @@ class StoreWriter:
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
         """Note what makes the rows. Raises UsageError when the folder holds another CLIP's."""
+        # Here, before sources end in threads of their own: pyarrow brings in NumPy from C, which
+        # fails where another thread is importing that. So NumPy first, which waits for them.
+        import numpy  # noqa: F401, ICN001
+        import pyarrow.parquet  # noqa: F401
+
         self._provenance, self._group = provenance, group_of(provenance)
         clip = provenance["clip"]
         if clip is not None:
@@ -126,13 +131,17 @@ class StoreWriter:
         """Watch a source, the one with this number among those that were named."""
         return SourceRecorder(self, source, number)
 
+    def read_index(self) -> None:
+        """Find out what the folder holds, for `holds`; before any thread is started (see `begin`).
+
+        Files that are damaged are set aside, so that their sources are scanned again.
+        """
+        rows = StoreReader(self.folder, set_aside=True).index()
+        self._held = {row.key: (row.sha256, row.fingerprint) for row in rows}
+
     def holds(self, source: Source, sha256: str | None, fingerprint: Callable[[], str]) -> bool:
         """Whether rows of this content, made by what this fingerprint is of, are in the folder."""
-        with self._lock:
-            if self._held is None:
-                rows = StoreReader(self.folder, set_aside=True).index()
-                self._held = {row.key: (row.sha256, row.fingerprint) for row in rows}
-            held = self._held.get(key_of(source))
+        held = self._held.get(key_of(source))
         return held is not None and held == (sha256, fingerprint())
 
     def put(self, columns: Mapping[str, Any], source: Source, number: int) -> None:

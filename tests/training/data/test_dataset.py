@@ -249,3 +249,23 @@ def test_no_bytes_crash_the_reading_of_a_csv(
     except UsageError as error:
         said = str(error)
     assert "\n" not in said
+
+
+def test_a_table_of_several_categories_is_each_models_own(tmp_path: Path) -> None:
+    """As `evaluate --mistakes` writes it: only the rows of the category count, 1 is its name."""
+    touch(tmp_path, *(f"{name}.mp4" for name in "abcd"))
+    rows = [
+        "path,category,label,group,verdict",
+        "a.mp4,nsfw,1,one,allow",
+        "b.mp4,nsfw,safe,,review",
+        "a.mp4,violence,0,one,review",
+        "c.mp4,NSFW,1,,allow",
+        "d.mp4,violence,1,,allow",
+    ]
+    table = write_csv(tmp_path, "\n".join(rows))
+    found = [(one.path.name, one.label, one.group) for one in load_dataset(table, "nsfw").samples]
+    assert found == [("a.mp4", "nsfw", "one"), ("b.mp4", "safe", None), ("c.mp4", "nsfw", None)]
+    violence = load_dataset(table, "violence")
+    assert violence.labels == ("0", "violence")
+    with pytest.raises(UsageError, match="no row of gore"):
+        load_dataset(table, "gore")

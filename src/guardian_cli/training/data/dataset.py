@@ -182,7 +182,8 @@ def list_csv(table: Path, category: str | None = None) -> tuple[list[Sample], li
         split = SPLIT_NAMES.get(row.get("split", "").casefold())
         if row.get("split") and split is None:
             raise UsageError(f"{where}: split {row['split']!r} is none of train, val, test")
-        label = of if of and row["label"] in {"1", of} else row["label"]
+        is_positive = of and row["label"].casefold() in {"1", of.casefold()}
+        label = str(category or of) if is_positive else row["label"]
         samples.append(Sample(path, label, where, row.get("group") or None, split))
     if not samples and not left_out:
         of_it = f" of {category}" if category else ""
