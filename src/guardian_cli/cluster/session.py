@@ -90,7 +90,7 @@ class ClusterSession:
         self._settings = settings
         self._hooks = hooks
         self._progress = ScanProgress(len(sources), console)
-        self._connection = Connection(request.cluster or "ray")
+        self._connection = Connection("ray" if request.cluster is None else request.cluster)
         self._ray = ray = self._connection.ray
         self._needs_detectors = any(source.kind in SCANNED_KINDS for source in sources)
         self._died = (
