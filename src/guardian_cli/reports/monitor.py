@@ -187,10 +187,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a file, whole or not at all. Raises UsageError."""
     try:
         with replacing(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+            # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _label(text: str) -> str:
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
