@@ -139,9 +139,13 @@ def prometheus_text(found: Monitoring, now_s: float) -> str:
         )
         for labels, value in values:
             # A category may be named anything; these three would end the label or its line.
+            printable = {
+                key: text.encode("utf-8", "backslashreplace").decode()
+                for key, text in labels.items()
+            }
             safe = {
                 key: text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-                for key, text in labels.items()
+                for key, text in printable.items()
             }
             shown = ",".join(f'{key}="{text}"' for key, text in safe.items())
             # `repr` gives the shortest text that reads back as the same number.

@@ -128,9 +128,10 @@ def run_scan(
     stdin = sys.stdin.buffer if sys.stdin else None
     sources = expand_sources(request.sources, stdin, skipped, offline=request.offline)
     check_request(request, sources)
-    shard = None
+    shard: dict[str, Any] | None = None
+    names: dict[str, str] = {}
     if request.shard is not None:
-        sources, shard = request.shard.take(sources)
+        sources, shard, names = request.shard.take(sources)
         part = f"{shard['sources']} of {count(shard['all_sources'], 'source')}"
         console.note(f"shard {request.shard}: {part}")
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
@@ -154,6 +155,7 @@ def run_scan(
             skipped=skipped,
             frames=request.frames,
             shard=shard,
+            names=names,
             sheet=sheet,
         ) as writer,
     ):
