@@ -118,6 +118,25 @@ def write_private(path: Path, data: bytes) -> None:
         raise PlatformError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file that the user has named, whole or not at all. Raises UsageError."""
+    try:
+        write_atomic(path, data, mode=0o666)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_output(path: Path, name: str) -> None:
+    """Raise UsageError for a file that could not be written, before there is anything to write.
+
+    What a long scan has found must not be lost to a typing error; `name` is what to call the file.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{name}: no such folder")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{name}: not a regular file")
+
+
 def make_private_folder(path: Path) -> None:
     """Make a folder, and those above it, that only its owner may enter (0700).
 

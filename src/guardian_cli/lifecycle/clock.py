@@ -18,6 +18,11 @@ _FIRST_PAUSE_S = 0.25
 _MAX_PAUSE_S = 10.0
 
 
+def utc_stamp(when: datetime) -> str:
+    """Return a time as documents and tags have it: UTC, to the second."""
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class Clock:
     """The machine's own clock."""
 

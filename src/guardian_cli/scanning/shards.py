@@ -48,8 +48,10 @@ class Shard:
         taken = [
             source
             for source, name in zip(sources, names, strict=True)
+            # A digest spreads even names that differ in a number only.
             if int.from_bytes(hashlib.sha256(name).digest()[:8]) % self.count == self.index - 1
         ]
+        # No name holds a zero byte, so no two lists of names give the same bytes.
         whole = hashlib.sha256(b"\0".join(sorted(names))).hexdigest()
         return taken, {
             "index": self.index,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.clock import Clock, RetryDeadline
+from guardian_cli.lifecycle.clock import Clock, RetryDeadline, utc_stamp
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     DeploymentFailedError,
@@ -269,7 +269,7 @@ class Releases:
             case ProbeDeployment(deployment):
                 self._probe(deployment, plan)
             case TrafficShift():
-                when = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+                when = utc_stamp(self.clock.now())
                 # Tags and traffic go in one operation, so that roles never tell of traffic that is
                 # not so.
                 tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
