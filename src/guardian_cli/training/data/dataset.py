@@ -235,7 +235,7 @@ def _check_columns(
 ) -> None:
     for name in required:
         if name not in columns:
-            found = ", ".join(repr(column) for column in columns)
+            found = _list_some(columns)
             raise UsageError(f"{table}, row 1: no column {name!r}; there are: {found}", hint=shape)
     twice = next((name for name in columns if name and columns.count(name) > 1), None)
     if twice:
@@ -344,7 +344,9 @@ def choose_positive(labels: Sequence[str], category: str, named: str | None) -> 
 
 def _list_some(labels: Sequence[str]) -> str:
     more = f" and {len(labels) - _SHOWN_LABELS} more" if len(labels) > _SHOWN_LABELS else ""
-    return ", ".join(repr(label) for label in labels[:_SHOWN_LABELS]) + more
+    # What is no table has rows for names.
+    shown = (one if len(one) <= 40 else f"{one[:39]}…" for one in labels[:_SHOWN_LABELS])
+    return ", ".join(repr(label) for label in shown) + more
 
 
 def check_classes(samples: Iterable[Sample], left_out: Sequence[LeftOut], positive: str) -> None:
