@@ -31,8 +31,7 @@ from guardian_cli.prompts import DEFAULT_PROMPTS
 from guardian_cli.serving.format import save_model
 from guardian_cli.serving.networks import ClipHead
 from guardian_cli.settings import calm_threads
-from guardian_cli.training.model.backbones import ClipBackbone
-from guardian_cli.training.model.towers import load_tower
+from guardian_cli.training.model.backbones import ClipBackbone, load_tower
 
 
 def main() -> None:

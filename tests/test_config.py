@@ -10,7 +10,7 @@ from examples.write_config_example import example_text
 
 from guardian_cli.errors import ConfigError
 from guardian_cli.prompts import READY
-from guardian_cli.settings import Settings, load_settings, with_model
+from guardian_cli.settings import Settings, load_settings
 from guardian_cli.settings_file import read_settings
 from tests.conftest import REPOSITORY
 
@@ -369,17 +369,6 @@ def test_a_malformed_line_with_a_name_of_ours_is_an_error(tmp_path: Path, line: 
 def test_dotenv_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("\ufeffAZURE_ML_WORKSPACE=here\n", encoding="utf-8")
     assert load(tmp_path).config.azure.workspace == "here"
-
-
-def test_a_model_takes_the_place_of_an_endpoint(tmp_path: Path) -> None:
-    (tmp_path / "guardian.yaml").write_text("scan: {detectors: [clip, endpoint]}\n")
-    environ = {"NSFW_MODEL_ENDPOINT": "http://127.0.0.1:1/score"}
-    before = load_settings(folder=tmp_path, environ=environ)
-    after = with_model(before, "nsfw", "nsfw-detector@2")
-    assert after.config.categories["nsfw"].model == "nsfw-detector@2"
-    assert after.config.scan.detectors == ("clip", "endpoint", "model")
-    assert "nsfw" not in after.endpoints
-    assert "nsfw" in before.endpoints
 
 
 def test_a_model_that_is_named_and_not_asked_is_told(tmp_path: Path) -> None:

@@ -39,12 +39,14 @@ class AddressRefusedError(Exception):
 def is_public(address: str) -> bool:
     """Whether an IP address, in any of its forms, is one that anybody on the internet can reach."""
     try:
+        # Without its zone, as in fe80::1%eth0.
         ip = ip_address(address.partition("%")[0])
     except ValueError:
         return False
     if isinstance(ip, IPv6Address):
         if any(ip in network for network in _TRANSLATED):
             ip = IPv4Address(int(ip) & 0xFFFFFFFF)
+        # 6to4 carries an IPv4 address as well, to which it is sent on.
         elif ip.sixtofour is not None:
             ip = ip.sixtofour
         else:
@@ -112,11 +114,14 @@ class AddressTrail:
         try:
             self.look_up(host, port)
         except OSError:
+            # Only the proxy can know where that is: it counts as public, so that nothing private
+            # may follow.
             self._follow(host, public=True)
 
     def _follow(self, host: str, *, public: bool) -> None:
         if self._was_public and not public:
             raise AddressRefusedError(f"a public address that leads to a private one, {host}")
         self._was_public = public or self._was_public
+        # Noted at the first look-up: a name that answers differently the next time changes nothing.
         if self._begins_public is None:
             self._begins_public = public

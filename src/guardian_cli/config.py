@@ -62,6 +62,7 @@ class ScanSection(_Section):
     @property
     def max_gap_s(self) -> float:
         """The widest stretch, in seconds, that may lie between two scored frames."""
+        # One sample may be missed, two in a row may not.
         return self.max_gap if self.max_gap is not None else 2 * self.every
 
 
@@ -204,6 +205,7 @@ class RetrainSection(_Section):
     def _yaml_reads_on_as_true(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
+        # To YAML 1.1 a bare `on` is a boolean.
         return {"on" if key is True else key: value for key, value in data.items()}
 
     @model_validator(mode="after")
@@ -263,6 +265,7 @@ class Config(_Section):
     def _off_drops_one_and_nothing_keeps_its_defaults(cls, named: Any) -> Any:
         if not isinstance(named, dict):
             return named
+        # `violence: off` is False in YAML.
         return {k: {} if v is None else v for k, v in named.items() if v is not False}
 
     @field_validator("models")

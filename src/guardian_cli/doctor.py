@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 State = Literal["ok", "warning", "missing"]
 
 ENDPOINT_TIMEOUT_S = 10.0
+# CLIP's weights are 0.6 GB, and a download lies beside them until it is whole.
 MIN_DISK_BYTES = 1_000_000_000
 _KEY_STATUS = frozenset({401, 403})
 
@@ -75,12 +76,10 @@ def fetch_weights(settings: Settings, tell: Callable[[str], None], hub: Hub | No
     return found.path
 
 
-def diagnose(
-    settings: Settings, options: DetectorOptions | None = None, hub: Hub | None = None
-) -> Diagnosis:
+def diagnose(settings: Settings, options: DetectorOptions | None = None) -> Diagnosis:
     """Look at everything that a scan with these settings, and these options, needs."""
     options = options or DetectorOptions()
-    hub, versions = hub or Hub(), installed_versions()
+    hub, versions = Hub(), installed_versions()
     detectors = settings.config.scan.detectors
     checks = [*check_configuration(settings), check_libraries(versions)]
     if "clip" in detectors:
@@ -90,6 +89,7 @@ def diagnose(
     if "model" in detectors and any(one.model for one in settings.config.categories.values()):
         checks.append(check_detector("model", settings, options))
     others = [name for name in detectors if name not in {"clip", "endpoint", "model"}]
+    # Whether an extra is installed has nothing to do with the network.
     offline = replace(options, offline=True)
     checks += [check_detector(name, settings, offline) for name in others]
     checks += check_disks({"weights": hub.folder, "temporary files": Path(tempfile.gettempdir())})
@@ -109,6 +109,7 @@ def installed_versions() -> dict[str, str]:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
+            # Of an optional one nothing is said where it is not there.
             if name in names:
                 found[name] = ""
     return found
@@ -178,7 +179,7 @@ def check_detector(name: str, settings: Settings, options: DetectorOptions) -> C
 
 
 def check_endpoint(category: str, setting: EndpointSetting) -> Check:
-    """Let the endpoint score one picture. Raises UsageError for an address that is none."""
+    """Let the endpoint score one picture. Raises UsageError for what is no address."""
     assert setting.uri is not None  # noqa: S101 - who is switched off is not asked
     name, shown = f"endpoint {category}", mask_url(setting.uri)
     key = setting.key.get_secret_value() if setting.key else None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRIVATE = 0o600
+# flock can wait, but not with a time-out.
 LOCK_POLL_S = 0.05
 # A file that is a mount of its own; a folder in which nothing may be made or renamed.
 _RENAME_REFUSED = {errno.EBUSY, errno.EXDEV, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -121,6 +122,25 @@ def write_private(path: Path, data: bytes) -> None:
         raise PlatformError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file that the user has named, whole or not at all. Raises UsageError."""
+    try:
+        write_atomic(path, data, mode=0o666)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_output(path: Path, name: str) -> None:
+    """Raise UsageError for a file that could not be written, before there is anything to write.
+
+    What a long scan has found must not be lost to a typing error; `name` is what to call the file.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{name}: no such folder")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{name}: not a regular file")
+
+
 def make_private_folder(path: Path) -> None:
     """Make a folder, and those above it, that only its owner may enter (0700).
 
@@ -144,6 +164,7 @@ def may_be_committed(path: Path) -> bool:
     command = ["git", "-C", str(real.parent), "check-ignore", "-q", "--", real.name]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=10)
+    # No git, or none that answers: a needless warning is better than none.
     except (OSError, subprocess.TimeoutExpired):
         return True
     return done.returncode != 0
@@ -204,6 +225,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
     file.truncate()
     file.flush()
+    # A power cut could otherwise leave the new name with nothing behind it.
     os.fsync(file.fileno())
 
 

@@ -122,6 +122,7 @@ class Scanner:
         named = {"model": model, "pretrained": os.fspath(pretrained) if pretrained else None}
         flags = {
             "scan": {"every": every_s, "timeout_s": timeout_s},
+            # Left out, not None: what is there counts as said, and would win over guardian.yaml.
             "clip": {name: value for name, value in named.items() if value is not None},
         }
         for name, number in (("workers", workers), ("max_bytes", max_bytes)):
@@ -181,6 +182,7 @@ class Scanner:
         Raises what `load` does, and UsageError for a folder and once the scanner is closed.
         """
         one = find_source(os.fspath(source))
+        # Before any model is loaded: a wrong argument must not take half a minute to be told.
         check_request(self._request, [one])
         return self._scan(self._loaded(), one)
 
@@ -201,6 +203,8 @@ class Scanner:
         count = min(session.slots, len(found))
         threads = WorkerThreads(found, lambda source: self._scan(session, source), count)
 
+        # A generator inside: what is wrong with the sources is raised by the call itself, not when
+        # the caller first asks for a result.
         def results() -> Iterator[Result]:
             threads.start()
             try:
@@ -240,6 +244,7 @@ class Scanner:
         # The process's own streams are left alone, down to their encoding's errors.
         console = Console(quiet=True, out=io.StringIO(), err=io.StringIO())
         store = StoreWriter(self._request.store) if self._request.store is not None else None
+        # A store wants the order in which sources came; `next` on this is atomic.
         numbers = itertools.count()
 
         def observers(source: Source) -> list[SourceObserver]:
@@ -259,4 +264,5 @@ class Scanner:
             raise UsageError("this Scanner was closed while it scanned") from None
         # None is for a result that is kept elsewhere, and nothing is.
         assert result is not None  # noqa: S101
+        # Field by field, not `asdict`, which would turn what is in it into dictionaries.
         return Result(**{one.name: getattr(result, one.name) for one in fields(result)})

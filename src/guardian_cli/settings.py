@@ -6,12 +6,14 @@ The only file that reads the environment.
 from __future__ import annotations
 
 import difflib
+import getpass
 import io
 import os
 import re
 import secrets
+import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +35,7 @@ READY_SECTIONS: dict[str, dict[str, Any]] = {
     }
     for name, ready in READY.items()
 }
+# So that `guardian train` and `deploy` know these models before there is a guardian.yaml.
 DEFAULTS: dict[str, Any] = {
     "models": {
         "nsfw-detector": {"category": "nsfw"},
@@ -132,6 +135,7 @@ def load_settings(
         config,
         endpoints,
         tuple(warnings),
+        # The values that huggingface_hub takes for yes.
         hub_offline=names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"},
         tracking_uri=names.get("MLFLOW_TRACKING_URI", "").strip() or None,
         file=path,
@@ -157,21 +161,6 @@ def choose_categories(named: Mapping[str, Any], chosen: Sequence[str]) -> dict[s
     if not chosen:
         raise ConfigError("--categories: no category is named", hint="--categories nsfw,violence")
     return {name: known[name] for name in chosen}
-
-
-def with_model(settings: Settings, category: str, model: str) -> Settings:
-    """The same settings, but that this model scores the category, and no endpoint of it."""
-    config = settings.config
-    section = config.categories[category].model_copy(update={"model": model, "endpoint": None})
-    scan = config.scan.model_copy(
-        update={"detectors": tuple(dict.fromkeys([*config.scan.detectors, "model"]))}
-    )
-    categories = {**config.categories, category: section}
-    return replace(
-        settings,
-        config=config.model_copy(update={"categories": categories, "scan": scan}),
-        endpoints={name: one for name, one in settings.endpoints.items() if name != category},
-    )
 
 
 def environment_name(category: str) -> str:
@@ -316,6 +305,15 @@ def _known_keys(above: KeyPath) -> list[str]:
     return list(model.model_fields)
 
 
+def user_and_machine() -> str:
+    """Who is at work, `me@machine`, by number where a container has no name for its user."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
 def calm_mlflow() -> None:
     """Before MLflow is imported: no links, no bars, no word on git."""
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -327,6 +325,7 @@ def calm_mlflow() -> None:
 
 def calm_ray() -> None:
     """Before Ray is imported: nothing goes to its makers, and no warning to the screen."""
+    # Whatever was set: what is scanned here is nobody else's business.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 

@@ -124,6 +124,7 @@ def write_keys(path: Path, values: Mapping[tuple[str, ...], str]) -> bool:
     if "\r\n" in written:
         new = new.replace("\n", "\r\n")
     try:
+        # No secret stands in it: who may read a new file is up to the umask.
         write_atomic(path, new.encode("utf-8"), mode=0o666)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -142,6 +143,7 @@ def _set_in_text(text: str, keys: Sequence[str], value: str) -> str:
     """Replace the value of a key, or add the key where its section, or the file, begins or ends."""
     import yaml
 
+    # Without a width PyYAML would fold a long value over several lines.
     scalar = yaml.safe_dump(value, width=10_000).splitlines()[0]
 
     def block(keys: Sequence[str], indent: str) -> str:

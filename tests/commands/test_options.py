@@ -12,7 +12,7 @@ from guardian_cli.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-ON_A_PLATFORM = {"setup", "train", "deploy", "endpoints", "rollback", "retrain"}
+ON_A_PLATFORM = {"compare", "setup", "train", "deploy", "endpoints", "rollback", "retrain"}
 
 
 def test_every_verb_has_the_common_options_and_platforms_a_target() -> None:

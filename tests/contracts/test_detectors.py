@@ -12,8 +12,8 @@ from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.clip import Prompts, load_clip
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.detectors.model import load_model_detector
-from guardian_cli.detectors.nudenet import load_nudenet
-from guardian_cli.detectors.opennsfw import load_opennsfw
+from guardian_cli.detectors.nudenet import NudeNetDetector
+from guardian_cli.detectors.opennsfw import OpenNsfwDetector
 from tests.detectors.heads import save_head
 from tests.fakes import FakeDetector, RoughDetector
 from tests.scoring_server import ScoringServer
@@ -62,13 +62,13 @@ def detector(
             yield EndpointDetector("nsfw", server.uri, "key")
     elif name == "nudenet":
         pytest.importorskip("nudenet", reason="the extra nudenet is not installed")
-        yield load_nudenet(threads=1)
+        yield NudeNetDetector(threads=1)
     elif name == "model":
         folder = tmp_path_factory.mktemp("model")
         save_head(folder, tiny_clip, hidden=8)
         yield load_model_detector("nsfw", str(folder), DetectorOptions())
     elif name == "opennsfw":
-        yield load_opennsfw(threads=1)
+        yield OpenNsfwDetector(threads=1)
     else:
         yield {"fake": FakeDetector, "rough": RoughDetector}[name]()
 

@@ -9,8 +9,7 @@ from guardian_cli.config import ClipSection
 from guardian_cli.detectors.clip import Prompts, load_clip
 from guardian_cli.serving.format import save_model
 from guardian_cli.serving.networks import ClipHead
-from guardian_cli.training.model.backbones import ClipBackbone
-from guardian_cli.training.model.towers import load_tower
+from guardian_cli.training.model.backbones import ClipBackbone, load_tower
 
 if TYPE_CHECKING:
     from pathlib import Path

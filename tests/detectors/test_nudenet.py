@@ -13,7 +13,6 @@ from guardian_cli.detectors.nudenet import (
     LABELS,
     WEIGHTS,
     NudeNetDetector,
-    load_nudenet,
     score_parts,
 )
 
@@ -35,7 +34,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def detector() -> NudeNetDetector:
-    return load_nudenet(threads=2)
+    return NudeNetDetector(threads=2)
 
 
 @given(st.dictionaries(st.sampled_from(LABELS), CONFIDENCE))
@@ -135,7 +134,7 @@ def test_a_view_into_a_larger_array_is_fine(detector: NudeNetDetector) -> None:
 
 
 def test_closing_twice_is_fine_and_scoring_after_is_not(detector: NudeNetDetector) -> None:
-    mine = load_nudenet(threads=1)
+    mine = NudeNetDetector(threads=1)
     mine.close()
     mine.close()
     with pytest.raises(RuntimeError, match="closed"):

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardian_cli.detectors.onnx import find_packaged_model
 from guardian_cli.detectors.opennsfw import (
     OpenNsfwDetector,
     allow_for_views,
-    find_model,
-    load_opennsfw,
 )
 from guardian_cli.serving.views import views_of
 from tests.tiny_clip import draw_background, draw_frame
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def detector() -> OpenNsfwDetector:
-    return load_opennsfw(threads=1)
+    return OpenNsfwDetector(threads=1)
 
 
 def skin(size: tuple[int, int], seed: int = 0) -> Picture:
@@ -79,7 +78,10 @@ def test_more_views_ask_for_more(largest: float, count: int) -> None:
 def test_it_says_who_it_is_and_by_which_weights(detector: OpenNsfwDetector) -> None:
     info = detector.info
     assert (info.name, info.category) == ("opennsfw", "nsfw")
-    assert info.weights == hashlib.sha256(find_model().read_bytes()).hexdigest()
+    assert (
+        info.weights
+        == hashlib.sha256(find_packaged_model(*OpenNsfwDetector.packaged).read_bytes()).hexdigest()
+    )
     assert detector.summary() is None
 
 
@@ -99,7 +101,7 @@ def test_frames_of_any_shape_and_number_are_scored(detector: OpenNsfwDetector) -
 
 
 def test_closed_it_scores_nothing_more() -> None:
-    mine = load_opennsfw(threads=1)
+    mine = OpenNsfwDetector(threads=1)
     mine.close()
     mine.close()
     with pytest.raises(RuntimeError, match="closed"):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from guardian_cli.detectors.fusion import CategoryScore
 from guardian_cli.errors import UsageError
-from guardian_cli.evaluation.calibrate import Levels, fit, fit_gumbel, parse_rate, write_fragment
+from guardian_cli.evaluation.calibrate import Levels, fit, fit_gumbel, parse_rate
+from guardian_cli.evaluation.run import write_fragment
 from guardian_cli.settings import load_settings
 from guardian_cli.verdict.category import review_level
 from guardian_cli.verdict.timeline import Sample

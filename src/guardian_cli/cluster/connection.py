@@ -56,10 +56,13 @@ class Connection:
         if address != "ray" and not re.fullmatch(r"ray://[^/\s@]+:\d+", address):
             raise UsageError(f"--cluster {mask_url(address)}: neither ray nor ray://HOST:PORT")
         calm_ray()
+        not_installed = MissingError(
+            "--cluster needs Ray, which is not installed", hint='pip install "guardian-cli[ray]"'
+        )
         try:
             import ray
         except ImportError as error:
-            raise _not_installed() from error
+            raise not_installed from error
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         self.ray: Any = ray
         self._folder: str | None = None
@@ -74,7 +77,7 @@ class Connection:
                 self._connect(running)
         except ImportError as error:  # of what ray:// needs besides
             self.close()
-            raise _not_installed() from error
+            raise not_installed from error
         except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             self.close()
             what = "no Ray could be started here"
@@ -128,44 +131,8 @@ class Connection:
         if not places:
             raise PlatformError("the cluster has no node with a free core", hint="ray status")
         used = {place.node for place in places}
-        self._check_versions([node for node in nodes if node["NodeID"] in used])
+        check_versions(self.ray, [node for node in nodes if node["NodeID"] in used])
         return places
-
-    def _check_versions(self, nodes: Sequence[Mapping[str, Any]]) -> None:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        # Inside this function, so that Ray sends its code: a node may have no guardian to find it.
-        def find_version() -> str | None:
-            try:
-                from guardian_cli import __version__ as version  # noqa: PLC0415 - of the node
-            except ImportError:
-                return None
-            return version
-
-        probe = self.ray.remote(find_version)
-        asked = [
-            probe.options(
-                num_cpus=0,
-                max_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            ).remote()
-            for node in nodes
-        ]
-        for node, answer in zip(nodes, asked, strict=True):
-            name = node["NodeManagerAddress"]
-            try:
-                version = self.ray.get(answer, timeout=PROBE_TIMEOUT_S)
-            except self.ray.exceptions.RayError as error:
-                raise PlatformError(
-                    f"node {name} of the cluster runs nothing ({type(error).__name__})",
-                    hint="ray status",
-                ) from error
-            if version != __version__:
-                has = "has no guardian" if version is None else f"has guardian {version}"
-                raise PlatformError(
-                    f"node {name} of the cluster {has}, and this is {__version__}",
-                    hint=f'pip install "guardian-cli=={__version__}" there, where Ray runs',
-                )
 
     def close(self) -> None:
         """Leave the cluster, or end the one that was started here; idempotent."""
@@ -173,6 +140,45 @@ class Connection:
         self._stack.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def check_versions(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Raise PlatformError for a node that runs nothing, or another guardian than this."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    # Inside this function, so that Ray sends its code: a node may have no guardian to find it.
+    def find_version() -> str | None:
+        try:
+            from guardian_cli import __version__ as version  # noqa: PLC0415 - of the node
+        except ImportError:
+            return None
+        return version
+
+    probe = ray.remote(find_version)
+    asked = [
+        probe.options(
+            num_cpus=0,
+            max_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        ).remote()
+        for node in nodes
+    ]
+    for node, answer in zip(nodes, asked, strict=True):
+        name = node["NodeManagerAddress"]
+        try:
+            version = ray.get(answer, timeout=PROBE_TIMEOUT_S)
+        except ray.exceptions.RayError as error:
+            raise PlatformError(
+                f"node {name} of the cluster runs nothing ({type(error).__name__})",
+                hint="ray status",
+            ) from error
+        # Another version may judge otherwise, and its pickles may not even be read.
+        if version != __version__:
+            has = "has no guardian" if version is None else f"has guardian {version}"
+            raise PlatformError(
+                f"node {name} of the cluster {has}, and this is {__version__}",
+                hint=f'pip install "guardian-cli=={__version__}" there, where Ray runs',
+            )
 
 
 def find_running() -> str | None:
@@ -210,12 +216,6 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-
-
-def _not_installed() -> MissingError:
-    return MissingError(
-        "--cluster needs Ray, which is not installed", hint='pip install "guardian-cli[ray]"'
-    )
 
 
 def plan_actors(node: str, resources: Mapping[str, float], *, gpus: bool) -> list[Place]:

@@ -46,17 +46,6 @@ CLOSE_S = 3.0
 _EXTRA_CALLS = 4
 
 
-def open_cluster(
-    request: ScanRequest,
-    settings: Settings,
-    console: Console,
-    sources: Sequence[Source],
-    hooks: SessionHooks,
-) -> ClusterSession:
-    """Connect to the cluster that the request names, and return a session on it."""
-    return ClusterSession(request, settings, console, sources, hooks)
-
-
 @dataclass(eq=False)
 class Seat:
     """A place on a node and the actor that is there now; `is_open` once its models are loaded."""
@@ -112,7 +101,10 @@ class ClusterSession:
         try:
             places = self._connection.places(gpus=request.device in {"auto", "cuda"})
             # No more actors than sources: each loads its own models.
-            self._seats = [self._seat(place) for place in places[: len(sources)]]
+            self._seats = [
+                Seat(place, (request.workers or place.cores) + EXTRA_SOURCES)
+                for place in places[: len(sources)]
+            ]
             for seat in self._seats:
                 self._start(seat)
         except BaseException:
@@ -186,7 +178,12 @@ class ClusterSession:
             self._replace(seat, actor)
             return None
         finally:
-            self._give_back(seat, actor, alone=alone)
+            with self._changed:
+                self._calls -= 1
+                # Of a seat whose actor was replaced meanwhile all slots are free already.
+                if seat.actor is actor:
+                    seat.taken -= seat.slots if alone else 1
+                self._changed.notify_all()
         if outcome.stopped:
             raise ScoringStopped
         if outcome.failure is not None:
@@ -202,7 +199,14 @@ class ClusterSession:
                     self._check()
                     # No source may end before the run has begun: a store must know of what.
                     seats = self._seats if self._begun else []
-                    free = [seat for seat in seats if self._is_free(seat, alone=alone)]
+                    # An actor that replaces another is for suspects first, and all its slots.
+                    free = [
+                        seat
+                        for seat in seats
+                        if seat.is_open
+                        and seat.taken < (1 if alone else seat.slots)
+                        and (alone or not (seat.is_second and self._suspects))
+                    ]
                     if free:
                         seat = min(free, key=lambda one: one.taken / one.slots)
                         seat.taken += seat.slots if alone else 1
@@ -212,28 +216,11 @@ class ClusterSession:
             finally:
                 self._suspects -= alone
 
-    def _is_free(self, seat: Seat, *, alone: bool) -> bool:
-        if alone:
-            return seat.is_open and seat.taken == 0
-        # An actor that replaces another is for suspects first, which need it to themselves.
-        return seat.is_open and seat.taken < seat.slots and not (seat.is_second and self._suspects)
-
-    def _give_back(self, seat: Seat, actor: Any, *, alone: bool) -> None:
-        with self._changed:
-            self._calls -= 1
-            if seat.actor is actor:
-                seat.taken -= seat.slots if alone else 1
-            self._changed.notify_all()
-
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
         if self._closed:
             raise ScoringStopped
-
-    def _seat(self, place: Place) -> Seat:
-        workers = self._request.workers or place.cores
-        return Seat(place, workers + EXTRA_SOURCES)
 
     def _start(self, seat: Seat) -> None:
         """Start an actor: on its own node, or on another where that one is gone. Hold the lock."""

@@ -1,4 +1,4 @@
-"""The options that every verb has, declared once."""
+"""The options that every verb has, and those that several share, declared once."""
 
 import functools
 import inspect
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -18,6 +18,39 @@ class Target(StrEnum):
 
     local = "local"
     azure = "azure"
+
+
+class Decode(StrEnum):
+    """How thoroughly to decode."""
+
+    fast = "fast"
+    full = "full"
+
+
+class FailOn(StrEnum):
+    """Which verdicts make the exit code non-zero."""
+
+    review = "review"
+    block = "block"
+    never = "never"
+
+
+class Device(StrEnum):
+    """Where CLIP runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(StrEnum):
+    """In which numbers CLIP runs."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
 
 
 CONFIG = Annotated[
@@ -35,6 +68,30 @@ TARGET = Annotated[
 ]
 
 
+# Of the verbs that scan, or decide from what a scan has found.
+EVERY = Annotated[
+    float | None,
+    typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
+]
+DECODE = Annotated[
+    Decode, typer.Option("--decode", help="fast may leave disposable frames undecoded.")
+]
+MODEL = Annotated[
+    str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
+]
+MODEL_CONFIG = Annotated[
+    Path | None,
+    typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
+]
+DEVICE = Annotated[Device, typer.Option("--device", help="Where CLIP runs.")]
+PRECISION = Annotated[Precision, typer.Option("--precision", help="In which numbers CLIP runs.")]
+NO_ENDPOINTS = Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")]
+OFFLINE = Annotated[bool, typer.Option("--offline", help="Touch no network at all.")]
+FAIL_ON = Annotated[
+    FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What the common options say; `config` and `quiet` may stand before or behind the verb.
@@ -46,6 +103,22 @@ class Common:
     quiet: bool = False
     as_json: bool = False
     target: Target | None = None
+
+    def format(self, *, as_jsonl: bool) -> Literal["table", "json", "jsonl"]:
+        """Return what goes to stdout. Raises UsageError where --json and --jsonl are both there."""
+        from guardian_cli.errors import UsageError
+
+        if self.as_json and as_jsonl:
+            raise UsageError(
+                "--json and --jsonl exclude each other",
+                hint="--json is one document, --jsonl lines",
+            )
+        return "json" if self.as_json else "jsonl" if as_jsonl else "table"
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Read NAME,NAME; None where nothing was said."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def common_options(*, target: bool = False) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -119,6 +119,7 @@ def scan_both(
     context = open_context(common)
     platform, settings, console = context.platform, context.settings, context.console
     sides = [find_version(platform, settings, one) for one in (old, new)]
+    # Verdicts on different things can't flip.
     categories = [model.category for model, _ in sides]
     if len(set(categories)) > 1:
         raise UsageError(f"{old} is of {categories[0]}, {new} of {categories[1]}")
@@ -162,6 +163,7 @@ def show(
 
     if markdown is not None:
         write_report(comparison_markdown(comparison, names, limit), markdown)
+    # Shown before the gate fails: whoever it stops wants to see what flipped.
     show_comparison(console, comparison, names, limit, as_json=as_json)
     if limit is not None and limit.is_exceeded(comparison):
         again = ["guardian", "compare", *names, *(("--on", str(on)) if on is not None else ())]

@@ -91,6 +91,7 @@ def deploy(
     context = open_context(common)
     releases = Releases(context.platform, context.console, timeout_s, keep_failed, no_wait)
     request = DeployRequest(
+        # In the order of the class: a verb's options become a request as they stand.
         version, traffic, promote, prune, why, dry_run, instance_type, instance_count,
         request_timeout, allow_simulated, no_gate,
     )  # fmt: skip

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from guardian_cli.commands import _options as options
 from guardian_cli.commands._options import Common, common_options
-from guardian_cli.commands.scan import Decode, Device, Precision
 
 
 @common_options()
@@ -51,30 +51,18 @@ def evaluate(
             help="Write the labels that verdicts do not agree with, as train --data reads them.",
         ),
     ] = None,
-    every: Annotated[
-        float | None,
-        typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
-    ] = None,
-    decode: Annotated[
-        Decode, typer.Option("--decode", help="fast may leave disposable frames undecoded.")
-    ] = Decode.fast,
-    model: Annotated[
-        str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
-    ] = None,
+    every: options.EVERY = None,
+    decode: options.DECODE = options.Decode.fast,
+    model: options.MODEL = None,
     pretrained: Annotated[
         str | None,
         typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag or checkpoint."),
     ] = None,
-    model_config: Annotated[
-        Path | None,
-        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
-    ] = None,
-    device: Annotated[Device, typer.Option("--device", help="Where CLIP runs.")] = Device.auto,
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="In which numbers CLIP runs.")
-    ] = Precision.auto,
-    no_endpoints: Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Touch no network at all.")] = False,
+    model_config: options.MODEL_CONFIG = None,
+    device: options.DEVICE = options.Device.auto,
+    precision: options.PRECISION = options.Precision.auto,
+    no_endpoints: options.NO_ENDPOINTS = False,
+    offline: options.OFFLINE = False,
     deployment: Annotated[
         str | None,
         typer.Option("--deployment", metavar="NAME", help="The endpoint's deployment that scores."),
@@ -121,8 +109,10 @@ def evaluate(
         workers=workers,
         resume=resume,
     )
+    # The default stands here, so that --false-alarms without --calibrate can be noticed.
+    rate = false_alarms or "1%"
     request = EvaluateRequest(
-        labels, results, calibrate, false_alarms or "1%", plot, mistakes, as_json=common.as_json
+        labels, results, calibrate, rate, plot, mistakes, as_json=common.as_json
     )
     settings = load_settings(common.config, flags=flags)
     return run_evaluation(request, scan, settings, Console(quiet=common.quiet))

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options
-from guardian_cli.commands.scan import FailOn, read_output
+from guardian_cli.commands._options import FAIL_ON, Common, FailOn, common_options
+from guardian_cli.commands.scan import read_output
 
 
 @common_options()
@@ -27,26 +27,20 @@ def merge(
             help="Write a file as well, in any format of scan. May be repeated.",
         ),
     ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
-    ] = FailOn.review,
+    fail_on: FAIL_ON = FailOn.review,
 ) -> int:
     """Join the results of several machines: one for each source, and what is missing.
 
     Exit codes: as of one scan; 3 also where a shard or a source of one has no result.
     """
     from guardian_cli.console import Console
-    from guardian_cli.errors import UsageError
     from guardian_cli.scanning.merge import run_merge
 
-    if common.as_json and as_jsonl:
-        raise UsageError(
-            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
-        )
+    output_format = common.format(as_jsonl=as_jsonl)
     return run_merge(
         parts,
         Console(quiet=common.quiet),
-        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        output=output_format,
         reports=[read_output(text) for text in output or ()],
         fail_on=fail_on.value,
     )

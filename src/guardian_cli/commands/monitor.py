@@ -1,6 +1,7 @@
 """`guardian monitor RESULTS... --reference REF`."""
 
 import shlex
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,9 @@ def monitor(
     """
     from guardian_cli.console import Console
     from guardian_cli.errors import GateError
-    from guardian_cli.reports.monitor import show_monitoring, write_prometheus
-    from guardian_cli.reports.monitor_page import write_page
+    from guardian_cli.reports.formats import write_report
+    from guardian_cli.reports.monitor import prometheus_text, show_monitoring
+    from guardian_cli.reports.monitor_page import page_text
     from guardian_cli.settings import load_settings
     from guardian_cli.watching.monitor import monitor as compare
     from guardian_cli.watching.reading import read_observations
@@ -53,10 +55,11 @@ def monitor(
     usual = read_observations(reference, settings, console.note)
     found = compare(watched, usual, settings.config.monitor, by=by, draw=html is not None)
     names = [str(one) for one in results], [str(one) for one in reference]
+    # Files before the alert is raised: they are what somebody looks at then.
     if html is not None:
-        write_page(html, found, *names)
+        write_report(page_text(found, *names), html)
     if prometheus is not None:
-        write_prometheus(prometheus, found)
+        write_report(prometheus_text(found, time.time()), prometheus)
     show_monitoring(console, found, *names, as_json=common.as_json)
     if found.alerts:
         again = " ".join(shlex.quote(name) for name in names[0])

@@ -5,8 +5,15 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options
-from guardian_cli.commands.scan import FailOn, read_output
+from guardian_cli.commands._options import (
+    FAIL_ON,
+    MODEL_CONFIG,
+    Common,
+    FailOn,
+    common_options,
+    split_names,
+)
+from guardian_cli.commands.scan import read_output
 
 
 @common_options()
@@ -48,13 +55,8 @@ def replay(
             help="Where the store's own weights are, for new prompts. [default: the store's tag]",
         ),
     ] = None,
-    model_config: Annotated[
-        Path | None,
-        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
-    ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
-    ] = FailOn.review,
+    model_config: MODEL_CONFIG = None,
+    fail_on: FAIL_ON = FailOn.review,
 ) -> int:
     """Decide again from stored features and scores, without decoding and without the model.
 
@@ -64,23 +66,19 @@ def replay(
     5 the weights for new prompts are missing, 130 interrupted.
     """
     from guardian_cli.console import Console
-    from guardian_cli.errors import UsageError
     from guardian_cli.settings import load_settings
     from guardian_cli.store.replay import ReplayRequest, run_replay
 
-    if common.as_json and as_jsonl:
-        raise UsageError(
-            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
-        )
+    output_format = common.format(as_jsonl=as_jsonl)
     named = {"model": model, "pretrained": pretrained}
     flags = {"clip": {name: value for name, value in named.items() if value is not None}}
-    chosen = None
-    if categories is not None:
-        chosen = [name.strip() for name in categories.split(",") if name.strip()]
-    settings = load_settings(common.config, flags=flags if flags["clip"] else {}, categories=chosen)
+    # Nothing that is named is no flag at all: then the store's own model counts.
+    settings = load_settings(
+        common.config, flags=flags if flags["clip"] else {}, categories=split_names(categories)
+    )
     request = ReplayRequest(
         folder=folder,
-        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        output=output_format,
         reports=tuple(read_output(text) for text in output or ()),
         frames=frames,
         model_config=model_config,

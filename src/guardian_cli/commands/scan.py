@@ -1,45 +1,12 @@
 """`guardian scan SOURCE...`"""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options
-
-
-class Decode(StrEnum):
-    """How thoroughly to decode."""
-
-    fast = "fast"
-    full = "full"
-
-
-class FailOn(StrEnum):
-    """Which verdicts make the exit code non-zero."""
-
-    review = "review"
-    block = "block"
-    never = "never"
-
-
-class Device(StrEnum):
-    """Where CLIP runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class Precision(StrEnum):
-    """In which numbers CLIP runs."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
+from guardian_cli.commands import _options as options
+from guardian_cli.commands._options import Common, common_options, split_names
 
 
 @common_options()
@@ -53,10 +20,7 @@ def scan(
             "rtsp:// addresses; - reads a list.",
         ),
     ],
-    every: Annotated[
-        float | None,
-        typer.Option("--every", metavar="SECONDS", help="Sampling interval. [default: 1.0]"),
-    ] = None,
+    every: options.EVERY = None,
     categories: Annotated[
         str | None,
         typer.Option(
@@ -91,12 +55,8 @@ def scan(
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every scored frame into the JSON.")
     ] = False,
-    decode: Annotated[
-        Decode, typer.Option("--decode", help="fast may leave disposable frames undecoded.")
-    ] = Decode.fast,
-    model: Annotated[
-        str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
-    ] = None,
+    decode: options.DECODE = options.Decode.fast,
+    model: options.MODEL = None,
     pretrained: Annotated[
         str | None,
         typer.Option(
@@ -105,16 +65,11 @@ def scan(
             help="Pretrained tag or checkpoint. [default: laion2b_s34b_b79k]",
         ),
     ] = None,
-    model_config: Annotated[
-        Path | None,
-        typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
-    ] = None,
-    device: Annotated[Device, typer.Option("--device", help="Where CLIP runs.")] = Device.auto,
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="In which numbers CLIP runs.")
-    ] = Precision.auto,
-    no_endpoints: Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Touch no network at all.")] = False,
+    model_config: options.MODEL_CONFIG = None,
+    device: options.DEVICE = options.Device.auto,
+    precision: options.PRECISION = options.Precision.auto,
+    no_endpoints: options.NO_ENDPOINTS = False,
+    offline: options.OFFLINE = False,
     deployment: Annotated[
         str | None,
         typer.Option(
@@ -123,9 +78,7 @@ def scan(
             help="The endpoint's deployment that scores. [default: the one that answers first]",
         ),
     ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
-    ] = FailOn.review,
+    fail_on: options.FAIL_ON = options.FailOn.review,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -190,28 +143,21 @@ def scan(
     installed, 130 interrupted.
     """
     from guardian_cli.console import Console
-    from guardian_cli.errors import UsageError
     from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
     from guardian_cli.scanning.shards import Shard
     from guardian_cli.settings import load_settings
 
-    if common.as_json and as_jsonl:
-        raise UsageError(
-            "--json and --jsonl exclude each other", hint="--json is one document, --jsonl lines"
-        )
+    output_format = common.format(as_jsonl=as_jsonl)
     named = {"model": model, "pretrained": pretrained}
     flags = {
         "scan": {"every": every, "timeout_s": timeout},
         "clip": {name: value for name, value in named.items() if value is not None},
     }
-    chosen = None
-    if categories is not None:
-        chosen = [name.strip() for name in categories.split(",") if name.strip()]
-    settings = load_settings(common.config, flags=flags, categories=chosen)
+    settings = load_settings(common.config, flags=flags, categories=split_names(categories))
     request = ScanRequest(
         sources=tuple(sources),
         flags=flags,
-        output="json" if common.as_json else "jsonl" if as_jsonl else "table",
+        output=output_format,
         reports=tuple(read_output(text) for text in output or ()),
         report=report,
         stills=not no_stills,
@@ -228,6 +174,7 @@ def scan(
         resume=resume,
         store=store,
         for_s=for_s,
+        # Not the option's own default: --help would have to import the pipeline for it.
         max_bytes=max_bytes or MAX_DOWNLOAD_BYTES,
         cluster=cluster,
         shard=Shard.parse(shard) if shard is not None else None,
@@ -235,9 +182,10 @@ def scan(
     console = Console(quiet=common.quiet)
     if cluster is None:
         return run_scan(request, settings, console)
-    from guardian_cli.cluster.session import open_cluster
+    # Here, since Ray's room imports more than a scan on one machine needs.
+    from guardian_cli.cluster.session import ClusterSession
 
-    return run_scan(request, settings, console, open_cluster)
+    return run_scan(request, settings, console, ClusterSession)
 
 
 def read_output(text: str) -> tuple[str, Path]:

@@ -38,6 +38,7 @@ def setup(
     show_setup(console, platform.target, done, as_json=common.as_json, check=check)
     if write_config:
         _write_target(context, change=change)
+    # Last: what is there is shown all the same.
     if check and not done.workspace.complete:
         missing = ", ".join(done.workspace.missing)
         raise PlatformError(f"not there: {missing}", hint="guardian setup")

@@ -67,5 +67,6 @@ def train(
     reports, failure = train_all(platform, context.settings, models, options, console)
     if reports:
         show_trainings(console, platform.target, reports, as_json=common.as_json, named=named)
+    # Of several models those before the failure are trained and shown.
     if failure is not None:
         raise failure

@@ -60,6 +60,7 @@ class DetectorSet:
         """Load every detector. Raises UsageError for a model that can't be what was meant, and
         MissingError when nothing is left that could score a frame.
         """
+        # A copy of the list: a stand-in may join it on the way.
         for spec in list(self.specs):
             try:
                 self.detectors.append(spec.load())
@@ -73,6 +74,7 @@ class DetectorSet:
                 before = len(self.specs)
                 self.add_stand_in(settings, options)
                 self.detectors += [one.load() for one in self.specs[before:]]
+        # Only when all are loaded: each looks for the CLIP among the others.
         for detector in self.detectors:
             if isinstance(detector, FeatureDetector):
                 detector.follow(self.detectors)

@@ -138,6 +138,7 @@ class ModelDetector:
         Raises UsageError where the model can't be loaded.
         """
         for other in others:
+            # Two backbones without a name need not be the same one.
             if isinstance(other, ClipDetector) and self.card.backbone == other.backbone != "":
                 self.source = other
                 self._head = self._load(load_head)
@@ -172,6 +173,7 @@ class ModelDetector:
         frames = np.split(logits, np.cumsum([len(one) for one in features])[:-1])
         scores: list[dict[str, float]] = []
         errors: list[dict[str, float]] = []
+        # The error was measured behind the temperature, and is needed before it.
         off_by, category = self._logit_error * self.card.temperature, self.card.category
         for frame in frames:
             largest = float(frame.max())

@@ -10,25 +10,18 @@ block). What is covered counts nothing, nor do faces, feet, bellies, armpits and
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from guardian_cli.detectors.base import Answer, DetectorInfo, DetectorSpec
-from guardian_cli.detectors.onnx import BATCH_SIZE, find_packaged_model, open_session
+from guardian_cli.detectors.base import Answer, DetectorInfo
+from guardian_cli.detectors.onnx import OnnxDetector
 from guardian_cli.serving.views import View, views_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.detectors.base import DetectorOptions
-    from guardian_cli.settings import Settings
-
-HINT = 'pip install "guardian-cli[nudenet]"'
 WEIGHTS: dict[str, float] = {
     "FEMALE_GENITALIA_EXPOSED": 1.0,
     "MALE_GENITALIA_EXPOSED": 1.0,
@@ -44,12 +37,11 @@ LABELS = (
     "BELLY_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_COVERED", "FEMALE_BREAST_COVERED",
     "BUTTOCKS_COVERED",
 )  # fmt: skip
-INFO = DetectorInfo("nudenet", "nsfw", "nudenet-320n")
-CATEGORIES = ("nsfw",)
 SIDE_PX = 320
 # As in nudenet: what is less sure is no box, and of two boxes that overlap by more one is kept.
 MIN_CONFIDENCE = 0.25
 BOX_OVERLAP = 0.45
+# The longer side over the shorter: what is longer is looked at in parts.
 MAX_ASPECT = 2.5
 
 
@@ -61,55 +53,22 @@ def score_parts(confidences: Mapping[str, float]) -> float:
     return 1.0 - innocence
 
 
-def nudenet_specs(_settings: Settings, _options: DetectorOptions) -> list[DetectorSpec]:
-    """The one detector there is. Raises MissingError when it is not installed."""
-    find_model()
+class NudeNetDetector(OnnxDetector):
+    """NudeNet's 320 px detector."""
+
+    info = DetectorInfo("nudenet", "nsfw", "nudenet-320n")
     # The model looks at 320 px of the longer side: a shorter one of 320 is plenty.
-    return [DetectorSpec(INFO, CATEGORIES, SIDE_PX, load_nudenet)]
-
-
-def load_nudenet(threads: int | None = None) -> NudeNetDetector:
-    """Load the detector from the installed nudenet package; `threads` bounds onnxruntime's.
-
-    Raises MissingError when nudenet or onnxruntime is not installed.
-    """
-    return NudeNetDetector(find_model(), threads)
-
-
-def find_model() -> Path:
-    """The ONNX file in the nudenet package. Raises MissingError when that is not installed."""
-    return find_packaged_model("nudenet", "320n.onnx", HINT)
-
-
-class NudeNetDetector:
-    """NudeNet's 320 px detector on onnxruntime. One call of `score` at a time."""
-
-    def __init__(self, model: Path, threads: int | None = None) -> None:
-        """Open the ONNX file `model` on the CPU with `threads` threads."""
-        self._session: Any = open_session(model, threads)
-        self._input = self._session.get_inputs()[0].name
-        self.info = replace(INFO, weights=hashlib.sha256(model.read_bytes()).hexdigest())
-        self.categories: Sequence[str] = CATEGORIES
-        self.short_side_px = SIDE_PX
-        self.batch_size = BATCH_SIZE
-        self.concurrency = 1
-        self.without_bars = True
+    short_side_px = SIDE_PX
+    packaged = ("nudenet", "320n.onnx", 'pip install "guardian-cli[nudenet]"')
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
         return Answer([{"nsfw": score_parts(parts)} for parts in self.find_parts(images)])
 
-    def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
-        """The same: no score here is an approximation."""
-        return self.score(images)
-
     def find_parts(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, float]]:
         """The surest confidence of each body part found in each BGR frame."""
         import numpy as np
 
-        session = self._session
-        if session is None:
-            raise RuntimeError("the detector is closed")
         pieces = []
         for index, image in enumerate(images):
             height, width = image.shape[:2]
@@ -121,27 +80,15 @@ class NudeNetDetector:
         found: list[dict[str, float]] = [{} for _ in images]
         if not pieces:
             return found
-        blobs = np.concatenate([_blob(piece) for _, piece in pieces])
-        outputs = session.run(None, {self._input: blobs})[0]
+        outputs = self.run(np.concatenate([_blob(piece) for _, piece in pieces]))
         for (index, _), output in zip(pieces, outputs, strict=True):
             for part, confidence in _read_boxes(output).items():
                 found[index][part] = max(confidence, found[index].get(part, 0.0))
         return found
 
-    def summary(self) -> str | None:
-        """Nothing to say."""
-        return None
-
-    def close(self) -> None:
-        """Let the model go."""
-        self._session = None
-
 
 def _blob(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pad a BGR picture to a square at its right and bottom, and shrink it: (1, 3, 320, 320).
-
-    The channels stay BGR: nudenet 3.4 swaps them twice on the way in, and so feeds BGR.
-    """
+    """Pad a BGR picture to a square at its right and bottom, and shrink it: (1, 3, 320, 320)."""
     import cv2
     import numpy as np
 
@@ -150,27 +97,23 @@ def _blob(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     padded = cv2.copyMakeBorder(
         np.ascontiguousarray(image), 0, side - height, 0, side - width, cv2.BORDER_CONSTANT
     )
+    # The channels stay BGR: nudenet 3.4 swaps them twice on the way in, and so feeds BGR.
     blob = cv2.dnn.blobFromImage(padded, 1 / 255.0, (SIDE_PX, SIDE_PX), swapRB=False, crop=False)
     return np.asarray(blob, dtype=np.float32)
 
 
 def _read_boxes(output: NDArray[np.float32]) -> dict[str, float]:
-    """The surest confidence per label in an output (4 + labels, boxes), overlaps removed.
-
-    A box counts for its surest label alone, and where boxes overlap the surest one wins, whatever
-    its label: a covered breast seen surely outweighs an exposed one half-seen.
-    """
+    """The surest confidence per label in an output (4 + labels, boxes), overlaps removed."""
     import cv2
     import numpy as np
 
-    confidences = output[4:].max(axis=0)
-    sure = confidences >= MIN_CONFIDENCE
-    boxes, labels, confidences = (
-        output[:4, sure].T,
-        output[4:, sure].argmax(axis=0),
-        confidences[sure],
-    )
+    # A box counts for its surest label alone.
+    sure = output[:, output[4:].max(axis=0) >= MIN_CONFIDENCE]
+    boxes, labels, confidences = sure[:4].T, sure[4:].argmax(axis=0), sure[4:].max(axis=0)
+    # From centre and size to the corner that OpenCV takes.
     corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
+    # The surest of boxes that overlap wins, whatever its label: a covered breast seen surely
+    # outweighs an exposed one that is half seen.
     kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), MIN_CONFIDENCE, BOX_OVERLAP)
     found: dict[str, float] = {}
     for index in kept:

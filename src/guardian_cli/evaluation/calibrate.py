@@ -7,29 +7,32 @@ calibration, and `samples` how many pictures were looked at.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
-from guardian_cli.evaluation.figures import SEED, Figure, ratio
+from guardian_cli.evaluation.figures import SEED, Figure, count_groups, ratio
 from guardian_cli.training.data.splits import MAX_PARTS, assign_parts
 from guardian_cli.training.evaluation.calibration import fit_calibration
 from guardian_cli.verdict.calibration import DIGITS, Calibration, logit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from guardian_cli.evaluation.labels import Label
+
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
+    Json = Mapping[str, Any]
 
 # From so many videos on isotonic regression is better than a logistic curve (Niculescu-Mizil and
 # Caruana, "Predicting Good Probabilities With Supervised Learning", 2005).
 ISOTONIC_FROM = 1000
+# With fewer, the tail that is fitted below would be a guess.
 MIN_CLEAN = 20
 MIN_POSITIVE = 5
 # So likely must a video be positive to be blocked.
@@ -89,6 +92,70 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def calibrate(
+    name: str,
+    rows: Sequence[tuple[Label, Json, int]],
+    false_alarms: float,
+    warn: Callable[[str], None],
+) -> Fitted:
+    """Fit one category's scale and thresholds to labelled results; the numbers are groups.
+
+    Raises UsageError for results that are calibrated already, that are of several sampling
+    intervals, or that are too few.
+    """
+    import numpy as np
+
+    made = [result.get("made") or {} for _, result, _ in rows]
+    if any(name in (one.get("calibration") or {}) for one in made):
+        raise UsageError(
+            f"{name}: these results are calibrated already, and a scale is fitted to what is not",
+            hint="guardian evaluate LABELS.csv --calibrate OUT.yaml, without --results",
+        )
+    every = {float(one.get("every") or 1.0) for one in made}
+    if len(every) > 1:
+        raise UsageError(f"{name}: these results are of different sampling intervals: {every}")
+    categories = [result["categories"][name] for _, result, _ in rows]
+    if any("level" not in one for one in categories):
+        warn(
+            f"{name}: these results do not say which threshold they would reach: the highest frame"
+            " is taken, which is too strict; evaluate without --results looks closer"
+        )
+    (every_s,) = every or {1.0}
+    data = Levels(
+        np.array([label.positive for label, _, _ in rows], dtype=bool),
+        np.array([level_of(result, name) for _, result, _ in rows], dtype=float),
+        np.array([samples_of(result, name, every_s) for _, result, _ in rows], dtype=np.int64),
+        [group for _, _, group in rows],
+        [label.written for label, _, _ in rows],
+    )
+    try:
+        return fit(data, rate=false_alarms, every_s=every_s)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}", hint="label more videos") from error
+
+
+def level_of(result: Json, category: str) -> float:
+    """The highest threshold that a video would reach, or what it reaches at the most."""
+    one = result["categories"][category]
+    # Too strict, since one frame alone confirms nothing; but nothing above it was reached.
+    peaks = [segment["peak"] for segment in one["segments"]]
+    peaks += [
+        score
+        for frame in result.get("frames") or ()
+        if (score := frame["scores"].get(category, {}).get("fused")) is not None
+    ]
+    return float(one.get("level", max([one["score"], *peaks])))
+
+
+def samples_of(result: Json, category: str, every_s: float) -> int:
+    """How many pictures the first pass saw, as far as the result tells."""
+    one, coverage = result["categories"][category], result.get("coverage") or {}
+    seen, length_s = coverage.get("frames_scored") or 1, coverage.get("duration_s")
+    # A second pass looks again at what the first one found: no further chances for noise.
+    by_length = seen if length_s is None else round(length_s / every_s) + 2
+    return int(one.get("pictures", min(seen, by_length)))
+
+
 def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
     """Fit the mapping, the thresholds and the correction by length.
 
@@ -112,6 +179,8 @@ def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
         )
     calibration = Calibration(points, samples, round(scale, DIGITS))
     review = calibration.apply(1 / (1 + math.exp(-threshold)))
+    # Noise grows with length: where `review` of a very long video rises past `block`, `block` has
+    # to rise as well, or noise alone would block.
     longest = calibration.review_for(round(LONGEST_S / every_s), review, 1.0)
     block = max(BLOCK_FROM, longest)
     held_out, flagged = _judge_held_out(data, rate)
@@ -123,6 +192,7 @@ def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
         warnings.append("too few groups to test the thresholds on videos that they do not know")
     needed = [calibration.review_for(int(one), review, 1.0) for one in data.samples]
     heights = np.array([calibration.apply(float(one)) for one in data.levels])
+    # Scores end at 1: of videos that all reach it no threshold can let some pass.
     if np.mean((heights >= needed)[~data.positive]) > rate + 1e-9:
         warnings.append(
             "no threshold keeps this rate: too many clean videos have the highest score"
@@ -156,6 +226,7 @@ def fit_points(positive: Bools, levels: Floats) -> tuple[tuple[tuple[float, floa
 
         method = "isotonic regression"
         steps = IsotonicRegression(y_min=0.0, y_max=1.0).fit(levels, positive.astype(float))
+        # A step for every video would fill a settings file that people are to read.
         kept = np.linspace(0, len(steps.X_thresholds_) - 1, _MAX_POINTS).round().astype(int)
         x = steps.X_thresholds_[np.unique(kept)]
         y = steps.y_thresholds_[np.unique(kept)]
@@ -191,6 +262,9 @@ def fit_threshold(
     names = [name for name, is_one in zip(data.names, of_these, strict=True) if is_one]
     samples = max(1, int(np.median(counts)))
     longer = np.log(counts / samples)
+    # The highest of many samples follows a Gumbel distribution, for most of what a single one may
+    # follow (extreme value theory). With n times the samples it moves by scale * log n, so that is
+    # how thresholds have to rise with a video's length.
     location, scale = fit_gumbel(heights, longer)
     # A standard error higher: one that is low by chance would flag more of long videos than of
     # short ones, the more so the longer they are.
@@ -198,7 +272,13 @@ def fit_threshold(
     normal = heights - scale * np.maximum(longer, 0.0)
     order = np.argsort(-normal)
     allowed = math.floor(rate * len(normal) + 1e-9)
-    threshold = _between(normal[order], allowed, location, scale, rate)
+    if allowed:
+        # Half-way between two videos: on one of them, rounding would decide whether it is flagged.
+        threshold = float(normal[order[allowed - 1]] + normal[order[allowed]]) / 2
+    else:
+        # Over all of them, and at least as high as the fitted tail has it.
+        tail = location - scale * math.log(-math.log1p(-rate))
+        threshold = max(tail, float(normal[order[0]]) + 1e-3)
     # The highest of so many, were it of the fitted kind, is only this likely to lie so high.
     chance = len(normal) * math.exp(-(float(normal[order[0]]) - location) / max(scale, 1e-9))
     if chance >= _MISFIT or allowed < 2:
@@ -220,33 +300,23 @@ def fit_gumbel(heights: Floats, longer: Floats) -> tuple[float, float]:
 
     cut = float(np.quantile(heights, _TAIL_FROM))
     above = heights > cut
+    # Scores that are all alike leave the search no scale to begin with.
     spread = float(heights.std()) or 1e-3
 
     def loss(parameters: Floats) -> float:
         location, log_scale = parameters
         scale = math.exp(log_scale)
         seen = (heights[above] - location) / scale - longer[above]
+        # exp(50) is beyond any sum here and far from overflow.
         hidden = np.clip((cut - location) / scale - longer[~above], -50, None)
         total = np.sum(seen + np.exp(np.clip(-seen, None, 50)) + log_scale)
         return float(total + np.sum(np.exp(-hidden)))
 
+    # A Gumbel distribution of scale s has a standard deviation of s * pi / sqrt(6) = s / 0.78.
     found = minimize(
         loss, [cut, math.log(0.78 * spread)], method="Nelder-Mead", options={"maxiter": 2000}
     )
     return float(found.x[0]), math.exp(float(found.x[1]))
-
-
-def _between(
-    highest_first: Floats, allowed: int, location: float, scale: float, rate: float
-) -> float:
-    """The threshold that only the `allowed` highest reach.
-
-    With none allowed it lies over all of them, and as high as the fitted tail has it at least.
-    """
-    if allowed:
-        return float(highest_first[allowed - 1] + highest_first[allowed]) / 2
-    tail = location - scale * math.log(-math.log1p(-rate))
-    return max(tail, float(highest_first[0]) + 1e-3)
 
 
 def _judge_held_out(data: Levels, rate: float) -> tuple[Bools, Bools]:
@@ -254,6 +324,7 @@ def _judge_held_out(data: Levels, rate: float) -> tuple[Bools, Bools]:
     import numpy as np
 
     held_out, flagged = (np.zeros(len(data.levels), dtype=bool) for _ in range(2))
+    # By group: a clip of a source that the threshold was chosen on would flatter it.
     parts = assign_parts(data.groups, data.positive.tolist(), MAX_PARTS, SEED)
     if parts is None:
         return held_out, flagged
@@ -272,7 +343,7 @@ def _too_few(data: Levels, rate: float) -> Iterator[str]:
 
     With none in n flagged, the 95% bound of the rate is 1 - 0.05^(1/n), nearly 3/n.
     """
-    clean = len({g for g, positive in zip(data.groups, data.positive, strict=True) if not positive})
+    clean = count_groups(~data.positive, data.groups)
     wanted = math.ceil(math.log(0.05) / math.log1p(-rate))
     if clean < wanted:
         bound = 1 - 0.05 ** (1 / max(clean, 1))
@@ -280,50 +351,3 @@ def _too_few(data: Levels, rate: float) -> Iterator[str]:
             f"{clean} independent clean videos cannot show a rate of {rate:.2%}: that takes"
             f" {wanted} at least; with these it may be as high as {bound:.1%}"
         )
-
-
-def write_fragment(
-    fitted: Mapping[str, Fitted],
-    fitted_to: Mapping[str, str],
-    every_s: float,
-    header: Sequence[str],
-    settings: Mapping[str, Any],
-) -> str:
-    """Return `settings`, as guardian.yaml has them, with what was fitted; where from in comments.
-
-    `fitted_to` is, by category, the digest of what made the scores that a scale was fitted to.
-    """
-    import yaml
-
-    lines = [f"# {line}" for line in header]
-    categories = dict(settings.get("categories") or {})
-    for name, one in fitted.items():
-        lines += ["#", f"# {json.dumps(name)}: {one.method} on {one.clean} clean videos and"]
-        lines[-1] += f" {one.positives} positive ones;"
-        for what, figure in (("false alarms", one.false_alarms), ("recall", one.recall)):
-            if figure.value is not None and figure.interval is not None:
-                low, high = figure.interval
-                interval = f"95%: {low:.2%} to {high:.2%}"
-                lines.append(f"#   {what} on videos held out {figure.value:.2%} ({interval})")
-        lines += [f"#   {json.dumps(warning)}" for warning in one.warnings]
-        own = categories.get(name)
-        categories[name] = {
-            **(own if isinstance(own, dict) else {}),
-            "review": one.review,
-            "block": one.block,
-            "calibration": {
-                "samples": one.calibration.samples,
-                "scale": one.calibration.scale,
-                "every": every_s,
-                "fitted_to": fitted_to[name],
-                "points": [list(point) for point in one.calibration.points],
-            },
-        }
-    dumped = yaml.safe_dump(
-        {**settings, "categories": categories},
-        sort_keys=False,
-        default_flow_style=None,
-        allow_unicode=True,
-        width=100,
-    )
-    return "\n".join(lines) + "\n" + dumped

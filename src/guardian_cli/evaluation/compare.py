@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
+from guardian_cli.reports.elements import score_of, thresholds_of
 from guardian_cli.reports.results_file import key_of
 from guardian_cli.verdict.policy import WORST_FIRST
-from guardian_cli.verdict.thresholds import Thresholds, format_score
+from guardian_cli.verdict.thresholds import format_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -122,6 +123,7 @@ def compare_results(
     agreed: list[tuple[bool, bool]] = []
     for key in before.keys() & after.keys():
         one, other = before[key], after[key]
+        # Where one side has no digest, as of a stream, the name has to do.
         digests = {one.get("sha256"), other.get("sha256")} - {None}
         if len(digests) > 1:
             other_content.append(str(one["source"]))
@@ -133,6 +135,7 @@ def compare_results(
         ]
         agreed += own
         if one["verdict"] != other["verdict"]:
+            # The side that agrees with more of the source's labels is right about the source.
             margin = sum(right for _, right in own) - sum(right for right, _ in own)
             flips.append(_flip(one, other, ("new" if margin > 0 else "old") if margin else None))
     only_old = {key: before[key] for key in before.keys() - after.keys()}
@@ -156,10 +159,9 @@ def agrees(result: Json, category: str, positive: bool) -> bool:
 
     What could not be scanned or scored agrees with no label.
     """
-    one = (result.get("categories") or {}).get(category)
-    if result["verdict"] == "error" or one is None or one.get("score") is None:
+    if result["verdict"] == "error" or score_of(result, category) is None:
         return False
-    return (one["verdict"] in FLAGGED) == positive
+    return (result["categories"][category]["verdict"] in FLAGGED) == positive
 
 
 def mcnemar(agreed: Iterable[tuple[bool, bool]]) -> McNemar:
@@ -182,11 +184,13 @@ def mcnemar(agreed: Iterable[tuple[bool, bool]]) -> McNemar:
 
 def _flip(old: Json, new: Json, right: str | None) -> Flip:
     rank = WORST_FIRST.index
+    # Where no cause can be told, what each side says of itself.
+    said = ["; ".join(side.get("reasons") or ()) or "none" for side in (old, new)]
     return Flip(
         str(new["source"]),
         old["verdict"],
         new["verdict"],
-        "; ".join(_causes(old, new)) or _reasons(old, new),
+        "; ".join(_causes(old, new)) or f"reasons {said[0]} -> {said[1]}",
         abs(rank(old["verdict"]) - rank(new["verdict"])),
         max((abs(change) for change in _score_changes(old, new).values()), default=0.0),
         right,
@@ -216,24 +220,28 @@ def _causes(old: Json, new: Json) -> Iterator[str]:
         ]
         yield f"error {said[0]} -> {said[1]}"
         return
-    limits = [(side.get("made") or {}).get("thresholds") or {} for side in (old, new)]
     categories = [side.get("categories") or {} for side in (old, new)]
     for name in _score_changes(old, new):
         if not all(name in side for side in categories):
             yield f"category {name} only in {'old' if name in categories[0] else 'new'}"
             continue
-        pair = [side[name] for side in categories]
-        if pair[0]["verdict"] != pair[1]["verdict"]:
-            shown = [
-                _score(one.get("score"), side.get(name))
-                for one, side in zip(pair, limits, strict=True)
-            ]
-            if shown[0] != shown[1]:
-                yield f"score {name} {shown[0]} -> {shown[1]}"
-            for edge in ("review", "block"):
-                ends = [(side.get(name) or {}).get(edge) for side in limits]
-                if ends[0] != ends[1]:
-                    yield f"threshold {name} {edge} {_plain(ends[0])} -> {_plain(ends[1])}"
+        if categories[0][name]["verdict"] == categories[1][name]["verdict"]:
+            continue
+        limits = [thresholds_of(side, name) for side in (old, new)]
+        scores = [score_of(side, name) for side in (old, new)]
+        # As they are shown, not as they are: what no reader could see is no reason.
+        shown = [
+            "unscored" if score is None else format_score(score, own)
+            for score, own in zip(scores, limits, strict=True)
+        ]
+        if shown[0] != shown[1]:
+            yield f"score {name} {shown[0]} -> {shown[1]}"
+        for edge in ("review", "block"):
+            ends = [getattr(own, edge, None) for own in limits]
+            if ends[0] != ends[1]:
+                told = ["none" if end is None else f"{end:g}" for end in ends]
+                yield f"threshold {name} {edge} {told[0]} -> {told[1]}"
+    # Coverage, health and policy raise a verdict without any score having changed.
     coverage = [_coverage(side) for side in (old, new)]
     if coverage[0] != coverage[1]:
         yield f"coverage {coverage[0]} -> {coverage[1]}"
@@ -244,16 +252,6 @@ def _causes(old: Json, new: Json) -> Iterator[str]:
     for rule in policies[0].keys() & policies[1].keys():
         if policies[0][rule] != policies[1][rule]:
             yield f"policy {rule} {policies[0][rule]} -> {policies[1][rule]}"
-
-
-def _score(score: float | None, limits: Json | None) -> str:
-    if score is None:
-        return "unscored"
-    return format_score(score, Thresholds(limits["review"], limits["block"]) if limits else None)
-
-
-def _plain(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"
 
 
 def _coverage(result: Json) -> str:
@@ -269,9 +267,3 @@ def _health(result: Json) -> str:
         return "no"
     said = [one for one in result["reasons"] if one.startswith(("degraded: ", "misconfigured: "))]
     return f"yes ({', '.join(said)})" if said else "yes"
-
-
-def _reasons(old: Json, new: Json) -> str:
-    """Where nothing else tells it: what each side says of itself."""
-    said = ["; ".join(side.get("reasons") or ()) or "none" for side in (old, new)]
-    return f"reasons {said[0]} -> {said[1]}"

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
-from guardian_cli.evaluation.calibrate import Levels, fit
+from guardian_cli.evaluation.calibrate import calibrate
 from guardian_cli.evaluation.compare import FLAGGED, agrees
 from guardian_cli.evaluation.figures import Scored, measure
 from guardian_cli.evaluation.labels import match_sources
+from guardian_cli.reports.elements import score_of
 from guardian_cli.reports.results_file import key_of, read_results
 from guardian_cli.scanning.pipeline import run_scan
 from guardian_cli.training.data.grouping import join_groups
@@ -71,7 +72,7 @@ class Evaluation:
 
 def scan_labelled(
     labels: Sequence[Label], request: ScanRequest, settings: Settings, console: Console
-) -> list[Json]:
+) -> list[dict[str, Any]]:
     """Scan every labelled file and return the results.
 
     Raises UsageError for a category that is not scanned for, and what `run_scan` raises.
@@ -84,15 +85,22 @@ def scan_labelled(
             hint="guardian evaluate --config FILE, with categories: in it",
         )
     sources = tuple(dict.fromkeys(label.location for label in labels))
+    return collect_results(replace(request, sources=sources), settings, console)
+
+
+def collect_results(
+    request: ScanRequest, settings: Settings, console: Console
+) -> list[dict[str, Any]]:
+    """Scan, and return the results instead of showing them. Raises what `run_scan` raises."""
     with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
         # Results go through a file: those of a hundred thousand videos need no memory meanwhile.
-        path = request.resume or Path(folder) / "results.jsonl"
-        with (Path(folder) / "lines.jsonl").open("w+", encoding="utf-8") as lines:
+        path = Path(folder) / "results.jsonl"
+        with path.open("w", encoding="utf-8") as lines:
+            # The progress still goes to the screen; only what would be the result is caught.
             sink = Console(quiet=console.quiet, out=lines)
-            run_scan(replace(request, sources=sources, output="jsonl"), settings, sink)
-            if request.resume is None:
-                path = Path(lines.name)
-        return list(read_results(path))
+            run_scan(replace(request, output="jsonl"), settings, sink)
+        # With --resume stdout gets only what is new; its file has the earlier results as well.
+        return list(read_results(request.resume or path))
 
 
 def evaluate(
@@ -107,18 +115,13 @@ def evaluate(
     Raises UsageError where no label has a result, and for results that cannot be calibrated.
     """
     keys = match_sources(labels, results)
-    if not keys:
-        raise UsageError(
-            f"none of the labelled files has a result, such as {labels[0].written}",
-            hint="paths in the CSV count from its own folder, those of results from this one",
-        )
     by_key = {key_of(one): one for one in results}
     found = {location: by_key[key] for location, key in keys.items()}
-    # What most results were made with; lengths raise thresholds, and results may be of many runs.
     categories: dict[str, CategoryEvaluation] = {}
     for name in dict.fromkeys(label.category for label in labels):
         own = [label for label in labels if label.category == name]
         categories[name] = _evaluate_category(name, own, found, false_alarms, warn)
+    # A file without a result is missing, which is counted elsewhere, and no mistake.
     mistakes = [
         Mistake(label, _verdict(found[label.location], label.category))
         for label in labels
@@ -139,16 +142,17 @@ def _evaluate_category(
 
     there = [(label, found[label.location]) for label in labels if label.location in found]
     groups = _group(there)
+    # An error says nothing of the category: it must count neither as a miss nor as a hit.
     errors = sum(result["verdict"] == "error" for _, result in there)
     rows = [
         (label, result, group)
         for (label, result), group in zip(there, groups, strict=True)
-        if result["verdict"] != "error" and _score(result, name) is not None
+        if result["verdict"] != "error" and score_of(result, name) is not None
     ]
     verdicts = [_verdict(result, name) for _, result, _ in rows]
     scored = Scored(
         np.array([label.positive for label, _, _ in rows], dtype=bool),
-        np.array([_score(result, name) for _, result, _ in rows], dtype=float),
+        np.array([score_of(result, name) for _, result, _ in rows], dtype=float),
         np.array([("allow", *FLAGGED).index(one) for one in verdicts], dtype=np.int64),
         [group for _, _, group in rows],
         [result.get("media") or {} for _, result, _ in rows],
@@ -163,6 +167,7 @@ def _evaluate_category(
         errors=errors,
         unscored=len(there) - errors - len(rows),
         groups=len(set(groups)),
+        # Those of most: a video's length raises them, and results may be of several runs.
         thresholds=max((one for one in limits if one), key=limits.count, default=None),
         scored=scored,
         figures=measure(scored),
@@ -178,47 +183,10 @@ def _evaluate_category(
             warn(f"{name}: {count} of {len(labels)} videos {what}: the figures leave them out")
     if false_alarms is None:
         return evaluation
-    fitted = _calibrate(name, rows, false_alarms, warn)
+    fitted = calibrate(name, rows, false_alarms, warn)
     for note in fitted.warnings:
         warn(f"{name}: {note}")
     return replace(evaluation, fitted=fitted)
-
-
-def _calibrate(
-    name: str,
-    rows: Sequence[tuple[Label, Json, int]],
-    false_alarms: float,
-    warn: Callable[[str], None],
-) -> Fitted:
-    import numpy as np
-
-    made = [result.get("made") or {} for _, result, _ in rows]
-    if any(name in (one.get("calibration") or {}) for one in made):
-        raise UsageError(
-            f"{name}: these results are calibrated already, and a scale is fitted to what is not",
-            hint="guardian evaluate LABELS.csv --calibrate OUT.yaml, without --results",
-        )
-    every = {float(one.get("every") or 1.0) for one in made}
-    if len(every) > 1:
-        raise UsageError(f"{name}: these results are of different sampling intervals: {every}")
-    categories = [result["categories"][name] for _, result, _ in rows]
-    if any("level" not in one for one in categories):
-        warn(
-            f"{name}: these results do not say which threshold they would reach: the highest frame"
-            " is taken, which is too strict; evaluate without --results looks closer"
-        )
-    (every_s,) = every or {1.0}
-    data = Levels(
-        np.array([label.positive for label, _, _ in rows], dtype=bool),
-        np.array([_level(result, name) for _, result, _ in rows], dtype=float),
-        np.array([_samples(result, name, every_s) for _, result, _ in rows], dtype=np.int64),
-        [group for _, _, group in rows],
-        [label.written for label, _, _ in rows],
-    )
-    try:
-        return fit(data, rate=false_alarms, every_s=every_s)
-    except UsageError as error:
-        raise UsageError(f"{name}: {error}", hint="label more videos") from error
 
 
 def write_mistakes(path: Path, mistakes: Iterable[Mistake]) -> str:
@@ -231,6 +199,7 @@ def write_mistakes(path: Path, mistakes: Iterable[Mistake]) -> str:
     table.writerow(("path", "category", "label", "group", "verdict"))
     for one in mistakes:
         label, place = one.label, one.label.location
+        # As seen from the CSV itself, which is how `train --data` reads paths.
         if "://" not in place:
             place = Path(os.path.relpath(place, path.parent)).as_posix()
         table.writerow((place, label.category, label.text, label.group or "", one.verdict))
@@ -239,6 +208,8 @@ def write_mistakes(path: Path, mistakes: Iterable[Mistake]) -> str:
 
 def _group(there: Sequence[tuple[Label, Json]]) -> list[int]:
     """Number the groups: those that are named, and copies of one file."""
+    # Copies of one file share a group: with one on each side of a split, what is tested would be
+    # known already.
     first: dict[str, int] = {}
     links = [
         (first.setdefault(result["sha256"], at), at)
@@ -248,33 +219,9 @@ def _group(there: Sequence[tuple[Label, Json]]) -> list[int]:
     return join_groups([label.group for label, _ in there], links)
 
 
-def _score(result: Json, category: str) -> float | None:
-    score: float | None = ((result.get("categories") or {}).get(category) or {}).get("score")
-    return score
-
-
 def _verdict(result: Json, category: str) -> str:
     if result["verdict"] == "error":
         return "error"
-    one = (result.get("categories") or {}).get(category)
-    return "unscored" if one is None or one.get("score") is None else str(one["verdict"])
-
-
-def _level(result: Json, category: str) -> float:
-    """The highest threshold that a video would reach, or what it reaches at the most."""
-    one = result["categories"][category]
-    peaks = [segment["peak"] for segment in one["segments"]]
-    peaks += [
-        score
-        for frame in result.get("frames") or ()
-        if (score := frame["scores"].get(category, {}).get("fused")) is not None
-    ]
-    return float(one.get("level", max([one["score"], *peaks])))
-
-
-def _samples(result: Json, category: str, every_s: float) -> int:
-    """How many pictures the first pass saw, as far as the result tells."""
-    one, coverage = result["categories"][category], result.get("coverage") or {}
-    seen, length_s = coverage.get("frames_scored") or 1, coverage.get("duration_s")
-    by_length = seen if length_s is None else round(length_s / every_s) + 2
-    return int(one.get("pictures", min(seen, by_length)))
+    if score_of(result, category) is None:
+        return "unscored"
+    return str(result["categories"][category]["verdict"])

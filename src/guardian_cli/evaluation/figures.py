@@ -1,8 +1,6 @@
 """How good verdicts are on labelled videos: numbers of arrays, each with a 95% interval.
 
-Intervals are bootstraps over whole groups, since clips of one source are not independent. A
-bootstrap of what was always, or never, seen has no width, and says nothing of what was not: there
-the exact binomial interval (Clopper and Pearson, 1934) of the number of groups is taken.
+Intervals are bootstraps over whole groups, since clips of one source are not independent.
 """
 
 from __future__ import annotations
@@ -96,10 +94,13 @@ def measure(scored: Scored) -> Figures:
     import numpy as np
 
     positive, reached = scored.positive, scored.reached
-    enough = {side: _is_enough(positive == side, scored.groups) for side in (True, False)}
+    enough = {}
     notes = []
     for side, name in ((True, "positive"), (False, "clean")):
         videos = int((positive == side).sum())
+        # One group alone could not be resampled: every draw would be the same.
+        independent = count_groups(positive == side, scored.groups)
+        enough[side] = videos >= MIN_OF_CLASS and independent > 1
         if not enough[side]:
             notes.append(f"{videos} {name} videos with a score: too few to tell")
         elif videos < ROUGH_BELOW:
@@ -113,6 +114,7 @@ def measure(scored: Scored) -> Figures:
             ratio(flagged, ~positive, scored.groups) if enough[False] else nothing,
         )
 
+    # One class alone has recall, or false alarms; precision and the curves need both.
     both = all(enough.values())
     guesses = score_media(scored) if both else np.full(len(positive), np.nan)
     counts, means, shares = calibration_bins(positive, scored.scores) if both else ((), (), ())
@@ -131,7 +133,8 @@ def measure(scored: Scored) -> Figures:
 def area(positive: Bools, scores: Floats, groups: Sequence[int]) -> Figure:
     """The area under the ROC curve."""
     value = auc(positive, scores)
-    rarer = min(_count(positive, groups), _count(~positive, groups))
+    # An AUC is known no better than the rarer of its two classes.
+    rarer = min(count_groups(positive, groups), count_groups(~positive, groups))
     return _figure(value, lambda weights: weighted_auc(positive, scores, weights), groups, rarer)
 
 
@@ -139,6 +142,7 @@ def ratio(of_these: Bools, among: Bools, groups: Sequence[int]) -> Figure:
     """The share of `of_these` among those in `among`; none where nothing is."""
     import numpy as np
 
+    # As matrices, so that all draws of the bootstrap are two products instead of a loop.
     hits, all_of_them = (of_these & among).astype(float), among.astype(float)
     if not among.any():
         return Figure()
@@ -149,7 +153,9 @@ def ratio(of_these: Bools, among: Bools, groups: Sequence[int]) -> Figure:
         np.divide(weights @ hits, total, out=shares, where=total > 0)
         return shares
 
-    return _figure(float(hits.sum() / all_of_them.sum()), measured, groups, _count(among, groups))
+    return _figure(
+        float(hits.sum() / all_of_them.sum()), measured, groups, count_groups(among, groups)
+    )
 
 
 def score_media(scored: Scored) -> Floats:
@@ -160,8 +166,9 @@ def score_media(scored: Scored) -> Floats:
     import numpy as np
 
     positive = scored.positive.tolist()
-    sides = {side: _count(scored.positive == side, scored.groups) for side in (True, False)}
+    sides = {side: count_groups(scored.positive == side, scored.groups) for side in (True, False)}
     parts = None
+    # As many parts as can all hold both classes: with more, each regression learns from more.
     for count in range(min(MAX_PARTS, *sides.values()), 1, -1):
         parts = parts or assign_parts(scored.groups, positive, count, SEED)
     if parts is None:
@@ -171,6 +178,7 @@ def score_media(scored: Scored) -> Floats:
     for one in scored.media:
         width, height = max(one.get("width") or 1, 1), max(one.get("height") or 1, 1)
         length_s = one.get("duration_s") or 1.0
+        # In logarithms: twice as large means the same for a small picture and a large one.
         sizes = [width, height, width / height, max(length_s, 1e-3)]
         kinds = [one.get("kind") == "video", *(str(one.get("codec")) == name for name in codecs)]
         rows.append([*map(math.log, sizes), *map(float, kinds)])
@@ -190,6 +198,9 @@ def _figure(
     value: float, measured: Callable[[Floats], Floats], groups: Sequence[int], independent: int
 ) -> Figure:
     """A value with its interval; `independent` is of how many groups it is."""
+    # Every draw of what was always, or never, seen is the same: a bootstrap of it has no width and
+    # says nothing of what was not seen. There the exact binomial interval (Clopper and Pearson,
+    # 1934) of the number of groups is taken.
     low, high = grouped_interval(measured, groups, seed=SEED)
     if low == high and value in {0.0, 1.0}:
         bound = 1 - 0.025 ** (1 / independent)
@@ -197,10 +208,6 @@ def _figure(
     return Figure(value, (low, high))
 
 
-def _is_enough(side: Bools, groups: Sequence[int]) -> bool:
-    return int(side.sum()) >= MIN_OF_CLASS and _count(side, groups) > 1
-
-
-def _count(side: Bools, groups: Sequence[int]) -> int:
+def count_groups(side: Bools, groups: Sequence[int]) -> int:
     """How many groups there are on one side."""
     return len({group for group, is_there in zip(groups, side, strict=True) if is_there})

@@ -54,9 +54,12 @@ def read_labels(table: Path) -> list[Label]:
             # Tables from Windows part folders by a backslash, which is part of a name elsewhere.
             if "\\" in written and not (table.parent / written).exists():
                 written = written.replace("\\", "/")
+            # Not `resolve`: results name a link, not the file that it leads to.
             location = os.path.normpath(table.parent / written)
         positive = text.casefold() in {"1", category.casefold()}
         label = Label(location, written, category, positive, text, row.get("group") or None, where)
+        # A row that is there twice is harmless, as in tables that were joined; a contradiction is
+        # not.
         other = labels.setdefault((location, category), label)
         if other.positive != positive:
             raise UsageError(
@@ -73,6 +76,8 @@ def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]])
 
     A path that leads to the same file from here counts first, then the same name, then the same
     content. Locations without a result are left out.
+
+    Raises UsageError where no label has a result at all.
     """
     by_path: dict[str, str] = {}
     by_name: dict[str, str] = {}
@@ -93,11 +98,17 @@ def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]])
             key = by_name.get(Source("url", written, shown).identity or shown)
         elif key is None:
             key = by_name.get(written)
+        # Last, since it reads the whole file: for those that were renamed or moved since the scan.
         if key is None and by_content and Path(location).is_file():
             with Path(location).open("rb") as file:
                 key = by_content.get(hashlib.file_digest(file, "sha256").hexdigest())
         if key is not None:
             found[location] = key
+    if not found:
+        raise UsageError(
+            f"none of the labelled files has a result, such as {labels[0].written}",
+            hint="paths in the CSV count from its own folder, those of results from this one",
+        )
     return found
 
 
@@ -108,15 +119,11 @@ def labels_by_source(
 ) -> dict[str, dict[str, bool]]:
     """Return what is positive, by the result's key and category; tell of labels without a result.
 
-    Raises UsageError where no label has a result at all.
+    Raises what `match_sources` does.
     """
+    # A label without a result is only told of: people label more than they scan.
     keys = match_sources(labels, results)
     lost = sorted({label.written for label in labels if label.location not in keys})
-    if not keys:
-        raise UsageError(
-            f"none of the {len(lost)} labelled files has a result, such as {lost[0]}",
-            hint="paths in the CSV count from its own folder, those of results from this one",
-        )
     if lost:
         warn(f"{len(lost)} labelled files have no result: {', '.join(lost[:3])}")
     found: dict[str, dict[str, bool]] = {}

@@ -5,7 +5,14 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.training.evaluation.plots import GUIDE, METADATA, MODEL, SQUARE, new_figure
+from guardian_cli.training.evaluation.plots import (
+    GUIDE,
+    METADATA,
+    MODEL,
+    SQUARE,
+    draw_bins,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,13 +26,14 @@ def draw_evaluation(categories: Mapping[str, CategoryEvaluation]) -> bytes:
     """Return a PNG."""
     figure = new_figure(3, len(categories))
     for row, (name, one) in enumerate(categories.items()):
-        panels = (_draw_roc, _draw_reliability, _draw_histograms)
+        panels = (draw_roc, draw_reliability, draw_histograms)
         for column, draw in enumerate(panels):
             axes = figure.add_subplot(len(categories), 3, row * 3 + column + 1)
             axes.grid(visible=True, color="#eeeeee")
             axes.set_axisbelow(True)
             if column == 0:
                 axes.annotate(name, (0.02, 1.08), xycoords="axes fraction", weight="bold")
+            # An empty panel keeps every category in a row of its own.
             if one.figures.auc.value is None:
                 axes.set(xticks=(), yticks=())
                 axes.text(0.5, 0.5, "too little data", ha="center", transform=axes.transAxes)
@@ -33,11 +41,12 @@ def draw_evaluation(categories: Mapping[str, CategoryEvaluation]) -> bytes:
             draw(axes, one)
             axes.legend(loc="best", frameon=False, fontsize=8)
     picture = io.BytesIO()
+    # Without the version of matplotlib in it, the same figures give the same file.
     figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
     return picture.getvalue()
 
 
-def _draw_roc(axes: Any, one: CategoryEvaluation) -> None:
+def draw_roc(axes: Any, one: CategoryEvaluation) -> None:
     """The curve, what metadata alone reaches, and where the thresholds are."""
     from sklearn.metrics import roc_curve
 
@@ -47,6 +56,7 @@ def _draw_roc(axes: Any, one: CategoryEvaluation) -> None:
     axes.plot(fpr, tpr, color=MODEL, label=f"AUC {figures.auc.value:.3f} ({low:.2f}-{high:.2f})")
     if figures.metadata_auc.value is not None:
         label = f"metadata alone, AUC {figures.metadata_auc.value:.3f}"
+        # For the legend alone: of what metadata reaches only the AUC is kept.
         axes.plot([], [], color=METADATA, linestyle=":", label=label)
     axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8)
     for edge, at, mark in (("review", figures.review, "o"), ("block", figures.block, "s")):
@@ -55,26 +65,14 @@ def _draw_roc(axes: Any, one: CategoryEvaluation) -> None:
     axes.set(xlabel="false alarms", ylabel="recall", title="ROC", **SQUARE)
 
 
-def _draw_reliability(axes: Any, one: CategoryEvaluation) -> None:
+def draw_reliability(axes: Any, one: CategoryEvaluation) -> None:
     """The share of positives over the mean score of each bin, with the bin's size."""
-    bins = one.figures.reliability
-    axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8)
-    axes.plot(
-        [row.mean_score for row in bins],
-        [row.share for row in bins],
-        "o-",
-        color=MODEL,
-        label=f"ECE {one.figures.ece or 0.0:.3f}",
-    )
-    for row in bins:
-        place = (row.mean_score, row.share)
-        axes.annotate(
-            str(row.videos), place, fontsize=7, xytext=(4, -8), textcoords="offset points"
-        )
-    axes.set(xlabel="mean score", ylabel="share of positives", title="Reliability", **SQUARE)
+    bins = [(row.videos, row.mean_score, row.share) for row in one.figures.reliability]
+    draw_bins(axes, bins, f"ECE {one.figures.ece or 0.0:.3f}")
+    axes.set(**SQUARE)
 
 
-def _draw_histograms(axes: Any, one: CategoryEvaluation) -> None:
+def draw_histograms(axes: Any, one: CategoryEvaluation) -> None:
     """How many videos of each label have which score, and where the thresholds are."""
     positive, scores = one.scored.positive, one.scored.scores
     for side, colour, label in ((False, GUIDE, "clean"), (True, METADATA, "positive")):

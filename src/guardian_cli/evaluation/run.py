@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from guardian_cli import __version__
 from guardian_cli.errors import UsageError
-from guardian_cli.evaluation.calibrate import parse_rate, write_fragment
+from guardian_cli.evaluation.calibrate import parse_rate
 from guardian_cli.evaluation.evaluate import evaluate, scan_labelled, write_mistakes
 from guardian_cli.evaluation.labels import read_labels
 from guardian_cli.evaluation.plots import draw_evaluation
-from guardian_cli.files import write_atomic
+from guardian_cli.files import check_output, write_output
 from guardian_cli.reports.evaluation import show_evaluation
 from guardian_cli.reports.results_file import read_results
 from guardian_cli.scanning.provenance import scale_digest
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guardian_cli.console import Console
+    from guardian_cli.evaluation.calibrate import Fitted
     from guardian_cli.evaluation.evaluate import Evaluation
     from guardian_cli.scanning.pipeline import ScanRequest
     from guardian_cli.settings import Settings
@@ -55,13 +56,11 @@ def run_evaluation(
     rate = parse_rate(request.false_alarms) if request.calibrate is not None else None
     outputs = [one for one in (request.calibrate, request.plot, request.mistakes) if one]
     for path in outputs:
-        # What a long scan could not be written to is found out before it, not after it.
-        if not path.parent.is_dir():
-            raise UsageError(f"{path}: no such folder")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: not a regular file")
+        check_output(path, str(path))
+        # Resolved: a link to the labels is the labels.
         if path.resolve() in {settings.file.resolve(), request.labels.resolve()}:
             raise UsageError(f"{path}: would be written over what is read", hint="name a new file")
+    # Before the scan as well: a wrong row is told at once, not after hours.
     labels = read_labels(request.labels)
     results: Sequence[Mapping[str, Any]]
     if request.results is not None:
@@ -73,13 +72,13 @@ def run_evaluation(
         results = scan_labelled(labels, scan, settings, console)
     evaluation = evaluate(labels, results, false_alarms=rate, warn=console.warn)
     if request.calibrate is not None:
-        _write(request.calibrate, _fragment(request, evaluation, results, settings).encode())
+        write_output(request.calibrate, _fragment(request, evaluation, results, settings).encode())
         console.note(f"hint: guardian scan … --config {request.calibrate}")
     if request.plot is not None:
-        _write(request.plot, draw_evaluation(evaluation.categories))
+        write_output(request.plot, draw_evaluation(evaluation.categories))
     if request.mistakes is not None:
         text = write_mistakes(request.mistakes, evaluation.mistakes)
-        _write(request.mistakes, text.encode("utf-8", "surrogateescape"))
+        write_output(request.mistakes, text.encode("utf-8", "surrogateescape"))
     shown = str(request.results) if request.results is not None else None
     show_evaluation(console, evaluation, str(request.labels), shown, as_json=request.as_json)
     has_errors = any(one.errors for one in evaluation.categories.values())
@@ -105,6 +104,7 @@ def _fragment(
     settings: Settings,
 ) -> str:
     """The settings with what was fitted, and where that comes from; no absolute path is added."""
+    # With this anybody can tell later which labels a threshold comes from.
     digest = hashlib.sha256(request.labels.read_bytes()).hexdigest()
     made: Mapping[str, Any] = next((one["made"] for one in results if one.get("made")), {})
     header = [
@@ -121,8 +121,50 @@ def _fragment(
     return write_fragment(fitted, scales, float(made.get("every") or 1.0), header, written)
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_atomic(path, data, mode=0o666)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+def write_fragment(
+    fitted: Mapping[str, Fitted],
+    fitted_to: Mapping[str, str],
+    every_s: float,
+    header: Sequence[str],
+    settings: Mapping[str, Any],
+) -> str:
+    """Return `settings`, as guardian.yaml has them, with what was fitted; where from in comments.
+
+    `fitted_to` is, by category, the digest of what made the scores that a scale was fitted to.
+    """
+    import yaml
+
+    lines = [f"# {line}" for line in header]
+    categories = dict(settings.get("categories") or {})
+    for name, one in fitted.items():
+        lines += ["#", f"# {json.dumps(name)}: {one.method} on {one.clean} clean videos and"]
+        lines[-1] += f" {one.positives} positive ones;"
+        for what, figure in (("false alarms", one.false_alarms), ("recall", one.recall)):
+            if figure.value is not None and figure.interval is not None:
+                low, high = figure.interval
+                interval = f"95%: {low:.2%} to {high:.2%}"
+                lines.append(f"#   {what} on videos held out {figure.value:.2%} ({interval})")
+        # As JSON: a line break in a file's name would end the comment and begin a setting.
+        lines += [f"#   {json.dumps(warning)}" for warning in one.warnings]
+        # What the user has written about a category stays, its prompts above all.
+        own = categories.get(name)
+        categories[name] = {
+            **(own if isinstance(own, dict) else {}),
+            "review": one.review,
+            "block": one.block,
+            "calibration": {
+                "samples": one.calibration.samples,
+                "scale": one.calibration.scale,
+                "every": every_s,
+                "fitted_to": fitted_to[name],
+                "points": [list(point) for point in one.calibration.points],
+            },
+        }
+    dumped = yaml.safe_dump(
+        {**settings, "categories": categories},
+        sort_keys=False,
+        default_flow_style=None,
+        allow_unicode=True,
+        width=100,
+    )
+    return "\n".join(lines) + "\n" + dumped

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.evidence.page import MARKS, badge, escape, page, seconds
+from guardian_cli.evidence.page import MARKS, badge, page, seconds
 from guardian_cli.reports.elements import (
     mapping,
     source_severity,
@@ -14,7 +14,7 @@ from guardian_cli.reports.elements import (
     worst_category,
     worst_first,
 )
-from guardian_cli.reports.text import count, visible
+from guardian_cli.reports.text import count, escape_html, visible
 from guardian_cli.verdict.policy import WORST_FIRST, worst
 from guardian_cli.verdict.thresholds import format_score
 
@@ -32,6 +32,7 @@ def render_rows(pages: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     `pages` are the elements with their files. It is a script because a page that is opened from a
     disk may load no other data.
     """
+    # By identity: two addresses may read the same once their secrets are masked.
     by_id = {id(element): file for file, element in pages}
     rows = [[by_id[id(one)], *_row(one)] for one in worst_first([one for _, one in pages])]
     lines = ",\n".join(json.dumps(row) for row in rows)
@@ -44,6 +45,7 @@ def render_index(report: BatchReport) -> str:
     verdicts = Counter(element["verdict"] for element in scans)
     found: Counter[str] = Counter()
     for element in scans:
+        # Those that were looked for and never found are listed with 0.
         found.update({name: name in _found(element) for name in element["categories"]})
     buttons = "".join(
         f'<button type="button" class="filter v-{name}" data-verdict="{name}" aria-pressed="false">'
@@ -51,7 +53,7 @@ def render_index(report: BatchReport) -> str:
         for name in WORST_FIRST
     )
     options = '<option value="">any category</option>' + "".join(
-        f'<option value="{escape(name)}">{escape(name)} ({number:,})</option>'
+        f'<option value="{escape_html(name)}">{escape_html(name)} ({number:,})</option>'
         for name, number in sorted(found.items(), key=lambda one: (-one[1], one[0]))
     )
     notes = []
@@ -60,7 +62,7 @@ def render_index(report: BatchReport) -> str:
         notes.append(f"Left out: {left_out}.")
     if report.interrupted or len(scans) < report.sources:
         notes.append(f"Interrupted: {report.sources - len(scans):,} more were not scanned.")
-    told = "".join(f'<p class="notice">{escape(note)}</p>' for note in notes)
+    told = "".join(f'<p class="notice">{escape_html(note)}</p>' for note in notes)
     verdict = worst(element["verdict"] for element in scans)
     body = f"""<header class="top"><p class="brand">guardian <span>evidence</span></p></header>
 <main id="main">

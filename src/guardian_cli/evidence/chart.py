@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from guardian_cli.evidence.page import escape, is_number, seconds
-from guardian_cli.reports.text import count
+from guardian_cli.evidence.page import is_number, seconds
+from guardian_cli.reports.text import count, escape_html
 from guardian_cli.verdict.thresholds import Thresholds, format_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+# Room for a peak's dot above the plot, for segments and times below it.
 TOP_PX, FOOT_PX = 10, 30
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -52,6 +53,7 @@ def draw_chart(
         f'<line class="axis" x1="0" x2="100%" y1="{floor}" y2="{floor}"/>',
         *_thresholds(limits, plot_px),
     ]
+    # Segments come last, on top: they are what somebody is looking for.
     for one in segments:
         grade = _grade(one["peak"], limits)
         x, width = _x(one["start_s"], length_s), _x(one["end_s"] - one["start_s"], length_s)
@@ -63,6 +65,7 @@ def draw_chart(
             f'<circle cx="{_x(one["peak_s"], length_s)}" cy="{_y(one["peak"], plot_px)}" r="4"/>'
             "</g>"
         )
+    # As shares of the width: the page is stretched, and SVG would stretch letters with it.
     for share in TICKS:
         anchor = "start" if share == 0 else "end" if share == 1 else "middle"
         parts.append(
@@ -82,6 +85,7 @@ def draw_scale(number: int, name: str, score: float | None, limits: Thresholds |
         f"{word} {format_score(edge)}</text>"
         for word, edge in edges
     )
+    # Stored files may hold any number, and a bar must not leave its track.
     value = min(1.0, max(0.0, score or 0.0))
     return (
         f"{_open_svg(number, 48, f'{name}: {shown}')}"
@@ -111,16 +115,18 @@ def _description(
 def _open_svg(number: int, height_px: int, title: str) -> str:
     return (
         f'<svg class="chart" role="img" aria-labelledby="chart-{number}" width="100%"'
-        f' height="{height_px}"><title id="chart-{number}">{escape(title)}</title>'
+        f' height="{height_px}"><title id="chart-{number}">{escape_html(title)}</title>'
     )
 
 
 def _bars(timeline: Timeline, limits: Thresholds | None, plot_px: int) -> Iterator[str]:
     """A bar for each stretch, grouped by what its score calls for."""
+    # One group for each colour: hundreds of bars that each name their class double the page.
     groups: dict[str, list[str]] = {}
     share = timeline.step_s / (timeline.length_s or 1.0)
     for at, score in enumerate(timeline.scores):
         start, end = min(1.0, at * share), min(1.0, (at + 1) * share)
+        # What was not scored is drawn in full height: anything may be there.
         top = TOP_PX if score is None else _y(score, plot_px)
         # A little wider than its stretch: no seam of light between two bars.
         groups.setdefault(_grade(score, limits), []).append(

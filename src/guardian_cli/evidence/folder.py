@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # Marks the folder as ours, and is locked while a report is written.
 MARK = ".guardian-report"
+# Nothing else is ever removed: people put notes of their own beside a report.
 _OURS = re.compile(r"[0-9a-f]{16}\.(html|json)|[0-9a-f]{64}\.jpg|\..+\.part")
 
 
@@ -76,10 +77,13 @@ class EvidenceFolder:
         named = []
         for still in stills:
             file = f"stills/{hashlib.sha256(still.jpeg).hexdigest()}.jpg"
+            # Named by its digest, the same picture is there once.
             if not (self.path / file).exists():
                 self._write(file, still.jpeg)
             named.append([still.category, round(still.peak_s, 6), file])
+        # A later scan of the same source must not show the stills of this one.
         of = [result.sha256, made.get("when"), made.get("fingerprint")]
+        # After its pictures: wherever a kill falls, what it names is there.
         self._write(f"stills/{key}.json", json.dumps({"of": of, "stills": named}).encode())
 
     def write(self, report: BatchReport) -> None:
@@ -91,6 +95,7 @@ class EvidenceFolder:
         try:
             for name in ("report.css", "report.js"):
                 self._write(name, (files(__package__) / name).read_bytes())
+            # With a single source its sheet is the index, and there is nothing to list.
             pages = []
             for element in report.scans:
                 key = _page_key(element)
@@ -135,6 +140,7 @@ class EvidenceFolder:
             return {
                 (category, peak_s): file
                 for category, peak_s, file in stored["stills"]
+                # Whoever can write here could name any file: only pictures are shown.
                 if re.fullmatch(r"stills/[0-9a-f]{64}\.jpg", file) and (self.path / file).is_file()
             }
         except (OSError, ValueError, KeyError, TypeError):

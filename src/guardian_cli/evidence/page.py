@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any, TypeGuard
 
 from guardian_cli import __version__
-from guardian_cli.reports.text import visible
+from guardian_cli.reports.text import escape_html
 
 # Nothing but what lies beside the page, and no inline script or style: a name that slipped through
 # escaping could not run.
@@ -30,7 +29,7 @@ def page(title: str, body: str, *, root: str = "", scripts: tuple[str, ...] = ()
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <meta name="robots" content="noindex">
-<title>{escape(title)}</title>
+<title>{escape_html(title)}</title>
 <link rel="stylesheet" href="{root}report.css">
 {tags}<script src="{root}report.js" defer></script>
 </head>
@@ -43,17 +42,12 @@ def page(title: str, body: str, *, root: str = "", scripts: tuple[str, ...] = ()
 """
 
 
-def escape(value: Any) -> str:
-    """Return text for HTML, in which nothing is markup, steers the line or breaks it."""
-    return html.escape(visible(str(value)))
-
-
 def badge(verdict: str, word: str | None = None) -> str:
     """A verdict as a mark and a word."""
     mark = MARKS.get(verdict, "")
     return (
-        f'<span class="badge v-{escape(verdict)}"><span aria-hidden="true">{mark}</span> '
-        f"{escape(word or verdict)}</span>"
+        f'<span class="badge v-{escape_html(verdict)}"><span aria-hidden="true">{mark}</span> '
+        f"{escape_html(word or verdict)}</span>"
     )
 
 
@@ -61,6 +55,7 @@ def seconds(value: Any) -> str:
     """A time on the video's clock: `12.0 s`, then `1:03.2`, and from an hour `1:00:03.2`."""
     if not is_number(value):
         return "unknown"
+    # Rounded before it is divided: 59.97 s is 1:00.0, not 60.0 s.
     tenths = round(10 * value)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -71,4 +66,5 @@ def seconds(value: Any) -> str:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a stored value can be drawn."""
+    # JSON's true is an int to Python.
     return isinstance(value, int | float) and not isinstance(value, bool)

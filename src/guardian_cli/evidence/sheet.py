@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.evidence.chart import Timeline, draw_chart, draw_scale
-from guardian_cli.evidence.page import badge, escape, is_number, page, seconds
+from guardian_cli.evidence.page import badge, is_number, page, seconds
 from guardian_cli.reports.elements import (
     category_severity,
+    gravest_first,
     mapping,
     source_severity,
     thresholds_of,
 )
-from guardian_cli.reports.text import count
-from guardian_cli.verdict.policy import WORST_FIRST
+from guardian_cli.reports.text import count, escape_html
 from guardian_cli.verdict.thresholds import format_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+# As many as there are stills at most; the chart shows them all.
 SEGMENTS_SHOWN = 48
 FOUND_PX, ALLOWED_PX = 120, 64
 
@@ -35,13 +36,8 @@ def render_sheet(
     `stills` are files in the report's folder, by category and the time of a segment's peak; `root`
     is the way to that folder.
     """
-    categories = element["categories"]
-
-    def rank(name: str) -> tuple[int, float]:
-        return WORST_FIRST.index(categories[name]["verdict"]), -(categories[name]["score"] or 0.0)
-
-    ordered = list(enumerate(sorted(categories, key=rank)))
-    found = [one for one in ordered if categories[one[1]]["verdict"] != "allow"]
+    ordered = list(enumerate(gravest_first(element)))
+    found = [one for one in ordered if element["categories"][one[1]]["verdict"] != "allow"]
     allowed = ordered[len(found) :]
     back = f'<a href="{root}index.html">All sources</a>' if is_of_batch else ""
     body = [
@@ -77,8 +73,9 @@ def _verdict(element: Mapping[str, Any]) -> str:
         ("Picture", _picture(media)),
         ("Scanned", _when(element)),
     ]
+    # A verdict without a reason would leave open whether anybody looked.
     reasons = element["reasons"] or ["nothing was found, and all of it was seen"]
-    listed = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    listed = "".join(f"<li>{escape_html(reason)}</li>" for reason in reasons)
     degraded = (
         '<p class="notice">Degraded: a detector failed or is missing.</p>'
         if element["degraded"]
@@ -86,7 +83,7 @@ def _verdict(element: Mapping[str, Any]) -> str:
     )
     return (
         f'<section class="verdict v-{verdict}" aria-labelledby="source">'
-        f'<p>{badge(verdict)}</p><h1 id="source"><bdi>{escape(element["source"])}</bdi></h1>'
+        f'<p>{badge(verdict)}</p><h1 id="source"><bdi>{escape_html(element["source"])}</bdi></h1>'
         f'<ul class="reasons" aria-label="Reasons">{listed}</ul>{degraded}{_facts(facts, "facts")}'
         "</section>"
     )
@@ -114,7 +111,7 @@ def _category(
     found = _segments(name, one["segments"], limits, stills, root, is_image=is_image)
     return (
         f'<section class="category" aria-labelledby="category-{number}"><header>'
-        f'<h2 id="category-{number}">{escape(name)}</h2>'
+        f'<h2 id="category-{number}">{escape_html(name)}</h2>'
         f"{badge(one['verdict'], 'unscored' if one['score'] is None else None)}"
         f'<p class="score"><span class="quiet">score</span> <b>{score}</b>'
         f' <span class="quiet">severity {grade}</span></p></header>{chart}{found}</section>'
@@ -123,6 +120,7 @@ def _category(
 
 def _timeline(element: Mapping[str, Any], name: str) -> Timeline:
     """What is stored of a category's scores over time, and how long the source is."""
+    # Results from before 0.2.0 have no timeline, and other tools may have changed one.
     stored = mapping(element.get("timeline"))
     step_s, duration_s = stored.get("step_s"), mapping(element["coverage"]).get("duration_s")
     found = mapping(stored.get("scores")).get(name)
@@ -148,6 +146,7 @@ def _segments(
     """The highest segments in the order of time, each with its still where one was kept."""
     if not segments:
         return ""
+    # Chosen by height, shown in time: a person follows the video.
     highest = sorted(segments, key=lambda one: -one["peak"])[:SEGMENTS_SHOWN]
     items = []
     for one in sorted(highest, key=lambda one: one["start_s"]):
@@ -155,11 +154,13 @@ def _segments(
         peak = f"peak {format_score(one['peak'], limits)} at {seconds(one['peak_s'])}"
         if is_image:
             span, peak = "the picture", f"score {format_score(one['peak'], limits)}"
+        # Rounded as `save_stills` does: a time that went through JSON may differ in its last bit.
         file = stills.get((name, round(one["peak_s"], 6)))
         picture = '<div class="no-still">no still was kept</div>'
         if file is not None:
-            label = escape(f"Still of {name}, {peak}: show it unblurred")
+            label = escape_html(f"Still of {name}, {peak}: show it unblurred")
             picture = (
+                # Blurred until it is asked for: who opens a report has not asked to see it.
                 f'<button type="button" class="still" aria-pressed="false" aria-label="{label}">'
                 f'<img src="{root}{file}" alt="" loading="lazy" decoding="async">'
                 '<span aria-hidden="true">Blurred. Click to show.</span></button>'
@@ -167,9 +168,8 @@ def _segments(
         items.append(f"<li>{picture}<p><b>{span}</b><br>{peak}</p></li>")
     hidden = len(segments) - len(highest)
     more = f'<p class="quiet">{count(hidden, "more segment")}, none higher.</p>' if hidden else ""
-    return (
-        f'<ul class="segments" aria-label="Segments of {escape(name)}">{"".join(items)}</ul>{more}'
-    )
+    label = f"Segments of {escape_html(name)}"
+    return f'<ul class="segments" aria-label="{label}">{"".join(items)}</ul>{more}'
 
 
 def _coverage(element: Mapping[str, Any]) -> str:
@@ -214,18 +214,19 @@ def _detectors(detectors: Iterable[Mapping[str, Any]]) -> str:
     rows = []
     for one in detectors:
         latency = mapping(one.get("latency_ms"))
+        # Only endpoints have latencies, and only where they answered.
         figures = [f"{latency[name]:g}" for name in ("p50", "p95") if is_number(latency.get(name))]
         answered = [f"{name}: {frames}" for name, frames in _items(one.get("deployments"))]
-        status = escape(one.get("status"))
-        why = escape(f": {one['reason']}") if one.get("reason") else ""
+        status = escape_html(one.get("status"))
+        why = escape_html(f": {one['reason']}") if one.get("reason") else ""
         said = [*([f"{' / '.join(figures)} ms"] if figures else []), *answered]
         cells = [
-            f'<th scope="row">{escape(one.get("name"))}</th>',
-            f"<td>{escape(one.get('category') or 'all')}</td>",
+            f'<th scope="row">{escape_html(one.get("name"))}</th>',
+            f"<td>{escape_html(one.get('category') or 'all')}</td>",
             f'<td><span class="status s-{status}">{status}</span>{why}</td>',
-            f'<td class="number">{escape(one.get("frames", ""))}</td>',
-            f"<td>{escape(', '.join(said))}</td>",
-            f'<td class="long">{escape(one.get("model") or "")}</td>',
+            f'<td class="number">{escape_html(one.get("frames", ""))}</td>',
+            f"<td>{escape_html(', '.join(said))}</td>",
+            f'<td class="long">{escape_html(one.get("model") or "")}</td>',
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     heads = ("Detector", "Category", "Health", "Frames", "Latency p50 / p95, deployments", "Model")
@@ -258,7 +259,7 @@ def _section(title: str, content: str) -> str:
 
 def _facts(rows: Iterable[tuple[str, Any]], kind: str = "") -> str:
     listed = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        f"<div><dt>{escape_html(name)}</dt><dd>{escape_html(value)}</dd></div>"
         for name, value in rows
         if value is not None and value != ""
     )

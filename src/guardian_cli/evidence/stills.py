@@ -46,6 +46,7 @@ def keep_stills(config: Config, on_stills: OnStills | None) -> list[StillKeeper]
     """Return what keeps the stills of one source, if anybody wants them."""
     if on_stills is None:
         return []
+    # The lowest that can apply: a calibrated threshold only rises, with a video's length.
     review = {name: one.review for name, one in config.categories.items()}
     return [StillKeeper(review, config.scan.every, on_stills)]
 
@@ -97,11 +98,13 @@ class StillKeeper:
         for segment, name in found:
             nearest = min(
                 (one for one in self._kept.get(name, ()) if _is_in(one.time_s, segment)),
+                # The peak's own frame, unless a higher one of the same stretch has taken its place.
                 key=lambda one: abs(one.time_s - segment.peak_s),
                 default=None,
             )
             if nearest is not None:
                 stills.append(Still(name, segment.peak_s, nearest.time_s, nearest.jpeg))
+        # Pictures go at once: whoever keeps this observer must not keep them.
         self._kept.clear()
         self._on_stills(result, stills)
 
@@ -116,8 +119,10 @@ class StillKeeper:
             return
         score, time_s, image = best
         kept = self._kept[category]
+        # Before the JPEG is made, which takes longer than the question.
         if len(kept) == MAX_STILLS and score <= kept[0].score:
             return
+        # A heap, so that the lowest is at hand when one more comes.
         heapq.heappush(kept, _Kept(score, time_s, encode_jpeg(image, SHORT_SIDE_PX, QUALITY)))
         if len(kept) > MAX_STILLS:
             heapq.heappop(kept)

@@ -26,6 +26,7 @@ def report_stored(
     as_json: bool = False,
 ) -> int:
     """Write everything, say where on stdout, and return 0. Raises UsageError."""
+    # First of all: no output may go over the results that are about to be read.
     formats = find_reports(outputs, taken=[results])
     scans = [{k: v for k, v in one.items() if k != "schema"} for one in read_results(results)]
     report = BatchReport(scans, len(scans), {}, interrupted=False, took_s=0.0, scored_frames=0)

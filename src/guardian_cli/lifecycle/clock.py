@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+# Most operations that block an endpoint are over at once, the others take minutes.
 _FIRST_PAUSE_S = 0.25
 _MAX_PAUSE_S = 10.0
+
+
+def utc_stamp(when: datetime) -> str:
+    """Return a time as documents and tags have it: UTC, to the second."""
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Clock:
@@ -26,6 +32,7 @@ class Clock:
 
     def monotonic_s(self) -> float:
         """Return seconds since some point in the past."""
+        # The time of day may be set back while somebody waits.
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

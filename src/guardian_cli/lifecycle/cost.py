@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.lifecycle.platform import Deployment, Endpoint
 
+# A twelfth of a year, as Azure's own price pages reckon.
 HOURS_PER_MONTH = 730
 
 
@@ -62,6 +63,7 @@ class DeploymentCost:
     @property
     def is_idle(self) -> bool:
         """Whether it bills without traffic."""
+        # A price that nobody knows (None) bills as well; only here (0) nothing does.
         return self.traffic == 0 and self.monthly_usd != 0
 
 
@@ -93,6 +95,7 @@ def _billed(deployment: Deployment, endpoint: str, prices: PriceList) -> Deploym
     monthly_usd, cheaper, saves_usd = None, None, 0.0
     if size is not None:
         monthly_usd = size.usd_per_hour * count * HOURS_PER_MONTH
+        # Whether fewer cores would do, only a measurement could tell: none are offered.
         fit = [
             one
             for one in prices.types.values()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardian_cli.lifecycle.models import Model
-    from guardian_cli.lifecycle.platform import Endpoint, ModelVersion
+    from guardian_cli.lifecycle.platform import ModelVersion
     from guardian_cli.lifecycle.release.execute import Release, Releases
     from guardian_cli.lifecycle.release.plan import DeployRequest
 
@@ -112,10 +112,12 @@ def _pass_gate(releases: Releases, goal: DeployGoal, gate: Gate) -> DeployGoal:
     request, model = goal.request, goal.model
     endpoint = own_endpoint(releases.platform, model)
     champion = roles_on(endpoint).champion if endpoint else None
+    # It has everything already: there is nothing to be gained, and nothing to compare it with.
     if champion == goal.version:
         return goal
     if request.no_gate:
         return replace(goal, request=replace(request, why=f"without a gate: {request.why}"))
+    # A gate scans videos for minutes: a dry run only says that it would.
     if request.dry_run:
         asked = gate.describe(model)
         if asked is not None:
@@ -160,7 +162,13 @@ def _check_newest(releases: Releases, model: Model, known: Sequence[ModelVersion
     champion = roles_on(endpoint).champion if endpoint else None
     if endpoint is None or champion == newest.version:
         return
-    if _was_rolled_back(endpoint, newest.version):
+    # Newest first: what happened to this version last is what counts.
+    own = [
+        one
+        for one in read_history(endpoint.tags)
+        if one.target == newest.version or ("rollback", newest.version) == (one.action, one.source)
+    ]
+    if own and own[0].target != newest.version:
         problem = "was rolled back"
     else:
         theirs = next((read_metrics(one) for one in known if one.version == champion), None)
@@ -179,14 +187,3 @@ def _check_newest(releases: Releases, model: Model, known: Sequence[ModelVersion
         f"the newest version of {model.name}, {newest.version}, {problem}: name the version",
         hint=hint,
     )
-
-
-def _was_rolled_back(endpoint: Endpoint, version: str) -> bool:
-    """Whether the last that happened to a version was that a rollback took it off."""
-    # Newest first.
-    for change in read_history(endpoint.tags):
-        if change.target == version:
-            return False
-        if change.action == "rollback" and change.source == version:
-            return True
-    return False

@@ -56,6 +56,7 @@ class EndpointStatus:
         `probes` are by deployment.
         """
         failed = [f"{name}: {probe.problem}" for name, probe in probes.items() if not probe.good]
+        # Its score is the one that most requests would get.
         busiest = max(self.rows, key=lambda row: row.traffic, default=None)
         if self.state == "stopped":
             failed = ["it is stopped"]
@@ -98,6 +99,7 @@ class EndpointsResult:
 
     endpoints: list[EndpointStatus]
     probes: dict[str, dict[str, Probe]] = field(default_factory=dict)
+    # Not in its repr, which may end in a traceback or a log.
     keys: dict[str, str] = field(default_factory=dict, repr=False)
     plan: list[str] = field(default_factory=list)
     startable: bool = False
@@ -155,6 +157,7 @@ def run_tasks(
     if (model is not None and not tasks.stop) or tasks.check or tasks.start or tasks.writes:
         _require_one(found)
     plan: list[str] = []
+    # First of all, so that whatever is written has the new key.
     rotated, new_key = None, None
     if tasks.rotate_key is not None:
         [rotated] = choose_models(sections, tasks.rotate_key)

@@ -32,14 +32,14 @@ _COMMENT = re.compile(r"\s+#.*|\s+$")
 def set_variables(data: bytes, values: Mapping[str, str | None]) -> bytes:
     """Return the file with the variables set, and those that are None taken out.
 
-    A variable that is there keeps its place, `export`, quotes and comment; where it is there
-    twice, the last one counts and is changed. Others are added at the end, in the file's own
-    line ending.
+    A variable that is there keeps its place, `export`, quotes and comment; others are added at the
+    end, in the file's own line ending.
     """
     bom = _BOM if data.startswith(_BOM) else b""
     # What is no UTF-8 comes out as it went in.
     text = data.removeprefix(_BOM).decode("utf-8", "surrogateescape")
     bindings = _bindings(text)
+    # Where a variable is set twice, dotenv goes by the last.
     last = {key: number for number, (key, _, _) in enumerate(bindings) if key in values}
     parts = []
     for number, (key, value, original) in enumerate(bindings):
@@ -52,6 +52,7 @@ def set_variables(data: bytes, values: Mapping[str, str | None]) -> bytes:
             parts.append(_with_value(original, wanted))
         else:
             parts.append(original)
+    # By its first line: editors write all lines alike.
     end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
     joined = "".join(parts)
     missing = [

@@ -64,6 +64,7 @@ def find_version(
     label = f"{name}@{wanted}"
     if folder.is_dir():
         return ModelFiles(label, folder)
+    # A name for each scan: several may fetch the same version at once.
     partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,7 @@ def choose_models(sections: Mapping[str, ModelSection], name: str | None) -> lis
     Raises UsageError for an unknown one, and for an endpoint's name that no platform takes.
     """
     if name is not None and name not in sections:
+        # A low cutoff: of the few names there are, a distant guess still helps.
         near = difflib.get_close_matches(name, sections, n=1, cutoff=0.3)
         known = ", ".join(sections) or "none"
         raise UsageError(

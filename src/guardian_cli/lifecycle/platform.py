@@ -115,6 +115,7 @@ class Registry(Protocol):
 
     def get(self, model: str, version: str) -> ModelVersion | None:
         """One version, or None."""
+        return next((one for one in self.versions(model) if one.version == version), None)
 
     def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
         """Upload a model folder (MLflow's format) as the next version."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from guardian_cli.lifecycle.platform import Probe
 
+# As long as a deployment is given for any request (`platform.REQUEST_TIMEOUT_S`).
 PROBE_TIMEOUT_S = 60.0
 
 

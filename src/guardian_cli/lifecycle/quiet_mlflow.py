@@ -22,6 +22,7 @@ _NOISY = ("mlflow", "alembic", "sqlalchemy", "git", "azureml")
 def quiet_mlflow(problem: str, server_uri: str | None) -> Iterator[None]:
     """Keep MLflow from stdout and from chatting on stderr; make its errors ours."""
     calm_mlflow()
+    # stdout is for results, which other programs read.
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         from mlflow.exceptions import MlflowException

@@ -29,6 +29,7 @@ class ScanVariables:
     uris: dict[str, str]
     keys: dict[str, str]
 
+    # A dataclass's own would show the keys.
     def __repr__(self) -> str:
         return f"ScanVariables({sorted(self.uris)}, {sorted(self.keys)}: ***)"
 
@@ -44,6 +45,7 @@ def gather_variables(
     UsageError when two models want the same name, PlatformError for an endpoint that has no
     address yet.
     """
+    # The names come from categories, not from models: two models could want the same.
     for category, times in Counter(one.category for one in endpoints).items():
         if times > 1:
             raise UsageError(
@@ -102,6 +104,7 @@ def to_manifest(variables: ScanVariables) -> str:
     head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIGMAP_NAME}}
     config = {**head, "data": variables.uris}
     head = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET_NAME}}
+    # `stringData` is plain text, which Kubernetes encodes; `data` would want base64.
     secret = {**head, "type": "Opaque", "stringData": variables.keys}
     return yaml.safe_dump_all(
         [config, secret], sort_keys=False, explicit_start=True, allow_unicode=True

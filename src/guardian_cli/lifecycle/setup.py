@@ -41,6 +41,7 @@ def set_up(
     before = platform.look_at_workspace(options)
     for warning in before.warnings:
         reporter.warn(warning)
+    # Also where nothing is to be made: what is deployed bills all the same.
     cost_usd = _monthly_cost_usd(platform, models, reporter)
     before = replace(before, monthly_cost_usd=cost_usd)
     if before.complete or not change:

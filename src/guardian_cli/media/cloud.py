@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_BYTES = 8 << 20
+# Their first bytes are all asked for, and held, at the same time: 16 MB.
 SNIFFED_AT_ONCE = 256
 
 
@@ -36,6 +37,7 @@ class Cloud:
     options: Mapping[str, Any]
 
 
+# botocore's own patience is a minute for each attempt, five times over.
 _PATIENCE = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 3}}
 CLOUDS = {
     "s3": Cloud("s3", {"config_kwargs": _PATIENCE}),
@@ -51,6 +53,7 @@ def open_cloud(scheme: str) -> Any:
 
     cloud = CLOUDS[scheme]
     try:
+        # A listing from its cache would lack what was uploaded since.
         return fsspec.filesystem(scheme, use_listings_cache=False, **cloud.options)
     except ImportError as error:
         raise MissingError(
@@ -144,6 +147,7 @@ def fetch_cloud(
         with closing(_ask(url, lambda: files.open(path, "rb", CHUNK_BYTES))) as remote:
             while chunk := _ask(url, lambda: remote.read(CHUNK_BYTES)):
                 received += len(chunk)
+                # Counted as well: the size that was told may be wrong or missing.
                 if received > max_bytes:
                     raise too_large(url, max_bytes)
                 file.write(chunk)

@@ -34,7 +34,6 @@ from guardian_cli.media.protocol import coverage_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
 
     from guardian_cli.media.frames import DecodeSettings, Window
     from guardian_cli.media.process import Message
@@ -49,7 +48,8 @@ class Decoder:
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
         self._worker: WorkerProcess | None = None
-        self._orders = itertools.count(1)
+        # No order has a number that another had: an answer to one that was given up is known by it.
+        self.orders = itertools.count(1)
         self._decoding: SourceDecoding | None = None
 
     def open(self, location: str, settings: DecodeSettings) -> SourceDecoding:
@@ -85,10 +85,6 @@ class Decoder:
             self._worker = worker
         return self._worker
 
-    def next_order(self) -> int:
-        """Return a number that no order had before."""
-        return next(self._orders)
-
     def discard(self) -> None:
         """End the worker; the next source gets a new one."""
         worker, self._worker = self._worker, None
@@ -114,12 +110,7 @@ class Decoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -155,11 +146,12 @@ class SourceDecoding:
         try:
             yield from self._carry_out(do="refine", windows=stretches, step_s=step_s)
         finally:
+            # A refinement sees a second time what the first pass has counted already.
             self.coverage = coverage
 
     def _carry_out(self, **command: Any) -> Iterator[Frame]:
         worker = self._decoder.worker()
-        self._order = order = self._decoder.next_order()
+        self._order = order = next(self._decoder.orders)
         try:
             worker.send(order=order, **command)
             while (message := self._receive(worker, order)).header["type"] != "end":

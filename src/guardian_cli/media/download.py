@@ -84,6 +84,7 @@ def write_part(url: str, folder: Path, fetch: Callable[[BinaryIO], None]) -> Pat
                 fetch(file)
             path = re.split("[?#]", url.partition("://")[2])[0].partition("/")[2]
             ending = PurePosixPath(unquote(path)).suffix
+            # An ending tells a stream of JPEGs from a photo; no more of the URL gets into a path.
             safe = re.fullmatch(r"\.[A-Za-z0-9]{1,5}", ending) is not None
             return part.replace(part.with_suffix(ending if safe else ""))
         except BaseException:
@@ -161,6 +162,7 @@ class _Download:
     def _fetch_rest(self, file: BinaryIO) -> None:
         with self._respond() as response:
             part = response.headers.get("Content-Range", "")
+            # A server may ignore the range, or send another one than it was asked for.
             goes_on = self._received and part.startswith(f"bytes {self._received}-")
             if not goes_on or response.status_code != HTTPStatus.PARTIAL_CONTENT:
                 self._begin_anew(response, file)
@@ -239,6 +241,7 @@ class _Download:
             return self._session.get(
                 bare,
                 headers=headers,
+                # Where a redirect leads to another host, the password does not follow.
                 auth=self._auth if _origin(url) == self._origin else NoAuth(),
                 timeout=(CONNECT_TIMEOUT_S, min(STALL_TIMEOUT_S, self._timeout_s)),
                 stream=True,

@@ -39,6 +39,7 @@ _ENVIRONMENT = {
 START_S = 60.0
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux: fcntl.F_SETPIPE_SZ
+# A worker that a hostile file has taken over may claim any length.
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_PIXEL_BYTES = 1 << 31
 
@@ -70,6 +71,7 @@ class WorkerProcess:
     """A running worker. `receive` and `send` from one thread; `kill` from any."""
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        # Not a pipe: nobody would empty it, and a full one stops the worker.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `dispose`
         try:
             self._process = subprocess.Popen(
@@ -164,7 +166,7 @@ class WorkerProcess:
         return f"signal {-code}"
 
     def stderr_tail(self) -> str:
-        """Return the last line it wrote on stderr before it took that away, if any."""
+        """Return the last line on its stderr, "" for none; once ready, it writes to a log."""
         with contextlib.suppress(OSError, ValueError):
             self._stderr.seek(0)
             lines = self._stderr.read(65536).decode("utf-8", "replace").split("\n")

@@ -194,6 +194,7 @@ class _Search:
                     inner.append(entry.path)
                 else:
                     found |= self.add_entry(entry)
+            # A stack: reversed, the first folder comes next, so that all are in order.
             waiting += reversed(inner)
         return found
 

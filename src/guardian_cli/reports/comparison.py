@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.document import dumps
+from guardian_cli.reports.document import dumps, rounded
+from guardian_cli.reports.grid import new_table
+from guardian_cli.reports.markdown import table_row
 from guardian_cli.reports.table import STYLES
 from guardian_cli.reports.text import count, visible
 
@@ -54,7 +56,7 @@ def comparison_document(
                 "from": flip.old,
                 "to": flip.new,
                 "why": flip.why,
-                "score_change": round(flip.score_change, 6),
+                "score_change": rounded(flip.score_change),
                 "right": flip.right,
             }
             for flip in one.flips
@@ -89,6 +91,7 @@ def warnings(comparison: Comparison) -> Iterator[str]:
             f"{count(comparison.renamed, 'source')} of the same content but another name:"
             " scan both times from the same folder"
         )
+    # Not one flip among no sources must not read as good news.
     if not comparison.compared:
         yield "nothing was compared: the two sides have no source in common"
 
@@ -108,17 +111,13 @@ def summary(comparison: Comparison) -> str:
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Return a row for each flip, the furthest first, and a line with the sums."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     parts: list[RenderableType] = []
     if comparison.flips:
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         has_labels = comparison.mcnemar is not None
-        for heading in ("from", "to", *(["right"] if has_labels else [])):
-            table.add_column(heading, no_wrap=True)
-        table.add_column("source", overflow="fold")
-        table.add_column("why", overflow="fold")
+        right = ["right"] if has_labels else []
+        table = new_table("from", "to", *right, "source", "why", wraps={"source", "why"})
         for flip in comparison.flips:
             table.add_row(
                 *(Text(one.upper(), style=STYLES[one]) for one in (flip.old, flip.new)),
@@ -137,6 +136,7 @@ def comparison_markdown(
     heads = ["from", "to", *(["right"] if comparison.mcnemar else []), "source", "why"]
     lines = [f"### Verdicts: {escape(names[0])} -> {escape(names[1])}", "", summary(comparison)]
     if limit is not None:
+        # In the headline, where a reviewer sees it before the table.
         over = limit.is_exceeded(comparison)
         lines[-1] += f": {'over' if over else 'within'} the limit of {limit.text}"
     if comparison.flips:
@@ -144,12 +144,13 @@ def comparison_markdown(
         for flip in comparison.flips:
             right = [flip.right or "-"] if comparison.mcnemar else []
             rows.append([flip.old, flip.new, *right, escape(flip.source), escape(flip.why)])
-        lines += ["", *(f"| {' | '.join(row)} |" for row in rows)]
+        lines += ["", *map(table_row, rows)]
     lines += [f"\n- {escape(one)}" for one in warnings(comparison)]
     return "\n".join(lines) + "\n"
 
 
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is, on one line, in a cell of a table too."""
+    # HTML as well: Markdown lets it through, and names come from strangers.
     shown = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{char}" if char in "\\`*_[]|#~" else char for char in shown)

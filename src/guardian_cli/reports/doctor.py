@@ -27,6 +27,7 @@ def doctor_document(diagnosis: Diagnosis) -> str:
     document: dict[str, Any] = {
         "schema": "guardian.doctor/1",
         "guardian": __version__,
+        # What is only slow or unused does not keep a scan from running.
         "ready": all(check.state != "missing" for check in diagnosis.checks),
         "checks": [
             {

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from guardian_cli.reports.formats import BatchReport
     from guardian_cli.verdict.result import (
         CategoryVerdict,
-        DetectorReport,
         Outcome,
         ScanResult,
     )
@@ -62,6 +61,7 @@ def document(
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
     verdicts: list[Outcome] = [element["verdict"] for element in elements]
     if missing:
+        # What nobody has scanned cannot be allowed.
         verdicts.append("error")
     whole = {
         "schema": SCHEMA,
@@ -80,6 +80,11 @@ def dumps(value: Mapping[str, Any], *, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, allow_nan=False)
 
 
+def rounded(value: float | None) -> float | None:
+    """Return a figure as documents hold it: to a millionth, None where there is none."""
+    return None if value is None else round(value, DIGITS)
+
+
 def to_line(result: ScanResult) -> Json:
     """Return what a line of `--jsonl` holds: the element with `schema` in front."""
     return {"schema": SCHEMA, **to_dict(result)}
@@ -88,6 +93,7 @@ def to_line(result: ScanResult) -> Json:
 def to_dict(result: ScanResult) -> Json:
     """Return the element of `scans` for one result; `frames` is there where samples were kept."""
     element = _plain(result, "source")
+    # Only a source whose name was masked needs another to be told apart by.
     if result.source_id is not None:
         element["source_id"] = result.source_id
     element |= _plain(result, "sha256 verdict reasons degraded needs_rescan")
@@ -101,13 +107,18 @@ def to_dict(result: ScanResult) -> Json:
         "duration_s decode frames_decoded frames_scored largest_gap_s reached_end decode_errors"
         " complete timed_out discontinuities",
     )
-    element["detectors"] = [_detector(one) for one in result.detectors]
+    element["detectors"] = [
+        _plain(one, "name category model status reason frames deployments not_sent")
+        | ({} if one.latency_ms is None else _plain(one, "latency_ms"))
+        for one in result.detectors
+    ]
     element["categories"] = {name: _category(one) for name, one in result.categories.items()}
     limits = {name: one.thresholds for name, one in result.categories.items()}
     if result.samples is not None:
         # `merge` sorts them: a refinement's samples come behind those of the first pass.
         element["frames"] = [_frame(sample, limits) for sample in merge(result.samples, ())]
     if result.made is not None:
+        # A copy: all results of a run share one.
         made = dict(result.made)
         if "thresholds" in made:
             # Those that applied: a calibrated `review` rises with a video's length.
@@ -155,11 +166,6 @@ def _timeline(categories: Mapping[str, CategoryVerdict]) -> Json | None:
             for name, one in categories.items()
         },
     }
-
-
-def _detector(one: DetectorReport) -> Json:
-    element = _plain(one, "name category model status reason frames deployments not_sent")
-    return element if one.latency_ms is None else {**element, **_plain(one, "latency_ms")}
 
 
 def _frame(sample: Sample, limits: Mapping[str, Thresholds | None]) -> Json:

@@ -21,19 +21,31 @@ def thresholds_of(element: Mapping[str, Any], category: str) -> Thresholds | Non
     """The thresholds that an element was judged by, None where it does not say."""
     limits = mapping(mapping(mapping(element.get("made")).get("thresholds")).get(category))
     review, block = limits.get("review"), limits.get("block")
+    # Stored files pass through other hands and tools: anything may stand here.
     if not isinstance(review, int | float) or not isinstance(block, int | float):
         return None
     return Thresholds(float(review), float(block))
 
 
-def worst_category(element: Mapping[str, Any]) -> str | None:
-    """The category with the gravest verdict and of those the highest score; None without any."""
+def score_of(element: Mapping[str, Any], category: str) -> float | None:
+    """A category's score; None where it has none, or where it was not looked for."""
+    score: float | None = mapping(mapping(element.get("categories")).get(category)).get("score")
+    return score
+
+
+def gravest_first(element: Mapping[str, Any]) -> list[str]:
+    """The categories by verdict and score."""
     categories = element["categories"]
 
     def rank(name: str) -> tuple[int, float]:
         return WORST_FIRST.index(categories[name]["verdict"]), -(categories[name]["score"] or 0.0)
 
-    return min(categories, key=rank, default=None)
+    return sorted(categories, key=rank)
+
+
+def worst_category(element: Mapping[str, Any]) -> str | None:
+    """The category with the gravest verdict and of those the highest score; None without any."""
+    return next(iter(gravest_first(element)), None)
 
 
 def category_severity(element: Mapping[str, Any], category: str) -> Severity:
@@ -44,6 +56,7 @@ def category_severity(element: Mapping[str, Any], category: str) -> Severity:
 
 def source_severity(element: Mapping[str, Any]) -> Severity:
     """The severity of a source: its gravest category's, or its verdict's where policy raised it."""
+    # Of a verdict that policy has raised there is no category with it.
     found = [
         category_severity(element, name)
         for name, one in element["categories"].items()

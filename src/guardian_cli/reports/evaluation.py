@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.document import dumps
-from guardian_cli.reports.text import count, visible
+from guardian_cli.reports.document import dumps, rounded
+from guardian_cli.reports.grid import fact_table
+from guardian_cli.reports.text import count, visible, with_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import RenderableType
 
     from guardian_cli.console import Console
     from guardian_cli.evaluation.calibrate import Fitted
     from guardian_cli.evaluation.evaluate import CategoryEvaluation, Evaluation
-    from guardian_cli.evaluation.figures import AtThreshold, Bin, Figure
+    from guardian_cli.evaluation.figures import Figure
 
 SCHEMA = "guardian.evaluate/1"
-DIGITS = 6
 Json = dict[str, Any]
 
 
@@ -51,8 +49,12 @@ def _category(one: CategoryEvaluation) -> Json:
         "auc": auc,
         "interval": auc["interval"],
         "metadata_auc": _figure(figures.metadata_auc),
-        "review": _at(figures.review),
-        "block": _at(figures.block),
+        **{
+            edge: {
+                name: _figure(getattr(at, name)) for name in ("precision", "recall", "false_alarms")
+            }
+            for edge, at in (("review", figures.review), ("block", figures.block))
+        },
         "videos": one.videos,
         "positives": one.positives,
         "unscored": one.unscored,
@@ -60,12 +62,12 @@ def _category(one: CategoryEvaluation) -> Json:
         "missing": one.missing,
         "groups": one.groups,
         "thresholds": one.thresholds,
-        "ece": _number(figures.ece),
+        "ece": rounded(figures.ece),
         "reliability": [
             {
                 "videos": row.videos,
-                "mean_score": _number(row.mean_score),
-                "share": _number(row.share),
+                "mean_score": rounded(row.mean_score),
+                "share": rounded(row.share),
             }
             for row in figures.reliability
         ],
@@ -89,28 +91,20 @@ def _fitted(one: Fitted) -> Json:
     }
 
 
-def _at(one: AtThreshold) -> Json:
-    return {name: _figure(getattr(one, name)) for name in ("precision", "recall", "false_alarms")}
-
-
 def _figure(one: Figure) -> Json:
-    ends = None if one.interval is None else [_number(end) for end in one.interval]
-    return {"value": _number(one.value), "interval": ends}
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
+    ends = None if one.interval is None else [rounded(end) for end in one.interval]
+    return {"value": rounded(one.value), "interval": ends}
 
 
 def category_table(name: str, one: CategoryEvaluation) -> RenderableType:
     """A few lines: on how many videos, how good, against what, and how far scores are shares."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     figures = one.figures
     clean = one.videos - one.positives
     counts = f"{one.positives} positive, {clean} clean, {count(one.groups, 'group')}"
+    # Said only where there are some: they are what the figures leave out.
     lost = {"missing": one.missing, "errors": one.errors, "unscored": one.unscored}
     counts += "".join(f", {number} {what}" for what, number in lost.items() if number)
     rows = {
@@ -124,32 +118,22 @@ def category_table(name: str, one: CategoryEvaluation) -> RenderableType:
         rows[f"{edge} recall"] = _text(at.recall)
         rows[f"{edge} false alarms"] = _text(at.false_alarms)
     if figures.ece is not None:
-        rows["reliability"] = f"ECE {figures.ece:.3f}: {_bins(figures.reliability)}"
-    if one.fitted is not None:
-        rows |= _fitted_rows(one.fitted)
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    for heading, value in rows.items():
-        table.add_row(f"  {heading}", Text(value))
-    return Group(Text(visible(name), style="bold"), table)
-
-
-def _fitted_rows(one: Fitted) -> Mapping[str, str]:
-    return {
-        "calibrated": f"by {one.method}: review {one.review:.4g}, block {one.block:.4g}",
-        "calibrated false alarms": f"{_text(one.false_alarms)}, on videos held out",
-        "calibrated recall": f"{_text(one.recall)}, on videos held out",
-    }
-
-
-def _bins(bins: tuple[Bin, ...]) -> str:
-    """Mean score, share of positives and number of each bin."""
-    return "; ".join(f"{row.mean_score:.2f} is {row.share:.2f} of {row.videos}" for row in bins)
+        # Of each bin: its mean score, the share of positives, and of how many videos that is.
+        bins = "; ".join(
+            f"{row.mean_score:.2f} is {row.share:.2f} of {row.videos}"
+            for row in figures.reliability
+        )
+        rows["reliability"] = f"ECE {figures.ece:.3f}: {bins}"
+    fitted = one.fitted
+    if fitted is not None:
+        edges = f"review {fitted.review:.4g}, block {fitted.block:.4g}"
+        rows["calibrated"] = f"by {fitted.method}: {edges}"
+        rows["calibrated false alarms"] = f"{_text(fitted.false_alarms)}, on videos held out"
+        rows["calibrated recall"] = f"{_text(fitted.recall)}, on videos held out"
+    return Group(Text(visible(name), style="bold"), fact_table(rows))
 
 
 def _text(one: Figure) -> str:
     if one.value is None or one.interval is None:
         return "too little data"
-    low, high = one.interval
-    return f"{one.value:.3f}  (95%: {low:.3f} to {high:.3f})"
+    return with_interval(one.value, one.interval)

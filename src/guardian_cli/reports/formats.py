@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
-from guardian_cli.files import replacing
+from guardian_cli.files import check_output, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -75,6 +75,7 @@ def find_format(name: str) -> Format:
                 hint="guardian scan … --output json=FILE",
             )
         point = added[name]
+    # Imported only when it is chosen: most runs need one format, and some pull in rich.
     render: Format = point.load()
     return render
 
@@ -88,10 +89,8 @@ def find_reports(
     """
     reports, used = [], {path.resolve() for path in taken}
     for name, path in named:
-        if not path.parent.is_dir():
-            raise UsageError(f"--output {path}: no such folder")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"--output {path}: not a regular file")
+        check_output(path, f"--output {path}")
+        # The second of two would replace the first without a word.
         if path.resolve() in used:
             raise UsageError(f"--output {path}: something else goes to the same file")
         used.add(path.resolve())
@@ -110,10 +109,7 @@ def show_report(rendered: str | RenderableType, console: Console) -> None:
 def write_report(rendered: str | RenderableType, path: Path) -> None:
     """Write what a format made into a file, whole or not at all; UsageError where that fails."""
     text = io.StringIO()
+    # By way of a console, which lays out tables for a file as it does for a pipe.
     show_report(rendered, Console(out=text))
-    try:
-        with replacing(path) as partial:
-            # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
-            partial.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
+    write_output(path, text.getvalue().encode("utf-8", "backslashreplace"))

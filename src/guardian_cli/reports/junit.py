@@ -27,17 +27,22 @@ def render_junit(report: BatchReport) -> str:
         "tests": len(verdicts),
         "failures": sum(verdict in {"review", "block"} for verdict in verdicts),
         "errors": verdicts.count("error"),
+        # For readers that add all of these up: nothing is ever skipped.
         "skipped": 0,
     }
     seconds = sum(_seconds(element) for element in report.scans)
     totals = {name: str(number) for name, number in counts.items()} | {"time": f"{seconds:.3f}"}
     suites = ET.Element("testsuites", {"name": "guardian", **totals})
-    when = max((_when(element) for element in report.scans), default="")
+    when = max(
+        (str(mapping(element.get("made")).get("when") or "") for element in report.scans),
+        default="",
+    )
     # What CI systems take for an ISO 8601 time has no zone.
     stamp = {"timestamp": when.removesuffix("Z")} if when else {}
     suite = ET.SubElement(suites, "testsuite", {"name": "guardian scan", **totals, **stamp})
     for element in report.scans:
         _add_case(suite, element)
+    # For people: CI systems do not care, and a diff of two runs is readable.
     ET.indent(suites)
     text = ET.tostring(suites, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
@@ -51,6 +56,7 @@ def printable(text: str) -> str:
 def _add_case(suite: ET.Element, element: Mapping[str, Any]) -> None:
     seconds = _seconds(element)
     name = printable(element["source"])
+    # GitLab links `file`; Jenkins and others show the names.
     case = {"classname": "guardian.scan", "name": name, "file": name, "time": f"{seconds:.3f}"}
     added = ET.SubElement(suite, "testcase", case)
     verdict, reasons = element["verdict"], [printable(reason) for reason in element["reasons"]]
@@ -62,6 +68,7 @@ def _add_case(suite: ET.Element, element: Mapping[str, Any]) -> None:
     message = f"{verdict}: {'; '.join(reasons)}" if reasons else verdict
     outcome = "error" if verdict == "error" else "failure"
     told = ET.SubElement(added, outcome, {"message": message, "type": kind})
+    # The message is one line in most CI systems; the text behind it has all.
     lines = [*reasons, f"severity {source_severity(element).word}"]
     for category, one in element["categories"].items():
         lines += [
@@ -70,10 +77,6 @@ def _add_case(suite: ET.Element, element: Mapping[str, Any]) -> None:
             for part in one["segments"]
         ]
     told.text = "\n".join(lines)
-
-
-def _when(element: Mapping[str, Any]) -> str:
-    return str(mapping(element.get("made")).get("when") or "")
 
 
 def _seconds(element: Mapping[str, Any]) -> float:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.reports.document import dumps
 from guardian_cli.reports.lifecycle_tables import (
     costs_table,
     endpoints_table,
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def to_text(document: Json) -> str:
-    """Return a document as text, in ASCII: readable in whatever encoding a pipe has."""
-    return json.dumps(document, indent=2, allow_nan=False)
-
-
 def show_releases(
     console: Console, releases: Sequence[Release], *, as_json: bool, named: bool
 ) -> None:
@@ -42,8 +37,9 @@ def show_releases(
             console.note(f"hint: {hint}")
     if as_json:
         parts = [release_part(release) for release in releases]
+        # Whoever named a model gets its document, not a list of one.
         content = parts[0] if named and len(parts) == 1 else {"releases": parts}
-        console.result(to_text({"schema": "guardian.release/1", **content}))
+        console.result(dumps({"schema": "guardian.release/1", **content}, indent=2))
         return
     for release in releases:
         console.show(release_table(release))
@@ -65,7 +61,8 @@ def show_history(console: Console, model: str, changes: Sequence[Change], *, as_
         }
         for change in changes
     ]
-    console.result(to_text({"schema": "guardian.history/1", "model": model, "changes": shown}))
+    document = {"schema": "guardian.history/1", "model": model, "changes": shown}
+    console.result(dumps(document, indent=2))
 
 
 def show_setup(console: Console, target: str, done: Setup, *, as_json: bool, check: bool) -> None:
@@ -84,7 +81,7 @@ def show_setup(console: Console, target: str, done: Setup, *, as_json: bool, che
         "monthly_cost_usd": workspace.monthly_cost_usd,
         "dry_run": done.dry_run,
     }
-    console.result(to_text(document))
+    console.result(dumps(document, indent=2))
 
 
 def show_endpoints(
@@ -109,7 +106,7 @@ def show_endpoints(
         **({"plan": result.plan} if result.plan else {}),
         **cost_part,
     }
-    console.result(to_text(document))
+    console.result(dumps(document, indent=2))
 
 
 def release_part(release: Release) -> Json:
@@ -151,6 +148,7 @@ def _endpoint_part(endpoint: EndpointStatus, result: EndpointsResult) -> Json:
 
 def _cost_part(costs: Costs, endpoint: str, rows: list[Json]) -> Json:
     """Put its cost into each deployment's row, and return what the whole endpoint takes."""
+    # Names of deployments are unique within an endpoint only.
     of_it = {one.name: one for one in costs.deployments if one.endpoint == endpoint}
     for row in rows:
         one = of_it[row["name"]]
@@ -163,6 +161,7 @@ def _cost_part(costs: Costs, endpoint: str, rows: list[Json]) -> Json:
         }
         row["disk_mb"] = None if one.disk_mb is None else round(one.disk_mb, 3)
     memory_mb = costs.memory_mb.get(endpoint)
+    # A price that is unknown is left out of the sum: `null` in its row says so.
     known = [one.monthly_usd for one in of_it.values() if one.monthly_usd is not None]
     return {
         "monthly_cost_usd": round(sum(known), 2),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardian_cli.reports.text import visible
+from guardian_cli.reports.grid import new_table
+from guardian_cli.reports.text import number, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,9 @@ def _deployments_table(
     if not endpoint.rows:
         return Text("  no deployments")
     names = ["  deployment", "version", "role", "traffic", "state"]
-    table = _table(*names, *([] if probes is None else ["check"]))
+    table = new_table(
+        *names, *([] if probes is None else ["check"]), right={"traffic"}, wraps={"check"}
+    )
     for row in endpoint.rows:
         cells = [
             Text(f"  {row.name}"),
@@ -83,7 +86,7 @@ def costs_table(costs: Costs) -> RenderableType:
     if not costs.deployments:
         return Text("no deployments")
     if costs.noted is None:
-        table = _table("endpoint", "deployment", "traffic", "disk")
+        table = new_table("endpoint", "deployment", "traffic", "disk", right={"traffic", "disk"})
         for one in costs.deployments:
             disk = "-" if one.disk_mb is None else f"{one.disk_mb:.1f} MB"
             table.add_row(Text(one.endpoint), Text(one.name), f"{one.traffic}%", disk)
@@ -92,7 +95,10 @@ def costs_table(costs: Costs) -> RenderableType:
             for name, mb in costs.memory_mb.items()
         ]
         return Group(table, *servers, Text("0 USD a month", style="bold"))
-    table = _table("endpoint", "deployment", "traffic", "instances", "USD a month", "cheaper")
+    table = new_table(
+        *("endpoint", "deployment", "traffic", "instances", "USD a month", "cheaper"),
+        right={"traffic", "USD a month"},
+    )
     for one in costs.deployments:
         cheaper = ""
         if one.cheaper is not None:
@@ -103,6 +109,7 @@ def costs_table(costs: Costs) -> RenderableType:
         instances = f"{one.instance_count or 1} × {one.instance_type or '-'}"
         cells = (one.endpoint, one.name, f"{one.traffic}%", instances, usd, cheaper)
         table.add_row(*(Text(visible(cell), style=style) for cell in cells))
+    # What bills and serves nobody is what this table is for.
     idle = sum(one.monthly_usd or 0.0 for one in costs.deployments if one.is_idle)
     total = f"{costs.monthly_usd:.0f} USD a month, {idle:.0f} of it without traffic"
     return Group(table, Text(total, style="bold"))
@@ -114,9 +121,10 @@ def release_table(release: Release) -> RenderableType:
     from rich.text import Text
 
     now = "would be" if release.dry_run else "now"
-    table = _table("deployment", "role", "was", now, "state")
+    table = new_table("deployment", "role", "was", now, "state", right={"was", now})
     before = {row.name: row for row in release.before}
     after = {row.name: row for row in release.after}
+    # In the order that was: rows stay where they were, and new ones follow.
     for name in dict.fromkeys([*before, *after]):
         row = after.get(name)
         role = (row.role or "") if row else ""
@@ -141,16 +149,16 @@ def _metrics_table(metrics: Sequence[VersionMetrics]) -> Table:
     """Return a column for the version that is deployed, and one for the champion beside it."""
     from rich.text import Text
 
-    def show(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
-
     roles = ("this version", "champion")
+    # Without a champion there is one column.
     names = [f"{role} ({one.version})" for role, one in zip(roles, metrics, strict=False)]
-    table = _table("by its training", *names)
+    table = new_table("by its training", *names)
     rows = {
-        "AUC": [f"{show(one.auc)} ({show(one.auc_low)}-{show(one.auc_high)})" for one in metrics],
-        "metadata alone": [show(one.metadata_auc) for one in metrics],
-        "recall": [show(one.recall) for one in metrics],
+        "AUC": [
+            f"{number(one.auc)} ({number(one.auc_low)}-{number(one.auc_high)})" for one in metrics
+        ],
+        "metadata alone": [number(one.metadata_auc) for one in metrics],
+        "recall": [number(one.recall) for one in metrics],
         "data": [visible(one.data or "-").rpartition("/")[2] for one in metrics],
     }
     for name, cells in rows.items():
@@ -164,7 +172,7 @@ def history_table(changes: Sequence[Change]) -> RenderableType:
 
     if not changes:
         return Text("no changes yet")
-    table = _table("when", "who", "action", "from", "to", "why")
+    table = new_table("when", "who", "action", "from", "to", "why", wraps={"why"})
     for one in changes:
         cells = (one.when, one.who, one.action, one.source or "-", one.target or "-", one.why or "")
         table.add_row(*(Text(visible(cell)) for cell in cells))
@@ -178,7 +186,7 @@ def setup_table(
     from rich.console import Group
     from rich.text import Text
 
-    table = _table("part", "state")
+    table = new_table("part", "state")
     states = dict.fromkeys(workspace.existing, Text("exists"))
     states |= dict.fromkeys(created, Text("would be created" if dry_run else "created"))
     for part in workspace.missing:
@@ -187,14 +195,3 @@ def setup_table(
         table.add_row(Text(visible(part)), state)
     cost = f"  about {workspace.monthly_cost_usd:.2f} USD a month" if bills else ""
     return Group(Text.assemble((visible(workspace.name), "bold"), cost), table)
-
-
-def _table(*names: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in names:
-        right = name in {"traffic", "was", "now", "would be", "disk", "USD a month"}
-        wraps = name in {"why", "check"}
-        table.add_column(name, no_wrap=not wraps, justify="right" if right else "left")
-    return table

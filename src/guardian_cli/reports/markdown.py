@@ -11,6 +11,8 @@ from guardian_cli.reports.text import count, visible
 from guardian_cli.verdict.policy import WORST_FIRST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardian_cli.reports.formats import BatchReport
 
 COLUMNS = ("Verdict", "Severity", "Source", "Category", "Score", "Why")
@@ -20,24 +22,26 @@ def render_markdown(report: BatchReport) -> str:
     """Return the output format `md`, GitHub's tables."""
     verdicts = [element["verdict"] for element in report.scans]
     sums = ", ".join(f"{verdicts.count(one)} {one}" for one in WORST_FIRST if one in verdicts)
+    # Its verdict follows the rules that the JSON document's does.
     whole = document(report.scans)
     lines = [f"### guardian: {whole['verdict']}", ""]
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
     left_out = f"; {sum(report.skipped.values())} skipped" if report.skipped else ""
     lines += [f"{total}{left_out}{'; interrupted' if report.interrupted else ''}.", ""]
-    lines += [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    lines += [table_row(COLUMNS), table_row(["---"] * len(COLUMNS))]
     for element in worst_first(report.scans):
         name = worst_category(element)
         score = element["categories"][name]["score"] if name is not None else None
         verdict = element["verdict"]
         lines.append(
-            _row(
+            table_row(
                 [
                     f"**{verdict}**" if verdict != "allow" else verdict,
                     source_severity(element).word,
                     literal(element["source"]),
                     literal(name) if name is not None else "",
                     "" if score is None else f"{score:g}",
+                    # A cell has no other line break.
                     "<br>".join(literal(reason) for reason in element["reasons"]),
                 ]
             )
@@ -48,6 +52,7 @@ def render_markdown(report: BatchReport) -> str:
 def literal(text: str) -> str:
     """Return text as code in a cell of a table: no markup, no link, no mention, no line break."""
     shown = visible(text)
+    # A code span ends at as many backticks as it begins with: so one more than any within.
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
     if not shown:
@@ -57,5 +62,6 @@ def literal(text: str) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}".replace("|", r"\|")
 
 
-def _row(cells: list[str] | tuple[str, ...]) -> str:
+def table_row(cells: Sequence[str]) -> str:
+    """Return a row of a table; what is in the cells must be escaped already."""
     return f"| {' | '.join(cells)} |"

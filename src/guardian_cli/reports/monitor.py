@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
-from guardian_cli.errors import UsageError
-from guardian_cli.files import replacing
-from guardian_cli.reports.document import DIGITS, dumps
-from guardian_cli.reports.text import count, visible
+from guardian_cli.lifecycle.clock import utc_stamp
+from guardian_cli.reports.document import dumps, rounded
+from guardian_cli.reports.grid import new_table
+from guardian_cli.reports.text import count, number, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 SCHEMA = "guardian.monitor/1"
+# Figures are shares, distances and milliseconds: significant digits suit them all.
+FORM = ".4g"
 STATE_STYLES = {"ok": "green", "alert": "bold red", "too-little-data": "dim"}
 
 
@@ -48,7 +48,7 @@ def to_document(found: Monitoring, results: Sequence[str], reference: Sequence[s
     """Return guardian.monitor/1; numbers to a millionth."""
 
     def both(pair: tuple[float, float]) -> Json:
-        return {"results": round(pair[0], DIGITS), "reference": round(pair[1], DIGITS)}
+        return {"results": rounded(pair[0]), "reference": rounded(pair[1])}
 
     return {
         "schema": SCHEMA,
@@ -57,7 +57,7 @@ def to_document(found: Monitoring, results: Sequence[str], reference: Sequence[s
         "reference": list(reference),
         "sources": found.sources,
         "reference_sources": found.reference_sources,
-        "sigmas": round(found.sigmas, DIGITS),
+        "sigmas": rounded(found.sigmas),
         "alert": bool(found.alerts),
         "figures": [figure_part(one) for one in found.figures],
         "windows": [
@@ -82,37 +82,40 @@ def figure_part(figure: Figure) -> Json:
     """Return a figure as JSON has it."""
     part = asdict(figure) | {"examples": list(figure.examples)}
     for name in ("value", "limit", "usual"):
-        part[name] = None if part[name] is None else round(part[name], DIGITS)
+        part[name] = rounded(part[name])
     return part
 
 
 def moment(when_s: float) -> str | None:
     """Return a time in UTC; None for NaN."""
+    # Results that do not tell when they were made can still be compared.
     if math.isnan(when_s):
         return None
-    return datetime.fromtimestamp(when_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc_stamp(datetime.fromtimestamp(when_s, tz=UTC))
 
 
 def monitoring_table(found: Monitoring) -> RenderableType:
     """Return a row for each figure, what moved most first, and one for each window's alert."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("figure", "category", "value", "limit", "usual", "sources", "state"):
-        table.add_column(name, no_wrap=True, justify="right" if name in NUMBERS else "left")
+    table = new_table(
+        *("figure", "category", "value", "limit", "usual", "sources", "state"),
+        right={"value", "limit", "usual", "sources"},
+    )
     rows: list[tuple[str | None, Figure]] = [
-        (None, one) for one in sorted(found.figures, key=lambda one: -one.excess)
+        # By how far each is towards its limit, since their units differ.
+        (None, one)
+        for one in sorted(found.figures, key=lambda one: -one.excess)
     ]
     rows += [(window, one) for window, one in found.alerts if window is not None]
     for window, one in rows:
         table.add_row(
             Text(one.name + (f" ({window})" if window else "")),
             Text(visible(one.category or "")),
-            number(one.value),
-            number(one.limit),
-            number(one.usual),
+            number(one.value, FORM),
+            number(one.limit, FORM),
+            number(one.usual, FORM),
             str(one.samples),
             Text(one.state, style=STATE_STYLES[one.state]),
         )
@@ -126,19 +129,6 @@ def monitoring_table(found: Monitoring) -> RenderableType:
     return Group(Text(title, style="bold"), table, *examples)
 
 
-NUMBERS = frozenset({"value", "limit", "usual", "sources"})
-
-
-def number(value: float | None) -> str:
-    """Return a figure for people."""
-    return "-" if value is None else f"{value:.4g}"
-
-
-def write_prometheus(path: Path, found: Monitoring) -> None:
-    """Write the figures for node_exporter's textfile collector, whole or not at all."""
-    write_text(path, prometheus_text(found, time.time()))
-
-
 def prometheus_text(found: Monitoring, now_s: float) -> str:
     """Return the figures as gauges, in Prometheus' text format."""
     lines: list[str] = []
@@ -148,7 +138,13 @@ def prometheus_text(found: Monitoring, now_s: float) -> str:
             (f"# HELP guardian_monitor_{name} {about}", f"# TYPE guardian_monitor_{name} gauge")
         )
         for labels, value in values:
-            shown = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items())
+            # A category may be named anything; these two would end the label.
+            safe = {
+                key: visible(text).replace("\\", r"\\").replace('"', r"\"")
+                for key, text in labels.items()
+            }
+            shown = ",".join(f'{key}="{text}"' for key, text in safe.items())
+            # `repr` gives the shortest text that reads back as the same number.
             lines.append(f"guardian_monitor_{name}{{{shown}}} {value!r}")
 
     def labels(one: Figure) -> Json:
@@ -180,19 +176,5 @@ def prometheus_text(found: Monitoring, now_s: float) -> str:
     counted = (("results", found.sources), ("reference", found.reference_sources))
     gauge("sources", "Sources that were compared.", [({"set": a}, float(n)) for a, n in counted])
     gauge("timestamp_seconds", "When this was written, since 1970.", [({}, now_s)])
+    # A metric without labels has no braces.
     return "\n".join(lines).replace("{} ", " ") + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all. Raises UsageError."""
-    try:
-        with replacing(path) as partial:
-            # Half a surrogate pair, which JSON can name, is nothing that UTF-8 can write.
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _label(text: str) -> str:
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from guardian_cli.reports.monitor import moment, number, write_text
-from guardian_cli.reports.text import count, visible
+from guardian_cli.reports.monitor import FORM, moment
+from guardian_cli.reports.text import count, escape_html, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from guardian_cli.watching.figures import Figure
     from guardian_cli.watching.monitor import Monitoring, Window
 
+# In the viewBox's own units; the page stretches the picture to its width.
 _WIDTH, _HEIGHT = 600.0, 100.0
 _TITLES = {
     "verdict_mix": "Verdict mix: share of sources with another verdict",
@@ -31,19 +30,13 @@ _TITLES = {
 }
 
 
-def write_page(
-    path: Path, found: Monitoring, results: Sequence[str], reference: Sequence[str]
-) -> None:
-    """Write the page, whole or not at all. Raises UsageError."""
-    write_text(path, page_text(found, results, reference))
-
-
 def page_text(found: Monitoring, results: Sequence[str], reference: Sequence[str]) -> str:
     """Return the page: alerts, all figures, time-lines with their limits, shares."""
+    # Inside the page: a single file can be mailed, or kept as a CI artifact.
     css = (files("guardian_cli.reports") / "monitor.css").read_text(encoding="utf-8")
     ordered = sorted(found.figures, key=lambda one: -one.excess)
     verdict = (
-        f'<p class="alert">{_text(found.summary)}</p>'
+        f'<p class="alert">{escape_html(found.summary)}</p>'
         if found.alerts
         else '<p class="ok">No figure is over its limit.</p>'
     )
@@ -51,8 +44,8 @@ def page_text(found: Monitoring, results: Sequence[str], reference: Sequence[str
     if few:
         verdict += f'<p class="faint">{count(few, "figure")}: too little data to tell.</p>'
     about = (
-        f"{count(found.sources, 'source')} of {_text(', '.join(results))} against"
-        f" {found.reference_sources} of {_text(', '.join(reference))}"
+        f"{count(found.sources, 'source')} of {escape_html(', '.join(results))} against"
+        f" {found.reference_sources} of {escape_html(', '.join(reference))}"
     )
     parts = [
         "<!doctype html>",
@@ -69,18 +62,15 @@ def page_text(found: Monitoring, results: Sequence[str], reference: Sequence[str
         _shares_table(found.verdicts),
     ]
     for category, shares in found.deployments.items():
-        parts += [f"<h2>Deployments of {_text(category)}</h2>", _shares_table(shares)]
+        parts += [f"<h2>Deployments of {escape_html(category)}</h2>", _shares_table(shares)]
     return "\n".join([*parts, "</body></html>", ""])
-
-
-def _text(text: str) -> str:
-    return escape(visible(text))
 
 
 def _figures_table(figures: Sequence[Figure]) -> str:
     rows = [
-        f"<tr><td>{_TITLES[one.name]}</td><td>{_text(one.category or '')}</td>"
-        f'<td class="number">{number(one.value)}</td><td class="number">{number(one.limit)}</td>'
+        f"<tr><td>{_TITLES[one.name]}</td><td>{escape_html(one.category or '')}</td>"
+        f'<td class="number">{number(one.value, FORM)}</td>'
+        f'<td class="number">{number(one.limit, FORM)}</td>'
         f'<td class="number">{one.samples}</td><td class="{one.state}">{one.state}</td></tr>'
         for one in figures
     ]
@@ -97,8 +87,8 @@ def _examples(figures: Sequence[Figure]) -> list[str]:
     for one in figures:
         if one.examples:
             title = one.name + (f" of {one.category}" if one.category else "")
-            listed = "".join(f"<li>{_text(source)}</li>" for source in one.examples)
-            parts.append(f"<h2>Sources that show it: {_text(title)}</h2><ul>{listed}</ul>")
+            listed = "".join(f"<li>{escape_html(source)}</li>" for source in one.examples)
+            parts.append(f"<h2>Sources that show it: {escape_html(title)}</h2><ul>{listed}</ul>")
     return parts
 
 
@@ -112,6 +102,7 @@ def _time_line(figure: Figure, windows: Sequence[Window]) -> str:
     ]
     told = [one.value for one in found if one.value is not None]
     limits = [one.limit for one in found if one.limit is not None]
+    # The limit stays in view, however far below it the values are.
     top = max([*told, *limits], default=0.0) or 1.0
     step = _WIDTH / max(1, len(windows) - 1)
 
@@ -131,30 +122,33 @@ def _time_line(figure: Figure, windows: Sequence[Window]) -> str:
     ]
     dots = [
         f'<circle class="{one.state}" cx="{x:.1f}" cy="{y:.1f}" r="3">'
-        f"<title>{_text(window.name)}: {number(one.value)}, limit {number(one.limit)},"
+        f"<title>{escape_html(window.name)}: {number(one.value, FORM)},"
+        f" limit {number(one.limit, FORM)},"
         f" {count(one.samples, 'source')}</title></circle>"
         for window, one in zip(windows, found, strict=True)
+        # Placed among all windows, so that the others count as gaps.
         for x, y in points([one.value if other is one else None for other in found])
     ]
     ends = ""
     if windows:
         first, last = windows[0], windows[-1]
+        # Where results do not say when, windows have numbers for names.
         names = [moment(first.begins_s) or first.name, moment(last.ends_s) or last.name]
         ends = (
             f'<figcaption class="faint"><span>{names[0]}</span><span>{names[1]}</span></figcaption>'
         )
     title = _TITLES[figure.name] + (f", {figure.category}" if figure.category else "")
     return (
-        f'<figure><figcaption><span>{_text(title)}</span><span class="{figure.state}">'
-        f"{number(figure.value)} of {number(figure.limit)}</span></figcaption>"
+        f'<figure><figcaption><span>{escape_html(title)}</span><span class="{figure.state}">'
+        f"{number(figure.value, FORM)} of {number(figure.limit, FORM)}</span></figcaption>"
         f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{_text(title)}">{"".join(lines)}{"".join(dots)}</svg>{ends}</figure>'
+        f' aria-label="{escape_html(title)}">{"".join(lines)}{"".join(dots)}</svg>{ends}</figure>'
     )
 
 
 def _shares_table(shares: dict[str, tuple[float, float]]) -> str:
     rows = "".join(
-        f'<tr><td>{_text(name)}</td><td class="number">{now:.1%}</td>'
+        f'<tr><td>{escape_html(name)}</td><td class="number">{now:.1%}</td>'
         f'<td class="number">{before:.1%}</td></tr>'
         for name, (now, before) in shares.items()
     )

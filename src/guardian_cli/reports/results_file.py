@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, get_args
 
 from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import SCHEMA
@@ -48,19 +48,13 @@ def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
             file.seek(0)
             # Offsets, not lines: a million results fit, each being read when it is wanted.
             offsets: dict[str | int, int] = {}
-            offset = 0
-            for number, raw in enumerate(file, 1):
-                line = parse_result(_loads(raw))
-                if line is not None:
-                    offsets[key_of(line) if newest else offset] = offset
-                elif raw.strip() and raw.endswith(b"\n"):
-                    raise UsageError(f"{path}:{number}: not a result of guardian scan", hint=HINT)
-                offset += len(raw)
+            for offset, line in _lines(file, path):
+                offsets[key_of(line) if newest else offset] = offset
             for at in offsets.values():
                 file.seek(at)
-                line = parse_result(_loads(file.readline()))
-                if line is not None:
-                    yield _filled(line)
+                again = parse_result(_loads(file.readline()))
+                if again is not None:
+                    yield _filled(again)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
 
@@ -75,17 +69,25 @@ def stream_results(path: Path) -> Iterator[Json]:
             first = _loads(file.readline())
             if isinstance(first, dict) and "source" in first:
                 file.seek(0)
-                for number, raw in enumerate(file, 1):
-                    line = parse_result(_loads(raw))
-                    if line is not None:
-                        yield line
-                    elif raw.strip() and raw.endswith(b"\n"):
-                        message = f"{path}:{number}: not a result of guardian scan"
-                        raise UsageError(message, hint=HINT)
+                for _, line in _lines(file, path):
+                    yield line
                 return
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
     yield from read_results(path)
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, Json]]:
+    """Every result with its offset in bytes. Raises UsageError for a line that is none."""
+    offset = 0
+    for number, raw in enumerate(file, 1):
+        line = parse_result(_loads(raw))
+        if line is not None:
+            yield offset, line
+        elif raw.strip() and raw.endswith(b"\n"):
+            # Only the last line may be cut off, by a kill, and then has no end.
+            raise UsageError(f"{path}:{number}: not a result of guardian scan", hint=HINT)
+        offset += len(raw)
 
 
 def key_of(line: Mapping[str, Any]) -> str:
@@ -103,6 +105,7 @@ def parse_result(value: Any) -> Json | None:
     mappings = [categories, *(value.get(name) or {} for name in _MAPPINGS)]
     mappings += [*_list(value.get("detectors")), *_list(value.get("frames"))]
     mappings += categories.values() if isinstance(categories, dict) else ()
+    # Checked here, once: whoever reads results relies on these shapes everywhere.
     known &= all(isinstance(one, dict) for one in mappings)
     known &= all(isinstance(one, str) for one in _list(value.get("reasons")))
     known = known and all(map(_is_category, categories.values()))
@@ -140,6 +143,7 @@ def _elements(document: Any, path: Path) -> Iterator[Json]:
         line = parse_result({"schema": SCHEMA, **scan} if isinstance(scan, dict) else None)
         if line is None:
             raise UsageError(f"{path}: scans[{number}] is no result of guardian scan", hint=HINT)
+        # Like lines, a document that was put together from others may name a source twice.
         newest[key_of(line)] = _filled(line)
     yield from newest.values()
 
@@ -148,13 +152,16 @@ def _filled(line: Json) -> Json:
     """The line with what a reader may rely on."""
     whole = {**_EMPTY, **line}
     categories = whole["categories"] or {}
+    # A category without a verdict is for a person to look at.
     empty: Json = {"score": None, "verdict": "review", "segments": []}
     return {**whole, "categories": {name: {**empty, **one} for name, one in categories.items()}}
 
 
 def _loads(raw: bytes) -> Any:
     try:
+        # Python reads NaN and 1e999; no verdict may rest on either.
         return json.loads(raw, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+    # Brackets nested by the thousand are an attack, or rubbish.
     except (ValueError, RecursionError):
         return None
 

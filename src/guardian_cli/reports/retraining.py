@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.lifecycle import release_part, to_text
+from guardian_cli.reports.document import dumps
+from guardian_cli.reports.lifecycle import release_part
 from guardian_cli.reports.lifecycle_tables import release_table
 from guardian_cli.reports.text import visible
 
@@ -23,9 +24,9 @@ def show_retrainings(
 ) -> None:
     """Show one model, or all of a `retrain` that named none."""
     if as_json:
-        parts = [_part(one) for one in done]
+        parts = [retraining_part(one) for one in done]
         content = parts[0] if named else {"models": parts}
-        console.result(to_text({"schema": SCHEMA, "target": target, **content}))
+        console.result(dumps({"schema": SCHEMA, "target": target, **content}, indent=2))
         return
     for one in done:
         state = "due" if one.due else "not due"
@@ -35,7 +36,8 @@ def show_retrainings(
             console.note(f"hint: guardian deploy {one.model} --version {one.version} --promote")
 
 
-def _part(one: Retraining) -> dict[str, Any]:
+def retraining_part(one: Retraining) -> dict[str, Any]:
+    """Return what guardian.retrain/1 says of one model."""
     situation = one.situation
     return {
         "model": one.model,

@@ -96,6 +96,7 @@ def _results(element: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]
     verdicts = {name: one["verdict"] for name, one in element["categories"].items()}
     for name, verdict in verdicts.items():
         if verdict in LEVELS:
+            # A reason begins with its category; what follows tells `weapons` from `weapons-toy`.
             own = [one for one in element["reasons"] if re.match(rf"{re.escape(name)}[ :]", one)]
             text = "; ".join(own) or f"{name}: {verdict}"
             yield _result(element, number, name, verdict, text, category_severity(element, name))
@@ -114,16 +115,19 @@ def _result(
         "level": LEVELS[verdict],
         "message": {"text": text},
         "locations": [_location(element, number)],
+        # SARIF ranks from 0 to 100, severities go to 10.
         "rank": round(10 * (grade.number or 0.0), 1),
         "properties": {
             "verdict": verdict,
             "severity": grade.word,
+            # GitHub reads it as a string only.
             "security-severity": str(grade.number),
             "score": one.get("score"),
             "segments": one.get("segments", []),
         },
     }
     if element["sha256"]:
+        # By content: a file that was renamed keeps its alert, and what somebody decided about it.
         result["partialFingerprints"] = {"contentAndRule/v1": f"{element['sha256']}:{rule}"}
     return result
 

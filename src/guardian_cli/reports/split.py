@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.document import DIGITS, dumps
+from guardian_cli.reports.document import dumps, rounded
+from guardian_cli.reports.grid import new_table
 from guardian_cli.reports.text import visible
 
 if TYPE_CHECKING:
@@ -26,15 +27,14 @@ def show_split(
 ) -> None:
     """Show what each deployment flags, and whether that is more than another's."""
     if as_json:
-        console.result(dumps(_document(results, shares, differences), indent=2))
+        console.result(dumps(split_document(results, shares, differences), indent=2))
         return
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("category", "deployment", "sources", "flagged", "share", "95% interval"):
-        right = name in {"sources", "flagged", "share"}
-        table.add_column(name, no_wrap=True, justify="right" if right else "left")
+    table = new_table(
+        *("category", "deployment", "sources", "flagged", "share", "95% interval"),
+        right={"sources", "flagged", "share"},
+    )
     for one in shares:
         low, high = one.interval
         table.add_row(
@@ -50,14 +50,16 @@ def show_split(
         low, high = other.interval
         much = f"{other.value:+.1%} ({low:+.1%} to {high:+.1%})"
         told = "flags more" if other.value > 0 else "flags less"
+        # Said in so many words: an interval alone is often read as a difference.
         words = told if other.is_told else "no difference can be told yet"
         pair = f"{visible(other.deployment)} against {visible(other.against)}"
         console.result(f"{visible(other.category)}: {pair}: {much}: {words}")
 
 
-def _document(
+def split_document(
     results: str, shares: Sequence[DeploymentShare], differences: Sequence[Difference]
 ) -> dict[str, Any]:
+    """Return guardian.deployments/1."""
     return {
         "schema": SCHEMA,
         "results": results,
@@ -67,8 +69,8 @@ def _document(
                 "deployment": one.deployment,
                 "sources": one.sources,
                 "flagged": one.flagged,
-                "share": round(one.share, DIGITS),
-                "interval": [round(end, DIGITS) for end in one.interval],
+                "share": rounded(one.share),
+                "interval": [rounded(end) for end in one.interval],
             }
             for one in shares
         ],
@@ -77,8 +79,8 @@ def _document(
                 "category": one.category,
                 "deployment": one.deployment,
                 "against": one.against,
-                "value": round(one.value, DIGITS),
-                "interval": [round(end, DIGITS) for end in one.interval],
+                "value": rounded(one.value),
+                "interval": [rounded(end) for end in one.interval],
                 "told": one.is_told,
             }
             for one in differences

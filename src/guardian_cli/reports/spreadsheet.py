@@ -30,6 +30,7 @@ COLUMNS = (
     "reasons", "degraded", "complete", "duration_s", "frames_scored", "error_kind", "error",
     "when", "fingerprint",
 )  # fmt: skip
+# The apostrophe as well, or a reader could not tell whose a first one is.
 GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
@@ -41,6 +42,7 @@ def render_csv(report: BatchReport) -> str:
     writer.writeheader()
     for element in report.scans:
         for row in _rows(element):
+            # Numbers too: a negative one begins as a formula does.
             writer.writerow({name: guard(row.get(name)) for name in COLUMNS})
     return text.getvalue()
 
@@ -49,6 +51,7 @@ def guard(value: Any) -> str:
     """Return a cell that no spreadsheet takes for a formula; nothing for None."""
     if value is None:
         return ""
+    # As JSON and spreadsheets write them; Python alone has capitals.
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f"'{text}" if text.startswith(GUARDED) else text
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from guardian_cli.reports.elements import thresholds_of
 from guardian_cli.reports.text import count, shorten, shorten_path, visible
 from guardian_cli.verdict.policy import WORST_FIRST
-from guardian_cli.verdict.thresholds import Thresholds, format_score
+from guardian_cli.verdict.thresholds import format_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.reports.formats import BatchReport
     from guardian_cli.verdict.result import CategoryVerdict, Outcome, ScanResult
+    from guardian_cli.verdict.thresholds import Thresholds
 
 STYLES: dict[Outcome, str] = {
     "allow": "bold green",
@@ -185,6 +187,7 @@ class Sparkline:
         width = min(max(1, options.max_width), len(self.cells))
         edges = [round(i * len(self.cells) / width) for i in range(width + 1)] if width else []
         for start, end in pairwise(edges):
+            # Of several cells under one character the highest is shown: a flash must not vanish.
             scored = [cell for cell in self.cells[start:end] if cell is not None]
             peak = max(scored, default=None)
             # Seven, not eight: a score of 1 has the last block, like those just below it.
@@ -260,6 +263,7 @@ def _coverage(result: ScanResult) -> str:
         parts[0] += f" over {coverage.duration_s:.1f} s"
     if is_video and result.every_s is not None:
         parts.append(f"every {result.every_s:g} s")
+    # A gap is where something could have been missed, so it stands beside the interval.
     if is_video and coverage.largest_gap_s is not None:
         parts.append(f"largest gap {coverage.largest_gap_s:.1f} s")
     parts.append("reached the end" if coverage.reached_end else "did not reach the end")
@@ -281,8 +285,7 @@ def _why(element: Mapping[str, Any]) -> str:
     if not scored:
         return ""
     name = max(scored, key=lambda one: scored[one])
-    limits = (element.get("made") or {}).get("thresholds", {}).get(name)
-    return f"{name} {format_score(scored[name], Thresholds(**limits) if limits else None)}"
+    return f"{name} {format_score(scored[name], thresholds_of(element, name))}"
 
 
 def _grid(style: str = "") -> Table:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.reports.lifecycle import to_text
+from guardian_cli.reports.document import dumps
+from guardian_cli.reports.grid import fact_table
+from guardian_cli.reports.text import number, with_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import RenderableType
 
@@ -29,10 +31,11 @@ def show_trainings(
         if report.conclusion:
             console.warn(f"{report.model}: version {report.version}: {report.conclusion}")
     if as_json:
+        # Whoever named a model gets its document, not a list of one.
         one = named and len(reports) == 1
         parts = [training_part(report, target) for report in reports]
         document = {"schema": SCHEMA, **(parts[0] if one else {"trainings": parts})}
-        console.result(to_text(document))
+        console.result(dumps(document, indent=2))
     else:
         for report in reports:
             console.show(training_table(report))
@@ -54,7 +57,6 @@ def training_part(report: TrainReport, target: str) -> Json:
 def training_table(report: TrainReport) -> RenderableType:
     """A few lines: how good, against what, on which data."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     metrics, data, training = report.metrics, report.data, report.training
@@ -62,11 +64,11 @@ def training_table(report: TrainReport) -> RenderableType:
     if data["contradictions"]:
         left_out += f" ({data['contradictions']} labelled in contradiction)"
     rows = {
-        "AUC": _with_interval(metrics, "auc"),
-        "metadata alone": _with_interval(metrics, "metadata_auc"),
-        "ECE": _number(metrics["ece"]),
+        "AUC": with_interval(metrics["auc"], metrics["auc_interval"]),
+        "metadata alone": with_interval(metrics["metadata_auc"], metrics["metadata_auc_interval"]),
+        "ECE": number(metrics["ece"]),
         f"threshold for {metrics['threshold_false_positive_rate']:.0%}": (
-            f"{_number(metrics['threshold'])} (served as 0.5) finds"
+            f"{number(metrics['threshold'])} (served as 0.5) finds"
             f" {metrics['true_positive_rate']:.0%} of the positives"
         ),
         "data": (
@@ -76,19 +78,5 @@ def training_table(report: TrainReport) -> RenderableType:
         "judged by": f"{training['method']}, {metrics['n']} files",
         "backbone": f"{training['backbone']}, seed {training['seed']}",
     }
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    for name, value in rows.items():
-        # Text, so that what stands in a path or a label is no markup.
-        table.add_row(f"  {name}", Text(value))
-    return Group(Text.assemble((report.model, "bold"), f"  version {report.version}"), table)
-
-
-def _with_interval(metrics: Mapping[str, Any], name: str) -> str:
-    low, high = map(_number, metrics[f"{name}_interval"])
-    return f"{_number(metrics[name])}  (95%: {low} to {high})"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    title = Text.assemble((report.model, "bold"), f"  version {report.version}")
+    return Group(title, fact_table(rows))

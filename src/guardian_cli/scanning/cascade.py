@@ -39,6 +39,7 @@ class Gate:
 
         `errors` says how far a score may be off.
         """
+        # A judge that failed has scores as well, but not of this category: then the frame is sent.
         if not scores.keys() >= set(self.judges):
             return None
         return all(
@@ -82,4 +83,5 @@ def without_effect(
 
 
 def _can_judge(detector: Detector | DetectorSpec, category: str) -> bool:
+    # CLIP's score is no probability, so none of them means that it is sure.
     return detector.info.name not in {"clip", "endpoint"} and category in detector.categories

@@ -123,6 +123,7 @@ def _files_of(part: Path) -> list[Path]:
     """A part itself, or the results that a folder holds."""
     if not part.is_dir():
         return [part]
+    # Sorted: of two results that are alike the later file's counts, on every machine.
     files = sorted(path for path in part.iterdir() if path.suffix in ENDINGS and path.is_file())
     if not files:
         raise UsageError(f"{part}: no file of results in this folder (.jsonl, .json)")
@@ -190,6 +191,7 @@ def _check_shard(shard: Any, known: Mapping[int, Mapping[str, Any]]) -> None:
                 f"into {counts[1]}",
                 hint="merge those of one N; guardian scan --shard I/N scans the rest",
             )
+        # One of them will do: those that are known agree with each other.
         break
 
 

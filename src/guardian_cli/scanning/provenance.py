@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli import __version__
 from guardian_cli.detectors.clip.architecture import name_model
 from guardian_cli.detectors.clip.detector import ClipDetector
+from guardian_cli.lifecycle.clock import utc_stamp
 from guardian_cli.media.sources import Source
 from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
@@ -64,7 +65,7 @@ class Provenance:
     def made(self, source: Source) -> dict[str, Any]:
         """Return the `made` of a result that is finished now."""
         return {
-            "when": now(),
+            "when": utc_stamp(datetime.now(UTC)),
             **made_of_settings(self.settings.config),
             "decode": self.request.decode,
             "weights": self._weights(),
@@ -195,11 +196,6 @@ class Provenance:
             for category, setting in self.settings.endpoints.items()
             if category in asked and setting.uri is not None
         }
-
-
-def now() -> str:
-    """The time, as documents have it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def made_of_settings(config: Config) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class SampleCollector:
         self.not_sent.update(pending.not_sent)
         for index, deployment in pending.deployments.items():
             self.deployments[index][deployment] += 1
+        # A request counts once, however many frames its answer serves.
         if not shown.is_repeat:
             for index, took_s in pending.latencies_s.items():
                 self.latencies_s[index].append(took_s)

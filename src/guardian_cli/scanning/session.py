@@ -104,6 +104,7 @@ class ScanSession:
         MissingError where nothing could score.
         """
         cores = cores or count_cores()
+        # A worker without a source would only hold memory.
         self.workers = min(request.workers or cores, sources or cores)
         self._request = request
         self._settings = settings
@@ -121,6 +122,7 @@ class ScanSession:
         self._refuses_private = config.scan.private_addresses == "refuse"
 
         def fingerprint(source: Source) -> str:
+            # It covers digests of weights, which are known once the models are loaded.
             scorer.wait_until_started()
             return provenance.fingerprint(source)
 
@@ -164,6 +166,7 @@ class ScanSession:
         warnings = [
             (f"{absent.info.name} is not available: {absent.reason}", absent.hint)
             for absent in chosen.absent
+            # One that is switched off is as somebody wants it.
             if absent.status == "unavailable"
         ]
         warnings += [(one, None) for one in self.stale_calibrations()]

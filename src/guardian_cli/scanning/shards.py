@@ -54,6 +54,7 @@ class Shard:
         taken = [
             (source, name)
             for source, name in zip(sources, names, strict=True)
+            # A digest spreads even names that differ in a number only.
             if int.from_bytes(hashlib.sha256(name).digest()[:8]) % self.count == self.index - 1
         ]
         often = Counter(name for _, name in taken)
@@ -62,6 +63,7 @@ class Shard:
             for source, name in taken
             if source.root and often[name] == 1
         }
+        # No name holds a zero byte, so no two lists of names give the same bytes.
         whole = hashlib.sha256(b"\0".join(sorted(names))).hexdigest()
         shard = {
             "index": self.index,

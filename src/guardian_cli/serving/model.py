@@ -66,6 +66,7 @@ class FrameScorer:
         with torch.inference_mode():
             for start in range(0, len(flat), most):
                 batch = flat[start : start + most]
+                # In smaller batches a score's last digits would depend on their size.
                 filling = np.repeat(batch[-1:], max(0, fewest - len(batch)), axis=0)
                 rows = torch.from_numpy(np.concatenate([batch, filling]))
                 parts.append(self._network(rows).double().numpy()[: len(batch)])

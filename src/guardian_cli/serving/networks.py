@@ -27,8 +27,17 @@ if TYPE_CHECKING:
 _NO_TEXT = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
 
 
+class MeanAndMax(nn.Module):
+    """Pool (N, C, h, w) to (N, 2 C)."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Mean and maximum of each channel."""
+        # The maximum beside the mean: what is small still counts.
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+
+
 class TinyNetwork(nn.Module):
-    """Four halvings, then mean and maximum over the picture."""
+    """`body`, four halvings and a pooling, turns pictures into (N, 8 * width) features."""
 
     # A picture at a time is as fast, and no digit of a score depends on what else is in a batch.
     views_at_once = (1, 1)
@@ -44,18 +53,12 @@ class TinyNetwork(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.MaxPool2d(2),
             ]
-        self.body = nn.Sequential(*layers)
+        self.body = nn.Sequential(*layers, MeanAndMax())
         self.head = nn.Linear(2 * sizes[-1], 1)
-
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(N, 3, px, px) to (N, 8 * width)."""
-        maps = self.body(pictures)
-        # The maximum beside the mean: what is small still counts.
-        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 3, px, px) to (N,) logits."""
-        logits: torch.Tensor = self.head(self.features(pictures)).squeeze(1)
+        logits: torch.Tensor = self.head(self.body(pictures)).squeeze(1)
         return logits
 
 
@@ -70,14 +73,10 @@ class ClipHead(nn.Module):
         self.tower = build_tower(clip_config)
         self.head = build_head(int(clip_config["embed_dim"]), hidden)
 
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(N, 3, px, px) to (N, embed_dim), each of length 1."""
-        found = self.tower(pictures)
-        return nn.functional.normalize(found, dim=-1)
-
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 3, px, px) to (N,) logits."""
-        logits: torch.Tensor = self.head(self.features(pictures)).squeeze(1)
+        features = nn.functional.normalize(self.tower(pictures), dim=-1)
+        logits: torch.Tensor = self.head(features).squeeze(1)
         return logits
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# NumPy's names for Arrow's types.
 _DTYPES = {
     "int8": "i1",
     "int32": "i4",
@@ -50,6 +51,7 @@ def words(values: Sequence[str | None]) -> Any:
 
     # A file name's stray bytes must not keep a source out of the store.
     data = [(value or "").encode("utf-8", "backslashreplace") for value in values]
+    # Arrow's layout of strings: their bytes end to end, and where each begins.
     ends = np.cumsum([0, *map(len, data)]).astype(np.int32)
     is_there = np.array([value is not None for value in values], np.bool_)
     buffers = [
@@ -79,6 +81,7 @@ def to_numpy(array: Any) -> NDArray[Any]:
     """The values of an array of numbers or flags, as float64 with NaN where any are null."""
     import numpy as np
 
+    # A slice shares the buffers of what it was cut from, and begins somewhere inside.
     begin, end = array.offset, array.offset + len(array)
     missing, data = array.buffers()
     if str(array.type) == "bool":

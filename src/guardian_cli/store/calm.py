@@ -44,6 +44,7 @@ def find_calm(
     """
     import numpy as np
 
+    # No interval may be shorter than what counts as one time, least of all zero.
     every_s = max(every_s, SAME_TIME_S)
     number = np.floor((times + SAME_TIME_S) / every_s)
     on_grid = times - number * every_s <= SAME_TIME_S
@@ -94,9 +95,11 @@ def judge_calm(
     padded = np.zeros(len(fused) + gap * (len(lengths) + 1))
     padded[at] = np.nan_to_num(fused, nan=0.0)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * gap + 1)[at - gap]
+    # So many of the samples around must be as high: the lowest of the highest ones confirms.
     flicker = np.partition(around, -FLICKER_CONFIRMED, axis=1)[:, -FLICKER_CONFIRMED]
     support = np.maximum(padded[at - 1], padded[at + 1])
     counts = np.minimum(padded[at], np.maximum(support, flicker))
+    # A picture, or a video of one sample, has no neighbour that could confirm its score.
     single = np.repeat(lengths == 1, lengths)
     counts[single] = padded[at][single]
     # The first of the highest, by what counts and then by the score itself.
@@ -131,6 +134,7 @@ def pool_calm(
     """Each source's `step_s` and `timeline`, as `verdict.category.pool` has them."""
     import numpy as np
 
+    # A container may claim to end before the last frame that was seen in it.
     lengths = np.maximum(times[starts[1:] - 1], ends)
     steps = every_s * np.maximum(1.0, np.ceil(lengths / (every_s * TIMELINE_CELLS)))
     cells = np.ceil(np.where(lengths > 0.0, lengths, 1.0) / steps).astype(np.int64)
@@ -160,6 +164,7 @@ def pool_calm(
 def _sum(flags: Bools, starts: Numbers) -> Numbers:
     import numpy as np
 
+    # Not `reduceat`: for a source without frames it gives the value of its neighbour.
     totals = np.concatenate([[0], np.cumsum(flags)])
     return np.asarray(totals[starts[1:]] - totals[starts[:-1]], np.int64)
 

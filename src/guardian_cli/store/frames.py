@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from guardian_cli.verdict.result import CategoryVerdict, DetectorReport
     from guardian_cli.verdict.thresholds import Thresholds
 
+# Bounds that differ by rounding alone are the same.
 _SAME_WINDOW_S = 1e-6
 
 
@@ -78,6 +79,7 @@ class BlockFrames:
 
         offsets, rules = self.block.offsets, self.rules
         lengths = self._first_ends - offsets[:-1]
+        # Sources that could not be scanned have no frames, and a block may hold no others.
         if not lengths.any() or not rules.thresholds:
             return {}
         first = _ranges(offsets[:-1], lengths)
@@ -152,6 +154,7 @@ class BlockFrames:
         for name, limits in self.rules.thresholds.items():
             frames = self._undecided[name]
             if frames is not None and frames[begin:end].any():
+                # The first is enough: the whole source is scanned again anyway.
                 at = begin + int(frames[begin:end].argmax())
                 yield (
                     f"{name} {self.scores[name].fused[at]:.4f} at {self._times[at]:.1f} s is too "
@@ -173,12 +176,14 @@ class BlockFrames:
         windows = _windows(first, rules.thresholds, rules.every_s)
         if not windows or not rules.changed:
             return list(refined) if windows else [], []
+        # Which frames a second pass has seen follows from the rules of that time, not from the new.
         old = _windows(self._old_first(number), self._old_thresholds, rules.every_s)
         step_s = rules.every_s / REFINE_FACTOR
         missing = [one for one in windows if not was_refined(one, windows, old, step_s)]
         kept = [sample for sample in refined if is_inside(windows, sample.time_s)]
         return kept, [
             f"{one.start_s:.1f} to {one.end_s:.1f} s was never looked at closely"
+            # One is enough to ask for another scan, which then sees them all.
             for one in missing[:1]
         ]
 
@@ -190,6 +195,7 @@ class BlockFrames:
 
         begin, end = self.block.offsets[number : number + 2]
         times = {sample.time_s for sample in samples}
+        # By time, since a sample's place changes where a part of the second pass is left out.
         kept = np.array([one in times for one in self._times[begin:end].tolist()], np.bool_)
         counted = []
         for report in reports:
@@ -247,6 +253,7 @@ class BlockFrames:
             answers: dict[str, NDArray[np.float64]] = {}
             for index, one in enumerate(rules.provenance["detectors"]):
                 scores = self.block.column(score_column(index, one["name"], category))
+                # Detectors of one name speak with one voice, the highest, as `score_block` has it.
                 answers[one["name"]] = np.fmax(answers.get(one["name"], scores), scores)
             scores = fuse_arrays(answers, rules.old_fusion, len(self._times))
             old = limits.calibration

@@ -63,6 +63,7 @@ def list_files(folder: Path) -> list[StoreFile]:
 
 def group_of(provenance: Mapping[str, Any]) -> str:
     """The digest that files made by the same settings and models have in their names."""
+    # 48 bits tell apart the handful of settings that one store ever sees.
     return hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -82,6 +83,7 @@ def read_metadata(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[st
         provenance = json.loads((metadata or {})[METADATA])
     except (KeyError, ValueError) as error:
         raise UsageError(f"{path}: not a file of a store") from error
+    # Never guessed at: a verdict from columns that mean something else would look like any other.
     if not isinstance(provenance, dict) or provenance.get("schema") != SCHEMA:
         raise UsageError(f"{path}: made by another guardian, which keeps stores differently")
     return provenance
@@ -97,6 +99,7 @@ def result_fields(result: ScanResult, source: Source) -> dict[str, Any]:
         "every_s": result.every_s,
         "verdict": result.verdict,
         "degraded": result.degraded,
+        # Those of a source that was scanned are worked out again by whoever reads it.
         "reasons": list(result.reasons) if result.error is not None else None,
         "error": None if result.error is None else asdict(result.error),
     }
@@ -104,4 +107,5 @@ def result_fields(result: ScanResult, source: Source) -> dict[str, Any]:
 
 def partial_files(folder: Path) -> Iterator[Path]:
     """What a guardian that was killed left half-written."""
+    # The names that `files.replacing` gives to a file in the making.
     return folder.glob(".*.parquet.*.part")

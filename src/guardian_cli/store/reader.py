@@ -74,6 +74,7 @@ class StoreReader:
             ):
                 found = Row(*row)
                 known = newest.get(found.key)
+                # Of two copies of one row, which have one time, either will do.
                 if known is None or known.stored_at_ns <= found.stored_at_ns:
                     newest[found.key] = found
         return sorted(newest.values(), key=lambda row: (row.run, row.number))
@@ -96,6 +97,7 @@ class StoreReader:
                 yield Block(provenance, table)
             elif take:
                 yield Block(provenance, table.take(numbers(np.array(take))))
+        # A source was scanned again meanwhile: its row has gone, and nobody asked for the new one.
         if wanted:
             raise UsageError(f"{self.folder} changed while it was read", hint="run it again")
 
@@ -108,6 +110,7 @@ class StoreReader:
 
         known = self._known
         read: set[str] = set()
+        # Listed until nothing new is found: files may be put together while they are read.
         for _ in range(MAX_LISTINGS):
             files = [one for one in list_files(self.folder) if one.path.name not in read]
             if not files:
@@ -118,6 +121,7 @@ class StoreReader:
                     with one.path.open("rb") as opened:
                         file = pq.ParquetFile(opened)
                         schema = file.schema_arrow
+                        # Once for each group: it is long, and the same in all of its files.
                         if one.group not in known:
                             known[one.group] = read_metadata(schema.metadata, one.path)
                         names = columns or [name for name in schema.names if name not in left_out]
@@ -136,6 +140,7 @@ class StoreReader:
                 f"{path} is damaged: {reason}",
                 hint="remove it, and scan its sources again with --resume and --store",
             ) from error
+        # A store that may only be read can still be read.
         with contextlib.suppress(OSError):
             path.rename(path.with_suffix(".damaged"))
 
@@ -212,6 +217,7 @@ class Block:
         vectors = self._flat("features")
         width = vectors.type.list_size
         rows = to_numpy(vectors.flatten()).reshape(-1, width)
+        # -1 is a frame without features, 0 one whose picture was there before (see the writer).
         counts = np.nan_to_num(self.column("views"), nan=-1).astype(np.int64)
         own = np.maximum(counts, 0)
         begins = np.cumsum(own) - own

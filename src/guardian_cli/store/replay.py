@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardian_cli.errors import UsageError
+from guardian_cli.lifecycle.clock import utc_stamp
 from guardian_cli.media.frames import Coverage, MediaFacts
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.interruption import Interruption
-from guardian_cli.scanning.provenance import now
 from guardian_cli.scanning.results import ResultWriter
 from guardian_cli.store.frames import BlockFrames
 from guardian_cli.store.reader import StoreReader
@@ -81,6 +82,7 @@ def run_replay(request: ReplayRequest, settings: Settings, console: Console) -> 
                     writer.put(result)
                 interruption.check()
         except KeyboardInterrupt:
+            # What was decided by then is right, if not all there is.
             writer.finish(interrupted=True)
             raise
         return exit_code(writer.finish(), request.fail_on)
@@ -104,6 +106,7 @@ class Replay:
 
     def rules_of(self, provenance: Mapping[str, Any]) -> Rules:
         """The rules for what one run stored, made once."""
+        # By identity: the reader keeps one mapping for each group, and hashing it costs more.
         key = id(provenance)
         if key not in self._rules:
             self._rules[key] = make_rules(provenance, self.settings)
@@ -120,9 +123,11 @@ class Replay:
         frames = BlockFrames(block, rules, scores)
         kept = [json.loads(text) for text in block.text("result")]
         durations = [one["coverage"]["duration_s"] or 0.0 for one in kept]
+        # The short cut makes no samples, which --frames is there to show.
         calm = {} if self.keep_frames else frames.judge_calm(durations)
-        made = {"when": now(), **rules.made()}
+        made = {"when": utc_stamp(datetime.now(UTC)), **rules.made()}
         of_streams = made.pop("fingerprint_of_streams")
+        # A block is scored as one: each of its sources gets its share of that time.
         each_s = (time.perf_counter() - started_s) / len(block)
         names = ("source", "source_id", "sha256")
         rows = zip(*(block.text(name) for name in names), kept, strict=True)
@@ -182,6 +187,7 @@ class Replay:
         # Without a refinement, or a part of it, that nobody asks for any more.
         if count < frames.count(number):
             detectors = frames.recount(number, detectors, samples)
+        # The very arguments of a scan: what differs from it is only where the samples come from.
         common: dict[str, Any] = {
             "policy": config.policy,
             "coverage": coverage,

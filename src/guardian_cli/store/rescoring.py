@@ -5,8 +5,7 @@ difference d of unit features moves the log of the odds (see detectors/clip/scor
 
     scale * |d| * max over positive p and negative n of |p - n|
 
-because each side moves as an average of its prompts would. Scores of half precision may be off by
-as much more as was allowed for them when they were made. So every score here has bounds, and what
+because each side moves as an average of its prompts would. So every score here has bounds, and what
 they leave open is said.
 """
 
@@ -56,6 +55,7 @@ def check_model(
     if clip is None:
         return
     model, pretrained = settings.config.clip.model, settings.config.clip.pretrained
+    # Only what the settings name: a default is no wish for another model.
     other = None
     if "model" in named and name_model(model, model_config) != clip["architecture"]:
         other = f"--model {model}"
@@ -107,6 +107,7 @@ class Rescorer:
         for name in names:
             logits, spread = compare(features, *texts[name], clip["scale"])
             off_by = clip["scale"] * rounding * spread + ARITHMETIC
+            # Half precision may have been off by as much when the features were made.
             off_by += max(clip["logit_errors"].values(), default=0.0)
             bounds = []
             for moved in (logits, logits - off_by, logits + off_by):
@@ -133,6 +134,7 @@ class Rescorer:
             config = self.model_config
             if config is None and inputs["model_config"] is not None:
                 config = Path(folder) / f"{clip['architecture']}.json"
+                # A custom architecture travels with the store; open_clip wants it as a file.
                 config.write_text(inputs["model_config"], encoding="utf-8")
             try:
                 texts = load_texts(
@@ -172,6 +174,7 @@ def compare(
 def _sigmoid(values: Floats) -> Floats:
     import numpy as np
 
+    # exp(709) is about the last that a double holds.
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -700.0, 700.0))))
 
 
@@ -180,6 +183,7 @@ def _largest(values: Floats, begins: NDArray[np.int64], counts: NDArray[np.int64
     import numpy as np
 
     largest = np.full(len(begins), -np.inf)
+    # View by view, all frames at once: frames are many, views of one are few.
     for view in range(int(counts.max(initial=0))):
         has = counts > view
         largest[has] = np.maximum(largest[has], values[begins[has] + view])

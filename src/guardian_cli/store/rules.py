@@ -154,14 +154,17 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
     """Lay the settings over what made some stored sources."""
     config = settings.config
     stored_scan, named = provenance["scan"], config.scan.model_fields_set
+    # A setting that only another version knows is no reason to refuse a store.
     kept = {name: one for name, one in stored_scan.items() if name in ScanSection.model_fields}
     try:
+        # Only what guardian.yaml names wins: a default is no wish to have it otherwise.
         scan = ScanSection.model_validate(kept | config.scan.model_dump(include=named))
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise UsageError(f"the store's own scan settings are not valid here: {reason}") from error
     config = config.model_copy(update={"scan": scan})
     dropped = set(stored_scan["detectors"]) - set(config.scan.detectors)
+    # Without a prompt CLIP is not even loaded, so no scan would report on it.
     if not any(one.prompts for one in config.categories.values()):
         dropped.add("clip")
     switched_off = frozenset(name for name, one in settings.endpoints.items() if one.uri is None)
@@ -177,6 +180,7 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
         if section.prompts is None or "clip" not in detectors.values():
             continue
         prompts = section.prompts.model_dump(mode="json")
+        # The same prompts need no features: what CLIP answered is stored, and exact.
         same = name in stored and stored[name].get("prompts") == prompts
         if same or has_clip:
             clip[name] = "stored" if same else "features"
@@ -213,6 +217,7 @@ def _missing(
         new = scan.get(key, old)
         if key not in _UNSEEN_SCAN_KEYS and new != old:
             yield f"scan.{key} is {new}, and was {old} when it was stored"
+    # Also those that were wanted and missing: their reports say so already.
     seen = {one["name"] for one in (*provenance["detectors"], *provenance["absent"])}
     for name in config.scan.detectors:
         wants = name != "endpoint" or provenance["asks_endpoints"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# As in detectors/fusion.py: so far may a detector's arithmetic overshoot 0..1.
 _SLACK = 1e-6
 
 
@@ -80,6 +81,7 @@ def score_block(
         return fused if calibration is None else calibrate(fused, calibration)
 
     fused = fuse(by_name)
+    # Where nothing is off there are no bounds to fuse, which saves two thirds of the work.
     if all(np.array_equal(lows[name], highs[name], equal_nan=True) for name in by_name):
         return BlockScores(by_name, fused)
     return BlockScores(by_name, fused, fuse(lows), fuse(highs))
@@ -89,6 +91,7 @@ def calibrate(fused: Floats, calibration: Calibration) -> Floats:
     """Map fused scores to the calibrated scale, each as a scan would."""
     import numpy as np
 
+    # Each value once: `apply` is Python, and thousands of frames share a score.
     values, places = np.unique(fused, return_inverse=True)
     mapped = [one if math.isnan(one) else calibration.apply(one) for one in values.tolist()]
     return np.asarray(mapped, np.float64)[places]
@@ -103,6 +106,7 @@ def fuse_arrays(by_name: Mapping[str, Floats], weights: FusionSection, count: in
     clip = answers.pop("clip", nothing)
     custom = nothing
     for values in answers.values():
+        # `fmax` passes over NaN: a detector that said nothing has no say.
         custom = np.fmax(custom, values)
     both = weights.custom * custom + weights.clip * clip
     alone = np.where(np.isnan(custom), weights.clip_only * clip, custom)

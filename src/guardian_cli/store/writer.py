@@ -42,10 +42,13 @@ if TYPE_CHECKING:
 
 # A file costs about a millisecond to open, however little is in it.
 COMPACT_AT = 128
+# Fewer at the end: a small batch every day must not fill the folder.
 COMPACT_AT_END = 16
 # What one row group holds at most: it is what a reader has in memory at once.
 ROW_GROUP_BYTES = 32 << 20
+# For whoever is putting files together just then.
 LOCK_WAIT_S = 10.0
+# A half-written file this old belongs to nobody who still runs.
 ABANDONED_S = 24 * 3600.0
 
 
@@ -161,6 +164,7 @@ class StoreWriter:
             names=list(columns),
             metadata={METADATA: json.dumps(self._provenance)},
         )
+        # Padded, so that names sort as the sources were named.
         path = self.folder / f"source-{self._group}-{self._run}-{number:07}.parquet"
         try:
             with replacing(path) as partial:
@@ -170,6 +174,7 @@ class StoreWriter:
             raise UsageError(f"{self.folder}: cannot be written: {reason}") from error
         with self._lock:
             self._singles += 1
+            # Under the lock: of several threads only one finds that it is due.
             is_due = self._singles >= self._compact_at
             self._singles = 0 if is_due else self._singles
         if is_due:
@@ -257,6 +262,7 @@ class SourceRecorder:
             kept = features.astype(np.float16)
             self._views.append(len(kept))
             self._features.append(kept)
+            # How far each vector was moved: from this `replay` knows how exact its scores are.
             self._rounding.append(np.linalg.norm(kept.astype(np.float32) - features, axis=1))
             self._last = features
 
@@ -315,6 +321,7 @@ def put_together(singles: Sequence[StoreFile], path: Path) -> None:
     whole, schemas = [], []
     for single in singles:
         try:
+            # Schemas first: the part needs the columns of all its rows before the first is written.
             schemas.append(pq.read_schema(single.path))
             whole.append(single.path)
         except FileNotFoundError:
@@ -367,5 +374,6 @@ def _options(schema: Any) -> dict[str, Any]:
         "compression": "zstd",
         "use_dictionary": [*named, *(f"{name}.list.element" for name in named)],
         "use_byte_stream_split": [*split, "features.list.element.list.element"],
+        # Rows are never searched by value, so minima and maxima would only take space.
         "write_statistics": False,
     }

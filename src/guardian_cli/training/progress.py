@@ -19,6 +19,7 @@ class TrainingProgress(Progress):
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Show that `done` of `total` of a stage (reading, computing features) are done."""
+        # A stage with nothing to do has a total of 0.
         self.show(stage, f"{stage} {done}/{total}", done / max(total, 1))
 
     def epoch(self, fold: int, folds: int, epoch: Epoch, epochs: int) -> None:

@@ -44,6 +44,7 @@ class Calibration:
 
     def invert(self, score: float) -> float:
         """Return the fused score in 0..1 that `apply` maps to a calibrated one."""
+        # Both rise strictly, so the swapped points are a function as well.
         return _interpolate(tuple((y, x) for x, y in self.points), score) if self.points else score
 
     def review_for(self, samples: int, review: float, block: float) -> float:

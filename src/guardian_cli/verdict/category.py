@@ -68,6 +68,7 @@ def judge_category(
         points = _points(category, first, refined, windows, thresholds.review, every_s, end_s)
     if not points:
         return outcome
+    # Of samples that count alike, the higher score is the one to show.
     best = max(points, key=lambda point: (point.counts, point.score))
     unconfirmed = [
         (point.time_s, point.score)

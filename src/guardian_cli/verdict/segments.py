@@ -26,6 +26,7 @@ def find_segments(
     above = [i for i, point in enumerate(points) if point.counts >= thresholds.review]
     segments: list[Segment] = []
     start = above[0] if above else 0
+    # The -1 ends the last run.
     for i, j in pairwise([*above, -1]):
         if j >= 0 and (
             points[j].time_s - points[i].time_s < every_s - 1e-6

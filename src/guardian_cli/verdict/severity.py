@@ -34,6 +34,7 @@ def severity(
         return Severity("unknown", None)
     if verdict == "allow":
         return Severity("none", 0.0)
+    # CVSS has one decimal: 6.9 is the last number that is medium.
     low, high = (BLOCK_FROM, HIGHEST) if verdict == "block" else (REVIEW_FROM, BLOCK_FROM - 0.1)
     share = 0.0
     if score is not None and thresholds is not None:

@@ -69,6 +69,8 @@ class Baseline:
             self.name,
             self.category,
             value,
+            # The limit of a slightly smaller sample is slightly wider, and one simulation serves
+            # many windows.
             None if few else self.limit(_round_down(samples)),
             "too-little-data" if few else "ok",
             samples,
@@ -93,6 +95,7 @@ class Reference:
         """All figures, in the order in which they are shown."""
         whole = self.whole
         baselines = [self.verdict_mix()]
+        # Of both sides: a category that only one has is shown, with too little data to tell.
         for category in sorted({*whole.scores, *watched.scores}):
             baselines += self.scores(category, limits)
         if whole.features is not None and watched.features is not None:
@@ -131,7 +134,9 @@ class Reference:
         whole, chunks = told(self.whole), [told(one) for one in self.chunks]
 
         def furthest(window: Observations) -> Rows:
+            # Unscored sources go to the middle: they are no example of anything.
             values = np.nan_to_num(window.scores[category], nan=whole.mean())
+            # Examples are taken from the side to which the scores have moved.
             sign = 1.0 if values.mean() >= whole.mean() else -1.0
             return np.argsort(-sign * values, kind="stable")
 
@@ -188,6 +193,7 @@ class Reference:
             len(whole),
             None,
             lambda window: len(told(window)),
+            # Five-fold cross-validation needs five of each.
             lambda window: domain_auc(told(window), whole) if len(told(window)) >= 5 else 0.5,
             lambda samples: domain_limit(chunk_aucs(), samples, len(whole), self.sigmas),
             strangest,
@@ -241,6 +247,7 @@ class Reference:
         medians = np.array([np.median(told(one)) for one in self.chunks if len(told(one))])
 
         def limit(samples: int) -> float:
+            # Where some chunk has no latency its spread is unknown, and so is any limit.
             if len(medians) < CHUNKS:
                 return math.inf
             return latency_limit(medians, len(whole) / CHUNKS, samples, self.sigmas)
@@ -279,6 +286,7 @@ class Reference:
             name,
             category,
             int(total),
+            # A rate has a usual value; a distance from the reference has none.
             float(whole[1] / total) if statistic is rate_of and total else None,
             lambda window: int(counts(window).sum()),
             value,

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.console import Console
 from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.evaluation.evaluate import collect_results
 from guardian_cli.evaluation.labels import Label, match_sources, read_labels
 from guardian_cli.lifecycle.models import Model, choose_models
 from guardian_cli.lifecycle.release.roles import own_endpoint, roles_on
-from guardian_cli.reports.results_file import read_results
-from guardian_cli.scanning.pipeline import ScanRequest, run_scan
+from guardian_cli.reports.elements import score_of
+from guardian_cli.reports.results_file import key_of
+from guardian_cli.scanning.pipeline import ScanRequest
 from guardian_cli.training.evaluation.metrics import auc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from guardian_cli.console import Console
     from guardian_cli.lifecycle.platform import Platform
     from guardian_cli.settings import Settings
 
@@ -79,31 +80,21 @@ def scan_with(
     category = config.categories[model.category].model_copy(
         update={"model": f"{model.name}@{version}", "endpoint": None}
     )
+    # An endpoint serves the version that is deployed, and this is about two that may not be.
     others = [one for one in config.scan.detectors if one not in {"endpoint", "model"}]
     scan = config.scan.model_copy(update={"detectors": (*others, "model")})
     config = config.model_copy(update={"categories": {model.category: category}, "scan": scan})
-    request = ScanRequest(
-        sources=tuple(sources), output="jsonl", fail_on="never", no_endpoints=True
-    )
+    request = ScanRequest(tuple(sources), output="jsonl", fail_on="never", no_endpoints=True)
     console.note(f"scanning with {model.name}@{version}")
-    with tempfile.TemporaryDirectory(prefix="guardian-") as folder:
-        # Through a file: results of a hundred thousand videos need no memory meanwhile.
-        path = Path(folder) / "results.jsonl"
-        with path.open("w", encoding="utf-8") as lines:
-            sink = Console(quiet=console.quiet, out=lines)
-            run_scan(request, replace(settings, config=config, endpoints={}), sink)
-        results = list(read_results(path))
+    results = collect_results(request, replace(settings, config=config, endpoints={}), console)
     for one in results:
-        if one["verdict"] != "error" and not _scored_by_model(one):
+        is_scored = any((by["name"], by["status"]) == ("model", "ok") for by in one["detectors"])
+        if one["verdict"] != "error" and not is_scored:
             raise PlatformError(
                 f"{model.name}@{version} did not score {one['source']}",
                 hint=f"guardian scan {one['source']} --json says why",
             )
     return results
-
-
-def _scored_by_model(result: Json) -> bool:
-    return any(one["name"] == "model" and one["status"] == "ok" for one in result["detectors"])
 
 
 def measure_auc(results: Sequence[Json], labels: Sequence[Label]) -> float:
@@ -112,10 +103,10 @@ def measure_auc(results: Sequence[Json], labels: Sequence[Label]) -> float:
     What was not scored is taken for wrong: a version that fails on hard files gains nothing.
     """
     keys = match_sources(labels, results)
-    by_key = {str(one.get("source_id") or one["source"]): one for one in results}
+    by_key = {key_of(one): one for one in results}
     scores = []
     for label in labels:
         one = by_key.get(keys.get(label.location, ""), {})
-        score = ((one.get("categories") or {}).get(label.category) or {}).get("score")
+        score = score_of(one, label.category)
         scores.append((0.0 if label.positive else 1.0) if score is None else score)
     return auc([label.positive for label in labels], scores)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 State = Literal["ok", "alert", "too-little-data"]
 CHUNKS = 10
 DECILES = 10
+# An empty bin would make the logarithm infinite.
 PSI_FLOOR = 1e-3
 # Scores are told to a thousandth: a reference that never moves is measured against that.
 SPREAD_FLOOR = 1e-3
@@ -36,6 +37,7 @@ FALSE_ALARMS = 0.01
 LATENCY_MARGIN = 1.1
 # Evidently's: what a classifier tells no better is no drift that anybody needs to look at.
 MIN_DOMAIN_AUC = 0.55
+# A classifier learns little from more rows, and takes seconds for them.
 _MAX_CLASSIFIED = 1000
 _DRAWS = 2000
 _BINS = 50
@@ -141,6 +143,8 @@ class Expected:
         """
         import numpy as np
 
+        # Two estimates, the larger counts: deviations know nothing of a skew, and a quantile so far
+        # out rests on a few of the draws.
         chance = self._simulate(samples)
         limit = max(
             float(chance.mean() + sigmas * chance.std()),
@@ -151,6 +155,7 @@ class Expected:
             return limit
         alone = self._simulate(max(1, int(self.counts.sum()) // CHUNKS))
         mean, deviation = float(values.mean()), float(values.std(ddof=1))
+        # The mean of ten chunks varies by the root of ten less than one of them does.
         drifts = mean > alone.mean() + 3 * alone.std() / math.sqrt(CHUNKS)
         if drifts or deviation > _OVERDISPERSED * alone.std():
             limit = max(limit, mean + sigmas * deviation)
@@ -195,6 +200,7 @@ def expect_wasserstein(reference: Floats, chunks: list[Floats]) -> Expected:
     counts = count_bins(reference, edges, bins)
     sums = np.bincount(np.searchsorted(edges, reference, side="right"), reference, bins)
     filled = np.flatnonzero(counts)
+    # An empty bin has no mean of its own: its neighbours' stand in for it.
     centres = np.interp(np.arange(bins), filled, sums[filled] / counts[filled])
     gaps = np.diff(centres) / max(float(np.std(reference)), SPREAD_FLOOR)
 
@@ -221,6 +227,7 @@ def domain_auc(values: Features, reference: Features) -> float:
         for one in (values, reference)
     ]
     rows = np.concatenate(sides)
+    # A feature that never varies would be divided by zero.
     rows = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), 1e-6)
     labels = np.repeat([1, 0], [len(one) for one in sides])
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
@@ -269,5 +276,6 @@ def corrected_sigmas(figures: int) -> float:
 def _normal_cdf(sigmas: float) -> float:
     from scipy.stats import norm
 
+    # SciPy has no types.
     value: Any = norm.cdf(sigmas)
     return float(value)

@@ -50,6 +50,7 @@ class PromotionGate:
         section = self.settings.config.models[model.name].gate
         if section is None:
             return None
+        # Each time anew: people add to this file, and the gate is about what they say now.
         sources, labels = read_data(Path(section.data), model.category)
         if section.min_auc is not None and not labels:
             raise ConfigError(
@@ -57,6 +58,7 @@ class PromotionGate:
                 hint="data: a CSV path,category,label[,group]",
             )
         new = self.scan(model, version, sources, self.settings, self.console)
+        # The first version of a model has no champion from which verdicts could flip.
         comparison = None
         if section.max_flips is not None and champion is not None:
             old = self.scan(model, champion, sources, self.settings, self.console)

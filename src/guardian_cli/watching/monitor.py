@@ -86,6 +86,7 @@ def monitor(
         if not len(found):
             raise UsageError(f"the {what} no result", hint="guardian scan … --jsonl > FILE")
     parts = part(watched, by) if by else []
+    # Windows for the page alone raise no alert, so they cost no sensitivity.
     drawn = parts or (part(watched, None) if draw else [])
     categories, endpoints = (
         {*watched.scores, *reference.scores},
@@ -96,8 +97,11 @@ def monitor(
             "the stores hold features of different CLIPs: nothing can be said of their drift",
             hint="scan both with one model, or give results files instead",
         )
+    # As many figures as there can be, in every window: so many chances of a false alarm. The
+    # verdicts and the pictures have one each, a category and an endpoint two.
     number = 2 + 2 * len(categories) + len(RATES) + 2 * len(endpoints)
     sigmas = corrected_sigmas(number * (1 + len(parts)))
+    # By time, not at random: what varies from week to week in the reference must be no alert.
     rows = np.array_split(np.arange(len(reference)), CHUNKS)
     chunks = [reference.take(one) for one in rows]
     baselines = Reference(reference, chunks, sigmas).list_baselines(watched, limits)
@@ -139,6 +143,7 @@ def part(watched: Observations, by: str | None) -> list[tuple[str, Observations]
             raise UsageError(
                 "--by day: some results do not say when they were made", hint="--by 500"
             )
+        # Days are UTC's, as the times in results are.
         days = (watched.when // 86400).astype(int)
         return [
             (

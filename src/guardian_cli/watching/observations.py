@@ -164,6 +164,7 @@ class Collector:
         rows = np.array(sorted(self._rows.values()), dtype=np.int64)
 
         def column(one: _Column) -> NDArray[np.float64]:
+            # Fills up to the last row; what is put there itself is cut off again.
             one.put(len(self._sources), math.nan)
             return np.array(one.values)[: len(self._sources)]
 
@@ -173,6 +174,7 @@ class Collector:
             features = np.full((len(self._sources), size), np.nan, np.float32)
             for row, of_one in self._features.items():
                 features[row] = of_one
+        # The last name, an empty one, is for rows that no deployment scored.
         names = np.array([*self._names, ""])
         found = Observations(
             self._sources,

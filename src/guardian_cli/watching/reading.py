@@ -36,6 +36,7 @@ def read_observations(
     for path in paths:
         if path.is_dir():
             read_store(path, settings, collector, note)
+        # Streamed: a million results, of which a few numbers each are kept.
         elif path.is_file():
             for result in stream_results(path):
                 collector.add(result)
@@ -56,6 +57,7 @@ def read_store(
         raise UsageError(f"{folder} holds no source", hint="guardian scan … --store DIR fills it")
     replay = Replay(settings, Rescorer(settings, None, folder, note))
     for block in reader.blocks(rows, features=True):
+        # Features of two models have nothing to do with each other, however alike the videos are.
         clip = block.provenance["clip"]
         collector.of_one_model(clip["weights"] if clip is not None else None, str(folder))
         moments = block.text("stored_at_ns")

@@ -118,6 +118,7 @@ class Retrainer:
     def look(self, model: Model, section: RetrainSection) -> Retraining:
         """Say whether a model is due, and change nothing. Raises UsageError, PlatformError."""
         situation = self._look(model, section)
+        # What is due is decided without any I/O, so that every case can be tested.
         due, reasons = decide(section, situation)
         return Retraining(model.name, due, reasons, situation, "train" if due else "none")
 
@@ -141,6 +142,8 @@ class Retrainer:
         if begun is not None and situation is not None:
             reasons = ("a retraining that was cut off is finished", *begun["reasons"])
             found = replace(found, due=True, reasons=reasons)
+            # It may have registered its version before it was cut off: hours that need not be spent
+            # again.
             version = self._made_since(model, section, begun["newest"])
         if not found.due or situation is None:
             return found
@@ -148,6 +151,7 @@ class Retrainer:
             self.console.note(f"{model.name} is due: {reason}")
         if begun is None:
             begun = {"newest": situation.newest, "reasons": found.reasons}
+            # Before the training: a run that is cut off leaves here what it was about.
             write_private(note, json.dumps(begun).encode())
         report = None
         if version is None:
@@ -237,6 +241,7 @@ class Retrainer:
                 # Training names what it cannot read.
                 continue
             found[str(sample.path)] = entry
+        # A dry run makes no folder, and so keeps no note.
         if self.folder.is_dir():
             write_private(path, json.dumps(found).encode())
         return {entry[2] for entry in found.values()}
@@ -256,6 +261,7 @@ def find_files(pattern: str | None) -> list[Path]:
     path = Path(pattern or "")
     if not any(mark in path.name for mark in "*?["):
         return [path]
+    # Without a match the pattern itself, so that the error names what was asked for.
     return sorted(path.parent.glob(path.name)) or [path]
 
 

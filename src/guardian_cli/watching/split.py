@@ -78,6 +78,7 @@ def find_differences(shares: list[DeploymentShare]) -> list[Difference]:
 
     With several of them each interval is wider (Bonferroni), so that all hold together.
     """
+    # The busiest is mostly the champion, and its share is the one known best.
     busiest: dict[str, DeploymentShare] = {}
     for one in shares:
         busiest.setdefault(one.category, one)
@@ -87,6 +88,7 @@ def find_differences(shares: list[DeploymentShare]) -> list[Difference]:
     for one, other in pairs:
         ours, theirs = (wilson(side.flagged, side.sources, level) for side in (one, other))
         value = one.share - other.share
+        # Newcombe's method 10: the ends of two independent intervals add up as squares do.
         down = math.hypot(one.share - ours[0], theirs[1] - other.share)
         up = math.hypot(ours[1] - one.share, other.share - theirs[0])
         interval = value - down, value + up

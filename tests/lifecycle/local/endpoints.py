@@ -7,12 +7,12 @@ import http.client
 import json
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.lifecycle.local.endpoints import create
 from guardian_cli.lifecycle.local.workspace import (
     EndpointState,
     LocalDeployment,
     read_key,
     read_state,
+    write_new_key,
     write_state,
 )
 from guardian_cli.lifecycle.platform import DeploymentSpec
@@ -28,7 +28,8 @@ HEADER = "azureml-model-deployment"
 def make_endpoint(folder: Path, traffic: Mapping[str, int], logit: float = 0.0) -> Path:
     """An endpoint that is not running, with a ready deployment for each name in the traffic."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    create(folder, {})
+    folder.mkdir(exist_ok=True)
+    write_new_key(folder)
     deployments = {}
     for number, name in enumerate(traffic):
         save_constant_model(folder / "models" / name, logit + number)

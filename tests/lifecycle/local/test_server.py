@@ -17,7 +17,6 @@ from guardian_cli.lifecycle.local.deployments import read_log
 from guardian_cli.lifecycle.local.endpoints import (
     call,
     change,
-    ensure_server,
     find_server,
     rotate_key,
     start,
@@ -214,7 +213,7 @@ def test_a_server_whose_whereabouts_were_lost_says_them_again(served: Path) -> N
         path = served / SERVER_NAME
         path.unlink() if content is None else path.write_bytes(content)
         assert find_server(served) is None
-        assert ensure_server(served) == before
+        assert start(served) == before
 
 
 def test_a_deployment_that_is_made_anew_writes_to_its_new_log(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from guardian_cli.training.data.frame_store import (
     FileFacts,
     UnreadableError,
     drop_contradictions,
-    squeeze,
     store_frames,
 )
 
@@ -153,11 +152,16 @@ def test_one_picture_under_two_labels_is_left_out_wherever_it_lies(tmp_path: Pat
         assert (kept.all_pictures()[start] == grey).all()
 
 
-def test_training_squeezes_as_serving_does() -> None:
+def test_training_squeezes_as_serving_does(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (47, 90, 3)).astype(np.uint8)
     card = ModelCard("m", "nsfw", "tiny", input_px=32)
     served = prepare(Image.fromarray(picture[:, :, ::-1]), card)
     mean = np.asarray(card.mean).reshape(1, 3, 1, 1)
     std = np.asarray(card.std).reshape(1, 3, 1, 1)
-    trained = (squeeze(picture, 32).transpose(2, 0, 1)[None] / 255.0 - mean) / std
+    content = FileContent([picture], FileFacts(90, 47, 600), "digest")
+    store, _ = store_frames(
+        tmp_path, ITEMS[:1], lambda *_: content, px=32, frames=1, workers=1,
+        on_progress=lambda done, total: None,
+    )  # fmt: skip
+    trained = (store.pictures(0).transpose(0, 3, 1, 2) / 255.0 - mean) / std
     np.testing.assert_allclose(trained, served, atol=1e-5)

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from guardian_cli.training.data.frame_store import FileFacts
 from guardian_cli.training.data.splits import Fold
-from guardian_cli.training.evaluation.calibration import fit_calibration, score_by_metadata
+from guardian_cli.training.evaluation.calibration import (
+    describe_facts,
+    fit_calibration,
+    score_by_features,
+)
 from guardian_cli.training.evaluation.metrics import auc
 
 
@@ -72,7 +76,7 @@ def test_metadata_that_leaks_the_label_is_found_out(leaks: bool, low: float, hig
         Fold(tuple(range(20, 60)), (), tuple(range(20))),
         Fold(tuple(range(40)), (), tuple(range(40, 60))),
     ]
-    scores = score_by_metadata(known, positive, folds)
+    scores = score_by_features(describe_facts(known), positive, folds)
     tested = [*range(20), *range(40, 60)]
     assert np.isnan(scores[20:40]).all()
     assert low <= auc([positive[at] for at in tested], scores[tested]) <= high

@@ -165,7 +165,6 @@ def load_texts(
     digest: str,
     model_config: Path | None = None,
     offline: bool = False,
-    text_cache: Path | None = DEFAULT_CACHE,
     on_download: Callable[[str], None] = lambda _: None,
 ) -> Texts:
     """Encode prompts alone, by the model whose weights have this SHA-256, in hex.
@@ -175,7 +174,7 @@ def load_texts(
     """
     architecture = read_architecture(model, pretrained, model_config)
     check_tokenizer(architecture, offline=offline)
-    cache = Cache(text_cache)
+    cache = Cache(DEFAULT_CACHE)
 
     def load() -> Any:
         weights = find_weights(
@@ -313,7 +312,7 @@ class ClipDetector:
         return ALLOWANCE * measured["head"]
 
     def summary(self) -> str | None:
-        """Nothing: CLIP has no story of its own to tell."""
+        """Nothing to say."""
         return None
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 1_048_576
 CONNECT_TIMEOUT_S = 5.0
+# Costs no time-out and passes soon, as when a server starts: each attempt counts for itself.
 _NOBODY_THERE = frozenset({"connection refused", "host not found"})
 _MAY_PASS = frozenset({"connection lost", "the proxy gave no connection"})
 
@@ -51,6 +52,7 @@ class HttpTransport:
     ) -> None:
         try:
             parts = urlsplit(uri)
+            # `port` is read here too, as only reading it raises for one that is none.
             usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         except ValueError:
             usable = False

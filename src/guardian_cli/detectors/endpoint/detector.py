@@ -29,6 +29,7 @@ BATCH_SIZE = 8
 CONCURRENCY = 2
 # Of base64; managed endpoints refuse 1.5 MB.
 MAX_REQUEST_BYTES = 1_000_000
+# The newest are enough for a median, and a scan of days must not keep them all.
 MAX_LATENCIES = 4096
 
 
@@ -65,6 +66,7 @@ class EndpointDetector:
         self._key_named_by = key_named_by
         self._hint: str | None = None
         self._frames_per_request = batch_size
+        # For all sources that are scanned at once, not for each of them.
         self._slots = threading.BoundedSemaphore(concurrency)
         self._statistics = _Statistics()
         self._transport = HttpTransport(uri, key, timeout_s=timeout_s, pool_size=concurrency)

@@ -51,6 +51,7 @@ def read_scores(body: bytes, count: int, category: str) -> tuple[float, ...]:
     list of one number, or a mapping with the category's name. Raises BadAnswerError for all else.
     """
     try:
+        # Python's parser also takes NaN and Infinity, which are no JSON.
         answer = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
         if isinstance(answer, str):
             # A scoring script that returns json.dumps(…) is encoded twice.
@@ -82,6 +83,7 @@ def _read_score(item: Any, category: str) -> float:
         item = item[category]
     elif isinstance(item, list) and len(item) == 1:
         item = item[0]
+    # To Python, True is the number 1.
     if isinstance(item, bool) or not isinstance(item, int | float):
         raise BadAnswerError("an item of the answer is not a number")
     if not 0 <= item <= 1:

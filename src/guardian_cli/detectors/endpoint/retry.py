@@ -136,6 +136,7 @@ def pause_before_retry_s(
         pause_s = min(first_pause_s * 2 ** (attempt - 1), MAX_PAUSE_S) * (0.5 + chance / 2)
     else:
         pause_s = told_s + 0.1 * chance  # not all clients at the same moment
+    # The tenth is the random part above, which must not decide.
     return pause_s if waited_s + pause_s <= RETRY_DEADLINE_S + 0.1 else None
 
 

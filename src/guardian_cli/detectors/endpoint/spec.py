@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def endpoint_specs(settings: Settings, options: DetectorOptions) -> list[DetectorSpec | Absent]:
     """A detector for each category that has an endpoint.
 
-    Raises UsageError for a deployment that can't have the name it is given.
+    Raises UsageError for a name that no deployment can have.
     """
     deployment = options.deployment
     if deployment is not None and not is_deployment_name(deployment):

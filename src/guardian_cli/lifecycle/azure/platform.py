@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import getpass
 import json
-import os
-import socket
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -34,6 +31,7 @@ from guardian_cli.lifecycle.platform import (
     WorkspaceOptions,
 )
 from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
+from guardian_cli.settings import user_and_machine
 
 if TYPE_CHECKING:
     from guardian_cli.lifecycle.cost import PriceList
@@ -72,11 +70,7 @@ class AzurePlatform(AzureDeployments):
             for name in _NAMES_IN_TOKENS:
                 if claims.get(name):
                     return str(claims[name])
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):
-            user = str(os.getuid())
-        return f"{user}@{socket.gethostname()}"
+        return user_and_machine()
 
     def lock(self, endpoint: str) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - two machines have no lock in common
         """No lock: an endpoint that is being changed refuses others, and changes are compared."""

@@ -21,7 +21,7 @@ from guardian_cli.lifecycle.azure.errors import (
     UnreadableAnswerError,
     shorten,
 )
-from guardian_cli.lifecycle.platform import ModelVersion, Tracking
+from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ _API = "2023-08-01-preview"
 _MAX_TAG_LENGTH = 256
 
 
-class AzureRegistry:
+class AzureRegistry(Registry):
     """Versions of models in an Azure ML workspace."""
 
     def __init__(self, client: AzureClient) -> None:
@@ -68,10 +68,6 @@ class AzureRegistry:
             return (int(one.version), "") if one.version.isdecimal() else (-1, one.version)
 
         return sorted(found, key=age)
-
-    def get(self, model: str, version: str) -> ModelVersion | None:
-        """One version, or None."""
-        return next((one for one in self.versions(model) if one.version == version), None)
 
     def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
         """Upload a model folder as the next version; bytes that are there are not sent again."""

@@ -28,10 +28,6 @@ MAX_WAITING = 256
 SCORE_TIMEOUT_S = 120.0
 
 
-class _TooLargeError(Exception):
-    pass
-
-
 @dataclass
 class AppState:
     """What all requests share; a reload replaces `loaded` and `key` whole.
@@ -62,9 +58,9 @@ def build_app(state: AppState) -> Starlette:
         state.waiting += 1
         try:
             body = await read_body(request)
+            if body is None:
+                return refuse(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
             return await score_body(state, request.headers.get(DEPLOYMENT_HEADER), body)
-        except _TooLargeError:
-            return refuse(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
         finally:
             state.waiting -= 1
             state.answered += 1
@@ -101,16 +97,16 @@ def refuse(status: int, message: str, headers: dict[str, str] | None = None) -> 
     return JSONResponse({"message": message}, status_code=status, headers=headers)
 
 
-async def read_body(request: Request) -> bytes:
-    """Read the body, up to MAX_BODY_BYTES of it."""
+async def read_body(request: Request) -> bytes | None:
+    """Read the body, None where it is larger than MAX_BODY_BYTES."""
     if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
-        raise _TooLargeError
+        return None
     body = bytearray()
     # Counted as well: a client may claim less than it sends, or send chunks without a length.
     async for part in request.stream():
         body += part
         if len(body) > MAX_BODY_BYTES:
-            raise _TooLargeError
+            return None
     return bytes(body)
 
 
@@ -146,6 +142,7 @@ async def score_body(state: AppState, wanted: str | None, body: bytes) -> JSONRe
 def run_model(model: LoadedModel, body: bytes) -> tuple[int, Any]:
     """Score a body with one deployment, in a thread of the pool: HTTP status and document."""
     if model.scorer is None:
+        # As managed endpoints answer where the model is at fault and not the request.
         return 424, {"message": f"the model is not loaded: {model.fault}"}
     try:
         return 200, model.scorer.score(parse_request(body))

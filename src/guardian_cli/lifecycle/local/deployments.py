@@ -161,6 +161,7 @@ def _remove_unused_models(folder: Path) -> None:
 
 def run_smoke_test(folder: Path) -> int:
     """Load a model and score a picture; what is wrong goes to the log. Returns the exit code."""
+    # A crash in native code then leaves a traceback in the log, too.
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logger = logging.getLogger("guardian.smoke_test")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import PlatformError
-from guardian_cli.files import is_locked, make_private_folder
+from guardian_cli.files import is_locked
 from guardian_cli.lifecycle.cost import Footprint
 from guardian_cli.lifecycle.local.workspace import (
     HOST,
@@ -97,21 +97,17 @@ def footprint(folder: Path) -> Footprint:
     return Footprint(memory_mb, disk_mb)
 
 
-def create(folder: Path, tags: Mapping[str, str]) -> None:
-    """Make an endpoint, without starting its server."""
-    make_private_folder(folder)
-    # The key first: there is an endpoint once its state is written.
-    if not (folder / KEY_NAME).exists():
-        write_new_key(folder)
-    write_state(folder, EndpointState(folder.name, tags=dict(tags)))
-
-
 def start(folder: Path) -> RunningServer:
     """Make sure that the server runs and answers, on the port it has always had."""
     state = require_state(folder)
     if not (folder / KEY_NAME).exists():
         write_new_key(folder)
-    server = ensure_server(folder)
+    server = find_server(folder, wait_s=START_TIMEOUT_S)
+    if server is None or not is_healthy(server):
+        if server is not None:
+            # It does not even say that it is well: asking it to end would only cost more time.
+            _kill(folder, server)
+        server = start_server(folder)
     if (state.port, state.home) != (server.port, str(folder)):
         write_state(folder, replace(state, port=server.port, home=str(folder)))
     return server
@@ -188,17 +184,6 @@ def is_healthy(server: RunningServer) -> bool:
     except OSError:
         return False
     return status == 200 and document.get("instance") == server.instance
-
-
-def ensure_server(folder: Path) -> RunningServer:
-    """Find the server, or start it; one that runs but does not answer is replaced."""
-    server = find_server(folder, wait_s=START_TIMEOUT_S)
-    if server is not None and is_healthy(server):
-        return server
-    if server is not None:
-        # It does not even say that it is well: asking it to end would only cost more time.
-        _kill(folder, server)
-    return start_server(folder)
 
 
 def start_server(folder: Path) -> RunningServer:

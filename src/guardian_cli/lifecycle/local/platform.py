@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from guardian_cli.files import LockHeldError, hold_lock, is_locked
+from guardian_cli.files import LockHeldError, hold_lock, is_locked, make_private_folder
 from guardian_cli.http import DEPLOYMENT_HEADER
 from guardian_cli.lifecycle.local import deployments, endpoints
 from guardian_cli.lifecycle.local.registry import LocalRegistry
 from guardian_cli.lifecycle.local.workspace import (
     FOLDER_NAME,
+    KEY_NAME,
     STATE_NAME,
+    EndpointState,
     Layout,
     read_key,
     read_state,
+    write_new_key,
+    write_state,
 )
 from guardian_cli.lifecycle.platform import (
     DeploymentSpec,
@@ -33,6 +35,7 @@ from guardian_cli.lifecycle.platform import (
     check_unchanged,
 )
 from guardian_cli.lifecycle.probe import PROBE_TIMEOUT_S, probe_body, read_answer
+from guardian_cli.settings import user_and_machine
 from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
@@ -63,11 +66,7 @@ class LocalPlatform:
 
     def who(self) -> str:
         """The user and the machine."""
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):
-            user = str(os.getuid())
-        return f"{user}@{socket.gethostname()}"
+        return user_and_machine()
 
     @contextmanager
     def lock(self, endpoint: str) -> Iterator[None]:
@@ -113,7 +112,11 @@ class LocalPlatform:
         with self._exclusive(name) as folder:
             if read_state(folder) is not None:
                 raise NameTakenError(f"there is an endpoint {name} already")
-            endpoints.create(folder, tags)
+            make_private_folder(folder)
+            # The key first: there is an endpoint once its state is written.
+            if not (folder / KEY_NAME).exists():
+                write_new_key(folder)
+            write_state(folder, EndpointState(name, tags=dict(tags)))
             return self.start(name)
 
     def update_endpoint(
@@ -133,10 +136,7 @@ class LocalPlatform:
 
     def create_deployment(self, endpoint: str, spec: DeploymentSpec, *, timeout_s: float) -> None:
         """Bring a registered version up on an endpoint, without traffic."""
-
-        def fetch(destination: Path) -> None:
-            self.registry.fetch(spec.model, spec.version, destination)
-
+        fetch = partial(self.registry.fetch, spec.model, spec.version)
         with self._exclusive(endpoint) as folder:
             deployments.create_deployment(folder, spec, fetch, timeout_s=timeout_s)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.files import PRIVATE, hold_lock, is_locked
 from guardian_cli.lifecycle.local.workspace import checked_name
-from guardian_cli.lifecycle.platform import ModelVersion, Tracking
+from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
 from guardian_cli.lifecycle.quiet_mlflow import quiet_mlflow
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ PAGE_SIZE = 1000
 _NOT_IN_URIS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
 
-class LocalRegistry:
+class LocalRegistry(Registry):
     """Versions of models in MLflow; `server_uri` None means SQLite in the workspace."""
 
     def __init__(self, layout: Layout, server_uri: str | None = None) -> None:
@@ -90,10 +90,6 @@ class LocalRegistry:
                 token = page.token
                 if not token:
                     return sorted(found, key=lambda one: int(one.version))
-
-    def get(self, model: str, version: str) -> ModelVersion | None:
-        """One version, or None."""
-        return next((one for one in self.versions(model) if one.version == version), None)
 
     def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
         """Store a model folder as the next version; the tag `run_id` ties it to its run."""

@@ -47,6 +47,7 @@ from guardian_cli.settings import count_cores
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Only for what was changed by a guardian that was killed before it could tell.
 WATCH_S = 1.0
 GRACE_S = 10
 # Long, because a request that meets its connection's end is lost to most clients.

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from guardian_cli.errors import PlatformError, UsageError
-from guardian_cli.lifecycle.clock import Clock, RetryDeadline
+from guardian_cli.lifecycle.clock import Clock, RetryDeadline, utc_stamp
 from guardian_cli.lifecycle.platform import (
     ChangedMeanwhileError,
     DeploymentFailedError,
@@ -254,6 +254,7 @@ class Releases:
             case StartEndpoint():
                 if not isinstance(platform, Stoppable):
                     raise PlatformError(f"{name} is stopped, and {platform.target} cannot start it")
+                # Not tried again: endpoints that stop are local, and this one's lock is held.
                 platform.start(name)
             case CreateDeployment(spec):
                 try:
@@ -268,7 +269,22 @@ class Releases:
             case ProbeDeployment(deployment):
                 self._probe(deployment, plan)
             case TrafficShift():
-                self._shift_traffic(name, step, found)
+                when = utc_stamp(self.clock.now())
+                # Tags and traffic go in one operation, so that roles never tell of traffic that is
+                # not so.
+                tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
+                if step.pending:
+                    tags |= write_pending(step.roles, when)
+                if step.in_history:
+                    who, why = platform.who(), step.why
+                    change = Change(when, who, step.action, step.source, step.target, why)
+                    tags |= add_change(found.tags if found else {}, change)
+                # Only if the endpoint is still as it was `found`.
+                retry(
+                    lambda: platform.update_endpoint(
+                        name, traffic=step.traffic, tags=tags, expected=found
+                    )
+                )
             case FinishRollback():
                 retry(lambda: platform.update_endpoint(name, tags={PENDING_TAG: None}))
             case DeleteDeployment(deployment):
@@ -286,6 +302,7 @@ class Releases:
         if probe.good:
             return
         hint = f"guardian endpoints {plan.model.name}"
+        # A rollback made no deployment, so it has none to take away again.
         if plan.action == "rollback":
             hint += " --check"
         else:
@@ -316,20 +333,3 @@ class Releases:
         is_last = len(endpoint.deployments) == 1
         left = f"{name} stays, without deployments" if is_last else "traffic is as it was"
         self.reporter.note(f"{deployment} is removed (--keep-failed would keep it); {left}")
-
-    def _shift_traffic(self, name: str, step: TrafficShift, found: Endpoint | None) -> None:
-        """Change traffic, roles and history, if the endpoint is still as it was `found`."""
-        when = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        # Tags and traffic go in one operation, so that roles never tell of traffic that is not so.
-        tags: dict[str, str | None] = {MODEL_TAG: step.model, **write_roles(step.roles)}
-        if step.pending:
-            tags |= write_pending(step.roles, when)
-        if step.in_history:
-            who = self.platform.who()
-            change = Change(when, who, step.action, step.source, step.target, step.why)
-            tags |= add_change(found.tags if found else {}, change)
-        self._deadline.retry(
-            lambda: self.platform.update_endpoint(
-                name, traffic=step.traffic, tags=tags, expected=found
-            )
-        )

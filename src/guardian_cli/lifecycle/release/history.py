@@ -108,6 +108,7 @@ def _parse(text: str) -> list[Change]:
             Change(str(when), str(who), str(action), source, target, why)
             for when, who, action, source, target, why in json.loads(text)
         ]
+    # People edit tags, and a tag that was cut is no JSON.
     except (ValueError, TypeError):
         return []
 

@@ -270,6 +270,7 @@ def apply(endpoint: Endpoint, step: Step) -> Endpoint:
                 replace(found, traffic=step.traffic.get(found.name, 0))
                 for found in endpoint.deployments
             )
+            # Without the time: the same plan must come out whenever it is made.
             pending = write_pending(step.roles, "") if step.pending else {}
             tags = {**endpoint.tags, MODEL_TAG: step.model, **write_roles(step.roles), **pending}
             return replace(endpoint, deployments=tuple(shifted), tags=tags)

@@ -92,6 +92,7 @@ def version_of(deployment: Deployment) -> str | None:
 
 def deployment_name(version: str) -> str:
     """Return the name of a version's deployment."""
+    # Azure's names begin with a letter, and versions are numbers.
     return f"version-{version}"
 
 

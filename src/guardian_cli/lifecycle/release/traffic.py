@@ -59,6 +59,7 @@ def share_out(
     rest = 100 - sum(found.traffic for found in deployments if not is_ours(found))
     there = roles.among(version for version in map(version_of, deployments) if version)
     challenger = min(challenger_percent, rest)
+    # Where only one of the two is deployed, all that is left is its.
     if there.challenger is None or there.champion is None:
         challenger = 0 if there.champion else rest
     shares = {"champion": rest - challenger, "challenger": challenger}
@@ -100,6 +101,7 @@ def deploy_shift(endpoint: Endpoint, goal: DeployGoal, old: Roles) -> TrafficShi
         roles=roles,
         old_traffic=endpoint.traffic,
         traffic=traffic,
+        # The first version of all has nobody to be promoted over.
         action="promote" if request.promote and old.champion is not None else "deploy",
         source=old.champion if old.champion != version else old.challenger,
         target=version,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from guardian_cli.media.frames import DecodeMode
 
 _MAX_MISSING_S = 0.9
+# A length is often rounded up by a frame, and the last frame's own is seldom written.
 _FRAMES_MISSING = 2.5
 _MIN_TOLERANCE_S = 0.1
 

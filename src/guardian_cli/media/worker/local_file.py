@@ -69,13 +69,11 @@ class LocalFile:
 
 
 class FileCursor:
-    """A file object for PyAV, with a position of its own.
-
-    Duplicates of a descriptor share theirs on some systems, and several readers use one file.
-    """
+    """A file object for PyAV."""
 
     def __init__(self, file: LocalFile) -> None:
         self._file = file
+        # Of its own: duplicates of a descriptor share theirs, and several readers use one file.
         self._at = 0
 
     def read(self, count: int) -> bytes:

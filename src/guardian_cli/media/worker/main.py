@@ -50,6 +50,7 @@ class Worker:
                 if self._log.out_of_memory:
                     # FFmpeg said so and went on without: whatever failed, this is the cause.
                     end |= {"kind": "memory", "message": no_memory}
+            # Nobody wants it any more, but that it has ended is still waited for.
             except StoppedError:
                 pass
             except MemoryError:
@@ -78,6 +79,7 @@ class Worker:
 def _limit_memory(memory_mb: int) -> None:
     """Let this process grow by `memory_mb` over what the libraries take up; Linux only."""
     try:
+        # By address space, since Linux enforces no other limit on one process's memory.
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     except (OSError, ValueError, IndexError):
         return

@@ -119,6 +119,7 @@ def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     black = (image[:, :, :3] * alpha + 127) // 255
     white = (black + 255 - alpha).astype(np.uint8)
     dark = black.astype(np.uint8)
+    # Next to nothing is transparent: both would be the same picture.
     if float(np.mean(255 - alpha)) <= _SAME_PICTURE_LEVELS:
         return white
     return np.concatenate([white, dark], axis=1)

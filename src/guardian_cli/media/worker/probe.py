@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from guardian_cli.media.worker.logs import Log
     from guardian_cli.media.worker.tracks import Track
 
+# Tracks of one recording end together only to within some frames or packets of sound.
 _SAME_END_S = 0.5
 _PICTURE_FORMATS = ("gif", "apng")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TOLERANCE_S = 1e-6
 DEFAULT_INTERVAL_S = 1 / 25
+# Rates beyond these are clock rates (90,000 a second) or slips in a header.
 SHORTEST_INTERVAL_S = 1 / 240
 LONGEST_INTERVAL_S = 1.0
 # Between two frames of a container whose clock runs on beside the file, as in broadcasts, more than
@@ -134,6 +135,7 @@ def bucket_of(time_s: float, every_s: float) -> int:
     # Below the clock's own step a grid is no finer, and its numbers are too large to count by.
     every_s = max(every_s, TOLERANCE_S)
     number = math.floor((time_s + TOLERANCE_S) / every_s)
+    # Dividing and multiplying round differently: the neighbours are tried as well.
     while number * every_s - TOLERANCE_S > time_s:
         number -= 1
     while (number + 1) * every_s - TOLERANCE_S <= time_s:

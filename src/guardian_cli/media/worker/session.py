@@ -1,4 +1,4 @@
-"""One source in the worker process: told apart, decoded, and passed on frame by frame."""
+"""One source in the worker process: what it is, then its frames, passed on one by one."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from guardian_cli.media.worker.pipe import Pipe
 
 _RTSP_SCHEMES = ("rtsp://", "rtsps://")
+# Each is another pass over the file, and a forged one could ask for thousands.
 _MAX_PARTS = 16
 
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     Buffer = bytes | mmap.mmap
 
-# A picture beside others is looked at for as long as one likes: enough samples to bear itself out.
+# How long somebody looks at one picture of several nobody knows: it is given enough samples to
+# confirm itself.
 _BESIDE_SAMPLES = 4
 _DEFAULT_SHOWN_S = 0.1
 _ORIENTATION_TAG = 0x0112

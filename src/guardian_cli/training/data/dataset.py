@@ -219,7 +219,11 @@ def read_rows(
                 continue
             if not columns:
                 columns = [cell.strip().casefold() for cell in cells]
-                _check_columns(columns, table, required, shape)
+                for name in (one for one in required if one not in columns):
+                    missing = f"no column {name!r}; there are: {_list_some(columns)}"
+                    raise UsageError(f"{table}, row 1: {missing}", hint=shape)
+                if twice := [name for name in columns if name and columns.count(name) > 1]:
+                    raise UsageError(f"{table}, row 1: two columns are named {twice[0]!r}")
                 continue
             padded = cells + [""] * (len(columns) - len(cells))
             row = {name: padded[at].strip() for at, name in enumerate(columns)}
@@ -228,18 +232,6 @@ def read_rows(
         raise UsageError(f"{table}, row {reader.line_num}: {error}") from error
     if not columns:
         raise UsageError(f"{table}: the file is empty", hint=shape)
-
-
-def _check_columns(
-    columns: Sequence[str], table: Path, required: Sequence[str], shape: str
-) -> None:
-    for name in required:
-        if name not in columns:
-            found = _list_some(columns)
-            raise UsageError(f"{table}, row 1: no column {name!r}; there are: {found}", hint=shape)
-    twice = next((name for name in columns if name and columns.count(name) > 1), None)
-    if twice:
-        raise UsageError(f"{table}, row 1: two columns are named {twice!r}")
 
 
 def _check_splits(samples: Sequence[Sample], table: Path) -> None:
@@ -285,7 +277,7 @@ def _drop_repeats(listed: Sequence[Sample]) -> tuple[list[Sample], list[LeftOut]
 def find_contradictions(
     samples: Sequence[Sample], contents: Sequence[Hashable]
 ) -> dict[int, LeftOut]:
-    """Find samples of equal content under different labels, by position; each names another."""
+    """Find samples of equal content under different labels, by position, each with its reason."""
     alike: dict[Hashable, list[int]] = {}
     for at, content in enumerate(contents):
         alike.setdefault(content, []).append(at)

@@ -122,6 +122,10 @@ def store_frames(
     `views` is a model card's; `on_progress` gets (done, all). Raises PlatformError where the
     pictures cannot be written.
     """
+    import cv2
+    import numpy as np
+    from PIL import Image
+
     folder.mkdir(parents=True, exist_ok=True)
     lines = _restore(folder, px)
 
@@ -131,12 +135,17 @@ def store_frames(
         except UnreadableError as error:
             return [], {"error": str(error)}
         size = found.pictures[0].shape
-        # A video may change its size on the way: all frames have as many views as the first.
-        pictures = [fit(picture, size) for picture in found.pictures]
         boxes = boxes_of(size[1], size[0], views)
-        squeezed = [squeeze(one, px, box).tobytes() for one in pictures for box in boxes]
+        squeezed: list[bytes] = []
+        for picture in found.pictures:
+            # A video may change its size on the way: all frames have as many views as the first.
+            same = picture if picture.shape == size else cv2.resize(picture, (size[1], size[0]))
+            image = Image.fromarray(np.ascontiguousarray(same[:, :, ::-1]))
+            # As an endpoint does it: bicubic, by Pillow.
+            small = [image.resize((px, px), Image.Resampling.BICUBIC, box=box) for box in boxes]
+            squeezed += [one.tobytes() for one in small]
         facts = dataclasses.asdict(found.facts)
-        counts = {"count": len(pictures), "views": len(boxes)}
+        counts = {"count": len(found.pictures), "views": len(boxes)}
         return squeezed, {**counts, "sha256": found.sha256, "facts": facts}
 
     try:
@@ -188,28 +197,6 @@ def _restore(folder: Path, px: int) -> list[dict[str, Any]]:
         pictures_there = sum(line.get("count", 0) * line.get("views", 1) for line in lines)
         file.truncate(pictures_there * px * px * 3)
     return lines
-
-
-def fit(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Bring a BGR picture to this height and width, where it has another."""
-    if picture.shape == shape:
-        return picture
-    import cv2
-    import numpy as np
-
-    return np.asarray(cv2.resize(picture, (shape[1], shape[0])), dtype=np.uint8)
-
-
-def squeeze(
-    picture: NDArray[np.uint8], px: int, box: tuple[float, float, float, float] | None = None
-) -> NDArray[np.uint8]:
-    """Squeeze an H x W x 3 BGR picture, or a box of it, into px x px RGB, as an endpoint does."""
-    import numpy as np
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
-    small = image.resize((px, px), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(small, dtype=np.uint8)
 
 
 def drop_contradictions(store: FrameStore) -> tuple[FrameStore, list[LeftOut]]:

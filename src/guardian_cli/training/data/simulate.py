@@ -62,6 +62,7 @@ class Simulation:
 
     def __call__(self, sample: Sample, count: int) -> FileContent:
         """Draw a sample: one picture, or `count` frames of a clip."""
+        import cv2
         import numpy as np
 
         number = int(sample.path.name)
@@ -69,7 +70,11 @@ class Simulation:
         scene = self._generator(number // PER_SCENE, "scene")
         # What is drawn follows the number; only the label may be wrong.
         positive = number % 2 == 0
-        background = _draw_background(scene)
+        # A soft, coloured, patchy ground; in one of three scenes a warm one.
+        tone = warm_tone(scene) if scene.random() < 0.33 else scene.integers(30, 220, 3)
+        coarse = (scene.normal(0, 25, (6, 6, 3)) + np.asarray(tone, float)).clip(0, 255)
+        size = (SIDE_PX, SIDE_PX)
+        background = to_bytes(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC))
         if self.clips:
             pictures = _draw_clip(background, content, positive=positive, count=count)
         else:
@@ -109,17 +114,6 @@ def warm_tone(rng: np.random.Generator) -> tuple[float, float, float]:
     return 120.0 * light, (155.0 + shift) * light, min(220.0 * light, 255.0)
 
 
-def _draw_background(rng: np.random.Generator) -> Picture:
-    """A soft, coloured, patchy ground; in one of three scenes a warm one."""
-    import cv2
-    import numpy as np
-
-    tone = warm_tone(rng) if rng.random() < 0.33 else rng.integers(30, 220, 3)
-    coarse = rng.normal(0, 25, (6, 6, 3)) + np.asarray(tone, float)
-    smooth = cv2.resize(coarse.clip(0, 255), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
-    return to_bytes(smooth)
-
-
 def _draw_image(ground: Picture, rng: np.random.Generator, *, positive: bool) -> Picture:
     import cv2
 
@@ -145,6 +139,7 @@ def _draw_image(ground: Picture, rng: np.random.Generator, *, positive: bool) ->
 def _draw_clip(
     ground: Picture, rng: np.random.Generator, *, positive: bool, count: int
 ) -> list[Picture]:
+    import cv2
     import numpy as np
 
     meeting = float(rng.uniform(0.25, 0.75))
@@ -161,27 +156,19 @@ def _draw_clip(
         picture = ground.copy()
         left, right = (SIDE_PX - gap) / 2, (SIDE_PX + gap) / 2
         for x, colour in zip((left, right), colours, strict=True):
-            _draw_figure(picture, x, height, colour, rng)
+            feet = round(x), round(height)
+            cv2.line(picture, feet, (feet[0], feet[1] - 18), colour, 4, cv2.LINE_AA)
+            cv2.circle(picture, (feet[0], feet[1] - 23), 5, colour, -1, cv2.LINE_AA)
+            for rise, width in ((0, 7), (-13, 9)):  # legs, arms
+                for side in (-1, 1):
+                    end = feet[0] + side * width, feet[1] + rise + int(rng.integers(4, 12))
+                    cv2.line(picture, (feet[0], feet[1] + rise), end, colour, 2)
         if gap < 24 and positive:
             _draw_spark(picture, ((left + right) / 2, height - 8), rng)
         elif gap < 24 and stray:
             _draw_spark(picture, (float(rng.choice(np.array([10, SIDE_PX - 10]))), 12.0), rng)
         pictures.append(picture)
     return pictures
-
-
-def _draw_figure(
-    picture: Picture, x: float, y: float, colour: tuple[float, ...], rng: np.random.Generator
-) -> None:
-    import cv2
-
-    at = (round(x), round(y))
-    cv2.line(picture, at, (at[0], at[1] - 18), colour, 4, cv2.LINE_AA)
-    cv2.circle(picture, (at[0], at[1] - 23), 5, colour, -1, cv2.LINE_AA)
-    for height, width in ((0, 7), (-13, 9)):
-        for side in (-1, 1):
-            end_y = at[1] + height + int(rng.integers(4, 12))
-            cv2.line(picture, (at[0], at[1] + height), (at[0] + side * width, end_y), colour, 2)
 
 
 def _draw_spark(picture: Picture, at: tuple[float, float], rng: np.random.Generator) -> None:

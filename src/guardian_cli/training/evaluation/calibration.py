@@ -67,17 +67,6 @@ def fit_calibration(labels: ArrayLike, logits: ArrayLike) -> Calibration:
     return Calibration(1.0 / _MIN_SLOPE, math.log(share / (1 - share)))
 
 
-def score_by_metadata(
-    facts: Sequence[FileFacts], positive: Sequence[bool], folds: Sequence[Fold]
-) -> NDArray[np.float64]:
-    """Score every test sample by what its container says, without a look at a picture.
-
-    Data sets leak their label through resolution, frame rate and length: a model that beats this
-    by little has not learned to see.
-    """
-    return score_by_features(describe_facts(facts), positive, folds)
-
-
 def score_by_features(
     features: NDArray[np.float64], positive: Sequence[bool], folds: Sequence[Fold]
 ) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
 """How good scores are: from the folds' logits to the numbers that are reported.
 
 Labels (0 or 1) and scores are one-dimensional. The interval is a percentile bootstrap over groups
-(Davison and Hinkley, 1997): whole groups are drawn, because clips of one source are not
-independent.
+(Davison and Hinkley, 1997).
 """
 
 from __future__ import annotations
@@ -107,27 +106,14 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def auc_interval(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    groups: Sequence[int],
-    *,
-    seed: int,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
+    labels: ArrayLike, scores: ArrayLike, groups: Sequence[int], *, seed: int
 ) -> tuple[float, float]:
-    """The bootstrap interval of the AUC over whole groups; draws without both classes don't count.
-
-    (NaN, NaN) when one class is missing.
-    """
+    """The 95% interval of the AUC; (NaN, NaN) when one class is missing."""
     import numpy as np
 
     positive, values = np.asarray(labels, dtype=bool), np.asarray(scores, float)
     return grouped_interval(
-        lambda weights: weighted_auc(positive, values, weights),
-        groups,
-        seed=seed,
-        resamples=resamples,
-        level=level,
+        lambda weights: weighted_auc(positive, values, weights), groups, seed=seed
     )
 
 
@@ -136,21 +122,21 @@ def grouped_interval(
     groups: Sequence[int],
     *,
     seed: int,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
 ) -> tuple[float, float]:
-    """The bootstrap interval over whole groups of what `measure` makes of weights (R, N), (R,).
+    """The 95% bootstrap interval, over whole groups, of what `measure` makes of weights.
 
-    A measure is NaN for a draw that has none; (NaN, NaN) where that is every draw.
+    `measure` takes (R, N), a row for each draw, and gives (R,), NaN for a draw that has no value:
+    those don't count. (NaN, NaN) where that is every draw.
     """
     import numpy as np
 
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     rng = np.random.default_rng(seed)
-    rows = max(1, min(resamples, _MAX_CELLS // len(member)))
+    rows = max(1, min(RESAMPLES, _MAX_CELLS // len(member)))
     found = []
-    for start in range(0, resamples, rows):
-        draws = min(rows, resamples - start)
+    for start in range(0, RESAMPLES, rows):
+        draws = min(rows, RESAMPLES - start)
+        # Whole groups are drawn, because clips of one source are not independent.
         # How often each group is drawn is its samples' weight: no resample is ever laid out.
         drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
         found.append(measure(drawn[:, member].astype(float)))
@@ -158,7 +144,7 @@ def grouped_interval(
     values = values[np.isfinite(values)]
     if not len(values):
         return math.nan, math.nan
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -202,7 +188,7 @@ def choose_threshold(
 
 
 def calibration_bins(
-    labels: ArrayLike, scores: ArrayLike, bins: int = CALIBRATION_BINS
+    labels: ArrayLike, scores: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Put scores into bins of equal width over 0..1; the last one includes 1.0.
 
@@ -211,7 +197,7 @@ def calibration_bins(
     import numpy as np
 
     scores = np.asarray(scores, float)
-    at = np.minimum((scores * bins).astype(int), bins - 1)
+    at = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     _, member, counts = np.unique(at, return_inverse=True, return_counts=True)
     shares = np.bincount(member, np.asarray(labels, float)) / counts
     return counts, np.bincount(member, scores) / counts, shares

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli.training.evaluation.metrics import calibration_bins
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from guardian_cli.training.evaluation.metrics import HeldOutScores, Metrics
@@ -32,6 +33,7 @@ def draw_plots(folder: Path, test: HeldOutScores, metrics: Metrics) -> None:
         axes.grid(visible=True, color="#eeeeee")
         draw(axes, test, metrics)
         axes.legend(loc="best", frameon=False, fontsize=8)
+        # Without matplotlib's version in it, the same numbers give the same bytes.
         figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
 
 
@@ -78,9 +80,16 @@ def draw_precision_recall(axes: Any, test: HeldOutScores, metrics: Metrics) -> N
 
 def draw_reliability(axes: Any, test: HeldOutScores, metrics: Metrics) -> None:
     """Draw the share of positives over the mean score of each bin, with the bin's size."""
-    counts, mean_scores, shares = calibration_bins(test.labels, test.scores)
+    bins = zip(*calibration_bins(test.labels, test.scores), strict=True)
+    draw_bins(axes, list(bins), f"model, ECE {metrics.ece:.3f}")
+
+
+def draw_bins(axes: Any, bins: Sequence[tuple[int, float, float]], label: str) -> None:
+    """Draw bins of scores: how many each has, their mean score, and the share of positives."""
     axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8)
-    axes.plot(mean_scores, shares, "o-", color=MODEL, label=f"model, ECE {metrics.ece:.3f}")
-    for count, *place in zip(counts, mean_scores, shares, strict=True):
+    axes.plot(
+        [mean for _, mean, _ in bins], [share for *_, share in bins], "o-", color=MODEL, label=label
+    )
+    for count, *place in bins:
         axes.annotate(str(count), place, fontsize=7, xytext=(4, -8), textcoords="offset points")
     axes.set(xlabel="mean score", ylabel="share of positives", title="Reliability")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Azure's limit for the value of a tag.
 _MAX_TAG = 256
+# The count beside the list is whole; a report with a million names helps nobody.
 _MAX_LEFT_OUT = 1000
 
 Json = dict[str, Any]

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.detectors.clip.architecture import find_weights, read_architecture
+from guardian_cli.detectors.clip.cache import Cache
+from guardian_cli.detectors.clip.detector import DEFAULT_CACHE
+from guardian_cli.detectors.clip.hardware import choose_device, choose_precision
+from guardian_cli.detectors.clip.hub import Hub
+from guardian_cli.detectors.clip.loading import map_model
+from guardian_cli.detectors.clip.tower import (
+    Preprocessing,
+    describe_tower,
+    name_backbone,
+    own_memory,
+)
+from guardian_cli.errors import MissingError, PlatformError
 from guardian_cli.serving.format import CLIP_MEAN, CLIP_STD, ModelCard
 from guardian_cli.training.model.trainer import Bags, TrainSettings
 
@@ -17,6 +29,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from guardian_cli.config import ClipSection
     from guardian_cli.training.data.frame_store import FrameStore
     from guardian_cli.training.model.heads import BagNetwork
 
@@ -52,20 +65,19 @@ class TinyBackbone:
     def build(self, *, temporal: bool) -> BagNetwork:
         """Cut the tiny network in two where its features leave it."""
         from guardian_cli.serving.networks import TinyNetwork
-        from guardian_cli.training.model.heads import BagNetwork, TinyEmbedding
+        from guardian_cli.training.model.heads import BagNetwork
 
         tiny = TinyNetwork(self.width)
-        embedding = TinyEmbedding(tiny.features, tiny.body)
-        return BagNetwork(embedding, tiny.head, tiny.head.in_features, temporal=temporal)
+        return BagNetwork(tiny.body, tiny.head, tiny.head.in_features, temporal=temporal)
 
     def export(self, network: BagNetwork) -> torch.nn.Module:
         """Put the two halves together again."""
         from guardian_cli.serving.networks import TinyNetwork
 
         tiny = TinyNetwork(self.width)
-        # The body keeps its name in the embedding; what the attention has learned stays here.
-        parts = {**network.embed.state_dict(), **network.head.state_dict(prefix="head.")}
-        tiny.load_state_dict(parts)
+        # What the attention over time has learned stays here: an endpoint is sent single frames.
+        tiny.body.load_state_dict(network.embed.state_dict())
+        tiny.head.load_state_dict(network.head.state_dict())
         return tiny.eval()
 
     def card(self, model: str, category: str) -> ModelCard:
@@ -90,6 +102,45 @@ class Tower:
     device: str = "cpu"
     bf16: bool = False
     backbone: str = ""
+
+
+def load_tower(
+    clip: ClipSection,
+    tell: Callable[[str], None],
+    *,
+    offline: bool = False,
+    model_config: Path | None = None,
+) -> Tower:
+    """Load the image tower of the CLIP that guardian.yaml names, as the detector does.
+
+    Raises MissingError when the weights can't be had, UsageError for a model or a file that makes
+    none.
+    """
+    own_config = model_config is not None
+    weights = find_weights(
+        clip.model, clip.pretrained, Hub(), own_config=own_config, offline=offline, tell=tell
+    )
+    architecture = read_architecture(clip.model, clip.pretrained, model_config)
+    model = map_model(architecture, weights)
+    own_memory(model.visual)
+    picture = Preprocessing.read(model.visual.preprocess_cfg)
+    height, width = picture.size_px
+    if height != width:
+        raise MissingError(f"{weights.label} looks at {width}x{height}: training needs a square")
+    device = choose_device("auto")
+    digest = Cache(DEFAULT_CACHE).digest(weights.path)
+    return Tower(
+        module=model.visual.to(device).eval().requires_grad_(requires_grad=False),
+        config=describe_tower(architecture),
+        px=width,
+        mean=(picture.mean[0], picture.mean[1], picture.mean[2]),
+        std=(picture.std[0], picture.std[1], picture.std[2]),
+        label=weights.label,
+        device=device,
+        backbone=name_backbone(digest, architecture, picture),
+        # Half precision where a scan takes it, but always bf16, which has the range of fp32.
+        bf16=choose_precision("auto", device) in {"bf16", "fp16"},
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,14 +10,11 @@ features: it steers training and says what time would add; it is not released.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253 - a leaf: whoever imports it is about to train
 from torch import nn  # noqa: TID253 - as above
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+# Clips are few: a wider one would learn them by heart.
 _ATTENTION_WIDTH = 32
 
 
@@ -93,19 +90,6 @@ class BagNetwork(nn.Module):
         padded = features.new_zeros((*real.shape, features.shape[1]))
         padded[real] = features
         return BagLogits(frames, bags, self.temporal(padded, frames, real))
-
-
-class TinyEmbedding(nn.Module):
-    """The body of `serving.networks.TinyNetwork` as the first half of a BagNetwork."""
-
-    def __init__(self, features: Callable[[torch.Tensor], torch.Tensor], body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-        self._features = features
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(N, 3, px, px) to (N, features)."""
-        return self._features(pictures)
 
 
 def pool_logits(frames: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from guardian_cli.training.run.directory import RunDirectory
 
 _MAX_SHIFT_PX = 6
+# With little data one odd batch could throw the weights far off.
 _MAX_GRADIENT_NORM = 5.0
+# The share of the training in which the learning rate rises, and what is left of it at the end.
+_WARM_UP, _LAST_RATE = 0.05, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ def fit(
     history: list[Epoch] = []
     best = {}
     if checkpoint.is_file():
+        # Tensors and plain values only: a pickle may run code.
         saved = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -249,17 +253,19 @@ def predict(
     return np.concatenate(pooled), np.concatenate(temporal) if temporal else None
 
 
-def learning_rate_factor(share: float, warm_up: float = 0.05, last: float = 0.05) -> float:
-    """The learning rate's factor: up over the first share, then a cosine down to `last`."""
-    if share < warm_up:
-        return max(share / warm_up, 0.1)
-    angle = math.pi * (share - warm_up) / (1 - warm_up)
-    return last + (1 - last) * (1 + math.cos(angle)) / 2
+def learning_rate_factor(share: float) -> float:
+    """The learning rate's factor at a share of the training: a short rise, then a cosine down."""
+    if share < _WARM_UP:
+        # Not from 0: the first steps would learn nothing.
+        return max(share / _WARM_UP, 0.1)
+    angle = math.pi * (share - _WARM_UP) / (1 - _WARM_UP)
+    return _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(angle)) / 2
 
 
 def derive_seed(seed: int, *parts: object) -> int:
     """A seed of 63 bits for one purpose; the same purpose always has the same one."""
     text = "/".join(map(str, (seed, *parts)))
+    # torch takes seeds as signed numbers of 64 bits.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

@@ -14,7 +14,7 @@ import json
 import shutil
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ _ABANDONED_S = 7 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """Where a run works; `run` is its name for good, `resumed` whether it was begun before."""
+    """Where a run works; `run` names it from its first start on, `resumed`: this is a later one."""
 
     folder: Path
     run: str
@@ -62,7 +62,13 @@ def open_directory(training: Path, model: str, fingerprint: str) -> Iterator[Run
     """Begin a run, or go on with one. Raises PlatformError while another process is at it."""
     home = training / model
     make_private_folder(home)
-    _remove_abandoned(home)
+    # What was begun long ago and never finished: its pictures take room.
+    for lock in home.glob("*.lock"):
+        old = lock.with_suffix("")
+        with suppress(LockHeldError, OSError):
+            if old.is_dir() and time.time() - old.stat().st_mtime > _ABANDONED_S:
+                with hold_lock(lock):
+                    shutil.rmtree(old, ignore_errors=True)
     folder = home / fingerprint
     try:
         with hold_lock(home / f"{fingerprint}.lock"):
@@ -81,18 +87,6 @@ def open_directory(training: Path, model: str, fingerprint: str) -> Iterator[Run
             f"another guardian is training {model} on the same data right now",
             hint="wait for it, or train with another --seed",
         ) from None
-
-
-def _remove_abandoned(home: Path) -> None:
-    """Remove what was begun long ago and never finished: pictures take room."""
-    for lock in home.glob("*.lock"):
-        folder = lock.with_suffix("")
-        try:
-            if folder.is_dir() and time.time() - folder.stat().st_mtime > _ABANDONED_S:
-                with hold_lock(lock):
-                    shutil.rmtree(folder, ignore_errors=True)
-        except (LockHeldError, OSError):
-            continue
 
 
 def take_fingerprint(dataset: Dataset, **settings: Any) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError
-from guardian_cli.lifecycle.platform import ModelVersion, Tracking
+from guardian_cli.lifecycle.platform import ModelVersion, Registry, Tracking
 from guardian_cli.settings import count_cores, load_settings
 from guardian_cli.training.run.train import TrainRequest, train_model
 from guardian_cli.training.run.train_all import TRAINING_FOLDER, make_tools
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REPORT_NAME, TAGS_NAME = "report.json", "tags.json"
 
 
-class OutputFolders:
+class OutputFolders(Registry):
     """A registry that only puts what it is given into the job's outputs."""
 
     def __init__(self, model: Path, report: Path, tracking_uri: str) -> None:
@@ -38,10 +38,6 @@ class OutputFolders:
     def versions(self, model: str) -> Sequence[ModelVersion]:  # noqa: ARG002 - it keeps none
         """None: a job makes one."""
         return []
-
-    def get(self, model: str, version: str) -> ModelVersion | None:  # noqa: ARG002 - as above
-        """None."""
-        return None
 
     def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> ModelVersion:
         """Copy the model folder to the output, and its tags beside the report."""

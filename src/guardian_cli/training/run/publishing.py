@@ -1,8 +1,8 @@
 """The last steps of a training: the run in MLflow, the model folder, the version; each once.
 
 A run in MLflow has parameters, metrics by epoch, plots, and where it ran. All of it is logged when
-the numbers are known, so no half-told run is left behind; a run that a killed process has begun is
-found by its tag and finished.
+the numbers are known, so that no unfinished run is left behind; a run that a killed process has
+begun is found by its tag and finished.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import platform
 import shutil
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,9 @@ def publish(
     versions = registry.versions(model)
     known = next((one for one in versions if one.tags.get(TRAINING_TAG) == directory.run), None)
     log = log_run(directory, kept, tracking, model, reporter, whole=known is None)
+    parts = {name: kept[name] for name in ("metrics", "data", "training")}
     run_id = log.run_id if log else ""
+    report = TrainReport(model, "", run_id, **parts, notes=tuple(kept["notes"]))
     # The version is registered last, for it is what others see; the run is closed only after it.
     if known is None:
         packed = directory.folder / "model"
@@ -64,20 +67,12 @@ def publish(
         shutil.copytree(directory.folder / PLOTS_NAME, packed / PLOTS_NAME)
         digests = "".join(f"{one}\n" for one in kept.get("digests", ()))
         (packed / DIGESTS_NAME).write_text(digests, encoding="ascii")
-        tags = version_tags(make_report(kept, model, run_id))
+        tags = version_tags(report)
         known = registry.register(model, packed, {**tags, TRAINING_TAG: directory.run})
     if log is not None:
         with quiet_mlflow("the run could not be closed", tracking.uri):
             log.finish()
-    return make_report(kept, model, run_id, known.version)
-
-
-def make_report(kept: Mapping[str, Any], model: str, run_id: str, version: str = "") -> TrainReport:
-    """Make a report of what training left in its directory."""
-    notes = tuple(kept["notes"])
-    return TrainReport(
-        model, version, run_id, kept["metrics"], kept["data"], kept["training"], notes
-    )
+    return replace(report, version=known.version)
 
 
 def log_run(
@@ -117,28 +112,26 @@ class RunLog:
 
         self._client = MlflowClient(tracking.uri)
         self._tracking = tracking
-        experiment = self._find_experiment()
+        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        here = tracking.artifacts_uri
+        if experiment and here is not None and experiment.artifact_location.rstrip("/") != here:
+            # The project was moved, and an experiment's files cannot be: new runs get a new one.
+            left = f"{EXPERIMENT} {experiment.experiment_id} ({experiment.artifact_location})"
+            self._client.rename_experiment(experiment.experiment_id, left)
+            experiment = None
+        if experiment:
+            number = str(experiment.experiment_id)
+        else:
+            number = str(self._client.create_experiment(EXPERIMENT, artifact_location=here))
         found = self._client.search_runs(
-            [experiment], f"tags.`{TRAINING_TAG}` = '{training}'", max_results=1
+            [number], f"tags.`{TRAINING_TAG}` = '{training}'", max_results=1
         )
         if found:
             run = found[0]
         else:
             tags = {TRAINING_TAG: training, "guardian.model": model}
-            run = self._client.create_run(experiment, run_name=f"train {model}", tags=tags)
+            run = self._client.create_run(number, run_name=f"train {model}", tags=tags)
         self.run_id = str(run.info.run_id)
-
-    def _find_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        here = self._tracking.artifacts_uri
-        if found and here is not None and found.artifact_location.rstrip("/") != here:
-            # The project was moved, and an experiment's files cannot be: new runs get a new one.
-            left = f"{EXPERIMENT} {found.experiment_id} ({found.artifact_location})"
-            self._client.rename_experiment(found.experiment_id, left)
-            found = None
-        if found:
-            return str(found.experiment_id)
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=here))
 
     def log(self, kept: Mapping[str, Any], files: Sequence[Path]) -> None:
         """Log everything, once: parameters, then plots, then metrics."""
@@ -147,7 +140,17 @@ class RunLog:
         # The last metric that is logged: with it everything is there.
         if "positives" in self._client.get_run(self.run_id).data.metrics:
             return
-        params = [Param(name, str(value)[:_MAX_PARAM]) for name, value in list_params(kept).items()]
+        data, training = kept["data"], kept["training"]
+        names = ("source", "simulated", "digest", "kind", "positive", "n", "positives", "groups")
+        named = {
+            "backbone": training["backbone"],
+            "judged_by": training["method"],
+            **training["settings"],
+            **{f"data.{name}": data[name] for name in (*names, "left_out_count")},
+            # The device's own name stands over `cpu` or `cuda` of the settings.
+            **training["environment"],
+        }
+        params = [Param(name, str(value)[:_MAX_PARAM]) for name, value in named.items()]
         self._client.log_batch(self.run_id, params=params)
         if self._tracking.takes_artifacts:
             for file in files:
@@ -164,20 +167,6 @@ class RunLog:
     def finish(self) -> None:
         """Say that the run has ended well."""
         self._client.set_terminated(self.run_id, "FINISHED")
-
-
-def list_params(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Name what a run's numbers depend on."""
-    data, training = kept["data"], kept["training"]
-    named = ("source", "simulated", "digest", "kind", "positive", "n", "positives", "groups")
-    return {
-        "backbone": training["backbone"],
-        "judged_by": training["method"],
-        **training["settings"],
-        **{f"data.{name}": data[name] for name in (*named, "left_out_count")},
-        # The device's own name stands over `cpu` or `cuda` of the settings.
-        **training["environment"],
-    }
 
 
 def list_metrics(kept: Mapping[str, Any]) -> list[tuple[str, float | None, int]]:

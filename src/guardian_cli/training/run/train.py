@@ -23,7 +23,7 @@ from guardian_cli.training.data.frame_store import drop_contradictions, store_fr
 from guardian_cli.training.data.grouping import group_samples
 from guardian_cli.training.data.simulate import Simulation
 from guardian_cli.training.data.splits import CROSS_VALIDATED_UP_TO, plan_splits
-from guardian_cli.training.evaluation.calibration import score_by_metadata
+from guardian_cli.training.evaluation.calibration import describe_facts, score_by_features
 from guardian_cli.training.evaluation.metrics import HeldOutScores, caveats, measure
 from guardian_cli.training.evaluation.plots import draw_plots
 from guardian_cli.training.evaluation.report import (
@@ -77,7 +77,7 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What training uses of the outside: a reader of files, CLIP's weights, who is told.
+    """What training needs from outside: a reader of files, CLIP's weights, where progress goes.
 
     `load_tower` raises MissingError when the weights can't be had; `workers` files are read at a
     time.
@@ -201,13 +201,15 @@ def learn(
         device="cuda" if torch.cuda.is_available() else "cpu",
     )
     trained = train_folds(data.plan, backbone, bags, settings, directory, progress)
-    facts = [one.facts for one in data.store.stored]
+    # Data sets leak their label through resolution, frame rate and length: a model that beats what
+    # the containers alone give away by little has not learned to see.
+    facts = describe_facts([one.facts for one in data.store.stored])
     held_out = HeldOutScores(
         np.array([data.positive[at] for at in trained.positions], dtype=bool),
         [data.grouping.groups[at] for at in trained.positions],
         trained.scores,
         trained.temporal,
-        score_by_metadata(facts, data.positive, data.plan.folds)[trained.positions],
+        score_by_features(facts, data.positive, data.plan.folds)[trained.positions],
     )
     metrics = measure(held_out, seed=request.seed)
     card = replace(

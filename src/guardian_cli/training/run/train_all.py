@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from guardian_cli.settings import calm_threads, count_cores
 from guardian_cli.training.data.dataset import choose_positive, link_dataset, load_dataset
 from guardian_cli.training.data.reader import SHORT_SIDE_PX, open_reader
 from guardian_cli.training.evaluation.report import TrainReport, add_left_out
+from guardian_cli.training.model.backbones import load_tower
 from guardian_cli.training.progress import TrainingProgress
 from guardian_cli.training.run.train import Tools, TrainRequest, show_left_out, train_model
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from guardian_cli.lifecycle.platform import Platform
     from guardian_cli.settings import Settings
     from guardian_cli.training.data.dataset import LeftOut
-    from guardian_cli.training.model.backbones import BackboneName, Tower
+    from guardian_cli.training.model.backbones import BackboneName
 
 # Where runs work, also those whose platform is somewhere else.
 TRAINING_FOLDER = Path(".guardian") / "training"
@@ -126,7 +128,7 @@ def _train_one(
 
 @contextmanager
 def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Tools]:
-    """Give what a training uses of the outside, on this machine."""
+    """Make the tools for a training on this machine."""
     scan = settings.config.scan
     limits = DecodeSettings(
         short_side_px=SHORT_SIDE_PX,
@@ -135,14 +137,9 @@ def make_tools(settings: Settings, model: str, console: Console) -> Iterator[Too
         # A decoder for each core: more threads in it would only get in each other's way.
         threads=1,
     )
-
-    def load() -> Tower:
-        from guardian_cli.training.model.towers import load_tower  # noqa: PLC0415 - only CLIP needs it
-
-        return load_tower(settings.config.clip, console.note, offline=settings.hub_offline)
-
+    load = partial(load_tower, settings.config.clip, console.note, offline=settings.hub_offline)
     with TrainingProgress(model, console) as progress:
-        yield Tools(lambda: open_reader(limits), load, progress, console, count_cores())
+        yield Tools(partial(open_reader, limits), load, progress, console, count_cores())
 
 
 def train_on_cluster(
