@@ -245,6 +245,27 @@ def test_a_block_that_fails_replaces_nothing_and_leaves_nothing(tmp_path: Path) 
     assert [found.name for found in tmp_path.iterdir()] == ["weights"]
 
 
+def test_what_is_no_file_is_not_renamed_away(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(OSError, match="not a regular file"):
+            write_atomic(path, b"x")
+    assert stat.S_ISFIFO(link.stat().st_mode)
+    assert {found.name for found in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    for data in (b"made", b"replaced"):
+        with replacing(link) as partial:
+            partial.write_bytes(data)
+        assert link.is_symlink()
+        assert (tmp_path / "real").read_bytes() == data
+
+
 def test_a_lock_is_held_by_one_and_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert not is_locked(path)

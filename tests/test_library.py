@@ -111,6 +111,11 @@ def test_the_package_has_no_other_names() -> None:
         {"model_config": "none.json"},
         {"pretrained": "none/clip.pt"},
         {"for_s": 0.0},
+        {"max_bytes": 0},
+        {"decode": "half"},
+        {"device": "tpu"},
+        {"precision": "fp8"},
+        {"categories": "nsfw"},
     ],
 )
 def test_what_makes_no_sense_is_raised_at_once(folder: Path, options: dict[str, Any]) -> None:
@@ -187,6 +192,7 @@ def test_many_sources_end_once_each(folder: Path, scanner: Scanner) -> None:
     }
     assert len(found) == 5
     assert list(scanner.scan_many([])) == []
+    assert {len(list(scanner.scan_many(one))) for one in (uploads, str(uploads))} == {4}
     (folder / "empty").mkdir()
     for named in ("empty", "*.avi"):
         with pytest.raises(UsageError):

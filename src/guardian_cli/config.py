@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -168,10 +169,17 @@ class GateSection(_Section):
     """
 
     data: Annotated[str, Field(min_length=1)]
-    max_flips: (
-        Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] | None
-    ) = None
+    max_flips: int | str | None = None
     min_auc: Unit | None = None
+
+    @field_validator("max_flips", mode="before")
+    @classmethod
+    def _number_or_share(cls, value: object) -> object:
+        is_number = type(value) is int and value >= 0
+        share = re.fullmatch(r"(\d+(?:\.\d+)?)%", value) if isinstance(value, str) else None
+        if value is None or is_number or (share and float(share[1]) <= 100):
+            return value
+        raise ValueError("neither a number of flips nor a percentage, such as 5 or 2%")
 
     @model_validator(mode="after")
     def _demands_something(self) -> Self:

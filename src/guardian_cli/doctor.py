@@ -109,7 +109,7 @@ def installed_versions() -> dict[str, str]:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            # Of an optional one nothing is said where it is not there.
+            # An optional library that is not installed is not reported.
             if name in names:
                 found[name] = ""
     return found

@@ -87,9 +87,13 @@ def _inode(path: Path) -> tuple[int, int]:
 def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Give a new file beside `path` to write to; it becomes `path` when the block ends well.
 
-    `mode` is the new file's, less the umask. Raises OSError; `path` is then as it was, and nothing
-    is left beside it.
+    `mode` is the new file's, less the umask. A symbolic link stays one: the file that it leads to
+    is replaced. Raises OSError, as for a device or a pipe, which a rename would take away; `path`
+    is then as it was, and nothing is left beside it.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     # Made with its mode at once: what is private is never readable for others.
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Picks one of an endpoint's deployments, and in the answer names the one that gave it; Azure's.
 DEPLOYMENT_HEADER = "azureml-model-deployment"
-# How late a stop may be noticed; more often would cost a core for nothing.
+# `stop` cannot be waited for together with the deadline: so late, at most, it is noticed.
 STOP_CHECK_S = 0.1
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -19,10 +19,11 @@ import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
+from guardian_cli.media.frames import DecodeMode
 from guardian_cli.media.sources import expand_sources, find_source
 from guardian_cli.reports.document import to_dict
 from guardian_cli.scanning.pipeline import (
@@ -44,6 +45,12 @@ if TYPE_CHECKING:
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.settings import Settings
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_CHOICES = {
+    "decode": get_args(DecodeMode), "device": get_args(Device), "precision": get_args(Precision)
+}  # fmt: skip
 
 # Whoever scans inside a service scans what strangers name.
 DEFAULTS = {"scan": {"private_addresses": "refuse"}}
@@ -84,7 +91,7 @@ class Scanner:
         *,
         every_s: float | None = None,
         categories: Sequence[str] | None = None,
-        decode: Literal["fast", "full"] = "fast",
+        decode: DecodeMode = "fast",
         frames: bool = False,
         offline: bool = False,
         endpoints: bool = True,
@@ -92,8 +99,8 @@ class Scanner:
         model: str | None = None,
         pretrained: str | os.PathLike[str] | None = None,
         model_config: str | os.PathLike[str] | None = None,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        device: Device = "auto",
+        precision: Precision = "auto",
         workers: int | None = None,
         timeout_s: float | None = None,
         for_s: float | None = None,
@@ -118,8 +125,16 @@ class Scanner:
             # Left out, not None: what is there counts as said, and would win over guardian.yaml.
             "clip": {name: value for name, value in named.items() if value is not None},
         }
-        if workers is not None and workers < 1:
-            raise UsageError(f"workers must be at least 1, not {workers}")
+        for name, number in (("workers", workers), ("max_bytes", max_bytes)):
+            if number is not None and number < 1:
+                raise UsageError(f"{name} must be at least 1, not {number}")
+        # What a type checker would say; an unknown name must not end as some default.
+        for name, value in (("decode", decode), ("device", device), ("precision", precision)):
+            if value not in _CHOICES[name]:
+                known = ", ".join(_CHOICES[name])
+                raise UsageError(f"{name} is one of {known}, not {value!r}")
+        if isinstance(categories, str):
+            raise UsageError(f"categories is a list of names: [{categories!r}]")
         request = ScanRequest(
             sources=(),
             flags=flags,
@@ -171,13 +186,17 @@ class Scanner:
         check_request(self._request, [one])
         return self._scan(self._loaded(), one)
 
-    def scan_many(self, sources: Iterable[str | os.PathLike[str]]) -> Iterator[Result]:
+    def scan_many(
+        self, sources: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
+    ) -> Iterator[Result]:
         """Scan files, folders, globs and addresses side by side; yield results as they end.
 
         Each source comes once, as with `guardian scan`. Whoever stops reading begins no further
         sources. Raises what `scan` does, and UsageError for a folder or glob with nothing in it.
         """
-        named = [os.fspath(source) for source in sources]
+        # A name is iterable, too, and its letters are nobody's sources.
+        several = (sources,) if isinstance(sources, str | os.PathLike) else sources
+        named = [os.fspath(source) for source in several]
         found = expand_sources(named, offline=self._request.offline) if named else []
         check_request(self._request, found)
         session = self._loaded()

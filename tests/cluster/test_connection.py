@@ -25,11 +25,13 @@ def test_actors_use_a_node_and_no_more(cores: int, devices: int, gpus: bool) -> 
 
 
 @pytest.mark.parametrize(
-    "address", ["dask", "ray:", "ray://", "ray://host", "ray://me:secret@host:1", "http://host:1"]
+    "address",
+    ["", "dask", "ray:", "ray://", "ray://host", "ray://me:secret@host:1", "http://host:1"],
 )
 def test_what_is_no_address_of_a_cluster(address: str) -> None:
-    with pytest.raises(UsageError, match="neither ray nor ray://HOST:PORT"):
+    with pytest.raises(UsageError, match="neither ray nor ray://HOST:PORT") as refused:
         Connection(address)
+    assert "secret" not in str(refused.value)
 
 
 def test_who_answers() -> None:

@@ -177,6 +177,9 @@ def test_results_without_a_source_in_common_pass_no_gate(
     assert "nothing was compared" in capsys.readouterr().err
     assert run(["compare", str(old), str(new), "--max-flips", "100%"]) == 12
     assert run(["compare", str(old), str(tmp_path / "none.jsonl")]) == 2
+    capsys.readouterr()
+    assert run(["compare", "nsfw-detector@champion", "nsfw-detector@2"]) == 2
+    assert "nsfw-detector@2 --on FOLDER" in capsys.readouterr().err
     (tmp_path / "rubbish.jsonl").write_bytes(b"\xff\x00{")
     assert run(["compare", str(old), str(tmp_path / "rubbish.jsonl")]) == 2
 

@@ -44,6 +44,9 @@ def test_what_a_kill_cut_off_is_left_out(path: Path) -> None:
     assert len(list(read_results(path))) == 1
     path.write_text("\n")
     assert not list(read_results(path))
+    for length in (1, 20, 60, len(whole) - 1):
+        path.write_text(whole[:length])
+        assert not list(read_results(path))
 
 
 def test_a_line_that_was_cut_down_has_every_required_field(path: Path) -> None:
@@ -68,6 +71,11 @@ LINE: dict[str, Any] = {"schema": "guardian.scan/1", "source": "a", "verdict": "
         {**LINE, "coverage": {"duration_s": 10**400}},
         {**LINE, "reasons": [1]},
         {**LINE, "detectors": "clip"},
+        {**LINE, "detectors": [{"category": ["nsfw"]}]},
+        {**LINE, "detectors": [{"category": 1}]},
+        {**LINE, "detectors": [{"deployments": {"version-1": "all"}}]},
+        {**LINE, "detectors": [{"latency_ms": {"p50": "31 ms"}}]},
+        {**LINE, "categories": {"nsfw": {"score": 10**400}}},
         {"schema": "guardian.scan/1", "scans": [1]},
         {"schema": "guardian.train/1", "scans": []},
         [LINE],

@@ -91,6 +91,22 @@ def test_what_another_part_made_good_is_not_missing() -> None:
     assert merged.missing is None
 
 
+def test_a_shard_that_was_done_twice_counts_once_wherever_its_folder_is_mounted() -> None:
+    part = shard(1, 2, 2, count=1)
+
+    def of(source: str, at: int = 0, sha256: str = "a" * 64) -> dict[str, Any]:
+        return line(source, at=at, sha256=sha256, shard={**part, "name": source[-5:]})
+
+    merged = merge_results([of("/mnt/a.mp4", 1), of("/srv/a.mp4", 2), of("/mnt/b.mp4")])
+    assert [scan["source"] for scan in merged.scans] == ["/mnt/b.mp4", "/srv/a.mp4"]
+    assert (merged.warnings, merged.gaps, merged.missing) == ([], [], None)
+    # Two results, and still one source of the two is in none.
+    merged = merge_results([of("/mnt/a.mp4"), of("/srv/a.mp4")])
+    assert merged.gaps == ["shard 1/1 is incomplete: 1 of 2 sources without a result"]
+    # Another folder with the same names is another batch.
+    assert len(merge_results([of("/may/a.mp4"), of("/june/a.mp4", 0, "b" * 64)]).scans) == 2
+
+
 def test_machines_that_saw_other_sources_are_told_of() -> None:
     """A source that came between two listings may be in the part that was listed already."""
     other = f"sha256:{'1' * 64}"
@@ -108,7 +124,17 @@ def test_batches_that_were_divided_differently_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [1, "1/2", [], {}, {"index": "1"}, {**shard(1, 1, 1), "count": True} | {"index": 0}]
+    "broken",
+    [
+        1,
+        "1/2",
+        [],
+        {},
+        {"index": "1"},
+        {**shard(1, 1, 1), "count": True} | {"index": 0},
+        shard(1, -1, 1),
+        {**shard(1, 1, 1), "name": 1},
+    ],
 )
 def test_a_shard_that_is_none_is_refused(broken: Any) -> None:
     with pytest.raises(UsageError, match="shard"):

@@ -67,6 +67,17 @@ def test_a_folder_may_be_mounted_anywhere(tmp_path: Path) -> None:
     assert all(shard == shards[0] for shard in shards)
 
 
+def test_names_that_two_machines_share_are_those_that_tell_a_source_from_the_others(
+    tmp_path: Path,
+) -> None:
+    for name in ("a/x.mp4", "a/y.mp4", "b/y.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = expand_sources([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert Shard(1, 1).take(found)[2] == {str(tmp_path / "a" / "x.mp4"): "x.mp4"}
+    assert Shard(1, 1).take(expand_sources(["x.mp4"]))[2] == {}
+
+
 def test_what_is_named_itself_goes_by_its_name(tmp_path: Path) -> None:
     names = ["./a.mp4", "b//c.mp4", "https://host//x?id=1", "rtsp://host/x"]
     found = expand_sources(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from guardian_cli.lifecycle.deploy import deploy_all, deploy_model
 from guardian_cli.lifecycle.platform import ChangedMeanwhileError
 from guardian_cli.lifecycle.release.plan import DeployRequest
 from guardian_cli.lifecycle.release.roles import PENDING_TAG
-from guardian_cli.settings import Settings
+from guardian_cli.settings import Settings, load_settings
 from guardian_cli.watching.gate import PromotionGate, weigh
 from tests.lifecycle.fake_platform import FakeCloud, FakePlatform, Faults, Killed
 from tests.lifecycle.harness import DETECTOR, ENDPOINT, MODEL, Harness
@@ -128,6 +129,15 @@ def test_who_does_not_pass_changes_nothing(
     assert words in str(refused.value)
     assert project.platform.world.endpoints == before
     assert f"guardian compare {MODEL}@1 {MODEL}@2 --on" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("flips", [-1, 1.5, True, "5", "x", "200%", "-1%", [5]])
+def test_a_limit_of_flips_that_is_none_names_its_key(tmp_path: Path, flips: object) -> None:
+    path = tmp_path / "guardian.yaml"
+    gate = {"data": "x.csv", "max_flips": flips}
+    path.write_text(json.dumps({"models": {MODEL: {"gate": gate}}}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"gate\.max_flips: .*neither a number of flips nor"):
+        load_settings(path)
 
 
 def test_nothing_that_can_be_told_is_a_refusal() -> None:

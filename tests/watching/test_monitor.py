@@ -127,7 +127,7 @@ def test_by_day_needs_times_and_results_must_be_there() -> None:
     some = collect(results)
     with pytest.raises(UsageError, match="when they were made"):
         monitor(some, some, LIMITS, by="day")
-    with pytest.raises(UsageError, match="hold no result"):
+    with pytest.raises(UsageError, match="reference holds no result"):
         monitor(some, collect([]), LIMITS)
 
 

@@ -116,3 +116,17 @@ def test_a_page_that_cannot_be_written_is_2(files: Path, tmp_path: Path) -> None
     for option in ("--html", "--prometheus"):
         assert monitor(files, files / "same.jsonl", option, files / "reference.jsonl") == 2
     assert monitor(files, files / "same.jsonl") == 0
+
+
+def test_names_and_times_that_cannot_be_written_are_no_bug(files: Path, tmp_path: Path) -> None:
+    odd = draw_results(60, seed=2)
+    odd[1]["categories"]['half "\ud800'] = {"score": 0.5, "verdict": "review", "segments": []}
+    odd[2]["made"]["when"] = "9999-12-31T23:59:59-12:00"
+    write_results(tmp_path / "odd.jsonl", odd)
+    page, metrics = tmp_path / "m.html", tmp_path / "m.prom"
+    written = ("--html", page, "--prometheus", metrics)
+    assert monitor(files, tmp_path / "odd.jsonl", *written) in {0, 12}
+    assert "\\ud800" in page.read_text("utf-8")
+    families = text_string_to_metric_families(metrics.read_text("utf-8"))
+    labels = [one.labels for family in families for one in family.samples]
+    assert 'half "\\ud800' in {one.get("category") for one in labels}

@@ -208,6 +208,14 @@ def test_killed_at_every_call_no_second_version_is_trained(tmp_path: Path, after
     assert number > 4
 
 
+@pytest.mark.parametrize("rubbish", ["", "{", "[]", "{}", '{"reasons": ["x"]}'])
+def test_a_note_that_is_none_is_passed_over(project: Project, rubbish: str) -> None:
+    project.retrain()
+    (project.folder / "retrain" / f"{MODEL}.digests.json").write_text(rubbish)
+    (project.folder / "retrain" / f"{MODEL}.json").write_text(rubbish)
+    assert project.retrain().reasons == ("0 new labels of the 3 that are wanted",)
+
+
 def test_a_training_that_fails_is_no_retraining_under_way(project: Project) -> None:
     project.write(12)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli import __version__
 from guardian_cli.errors import MissingError, PlatformError, UsageError
 from guardian_cli.settings import calm_ray, count_cores, make_ray_token, ray_address
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ class Connection:
         PlatformError where no cluster answers or none can be started.
         """
         if address != "ray" and not re.fullmatch(r"ray://[^/\s@]+:\d+", address):
-            raise UsageError(f"--cluster {address}: neither ray nor ray://HOST:PORT")
+            raise UsageError(f"--cluster {mask_url(address)}: neither ray nor ray://HOST:PORT")
         calm_ray()
         not_installed = MissingError(
             "--cluster needs Ray, which is not installed", hint='pip install "guardian-cli[ray]"'
@@ -80,7 +81,7 @@ class Connection:
         except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             self.close()
             what = "no Ray could be started here"
-            what = f"the Ray at {running} can't be joined" if running else what
+            what = f"the Ray at {mask_url(running)} can't be joined" if running else what
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise PlatformError(f"{what}: {reason}", hint="ray status") from error
         except SystemExit:

@@ -79,7 +79,7 @@ class ClusterSession:
         self._settings = settings
         self._hooks = hooks
         self._progress = ScanProgress(len(sources), console)
-        self._connection = Connection(request.cluster or "ray")
+        self._connection = Connection("ray" if request.cluster is None else request.cluster)
         self._ray = ray = self._connection.ray
         self._needs_detectors = any(source.kind in SCANNED_KINDS for source in sources)
         self._died = (
@@ -171,8 +171,7 @@ class ClusterSession:
 
     def _try(self, call: Callable[[Any], Any], *, alone: bool = False) -> Outcome | None:
         """Have an actor do something; None if it dies."""
-        seat = self._take(alone=alone)
-        actor = seat.actor
+        seat, actor = self._take(alone=alone)
         try:
             outcome: Outcome = self._ray.get(call(actor))
         except self._died:
@@ -191,8 +190,8 @@ class ClusterSession:
             raise outcome.failure
         return outcome
 
-    def _take(self, *, alone: bool) -> Seat:
-        """Wait for a slot, or for all the slots of an actor."""
+    def _take(self, *, alone: bool) -> tuple[Seat, Any]:
+        """Wait for a slot, or for all the slots of an actor; the actor that is there then."""
         with self._changed:
             self._suspects += alone
             try:
@@ -212,7 +211,7 @@ class ClusterSession:
                         seat = min(free, key=lambda one: one.taken / one.slots)
                         seat.taken += seat.slots if alone else 1
                         self._calls += 1
-                        return seat
+                        return seat, seat.actor
                     self._changed.wait()
             finally:
                 self._suspects -= alone
@@ -273,21 +272,26 @@ class ClusterSession:
             time.sleep(POLL_S)
 
     def _look_at(self, seat: Seat) -> None:
-        if not seat.is_open:
-            if self._is_ready(seat.loaded):
-                answer = self._ray.get(seat.loaded)
-                if isinstance(answer, GuardianError):
-                    self._fail(answer)
-                    return
-                with self._changed:
+        # A seat may get another actor at any time: what is asked and what is told are of one.
+        with self._changed:
+            actor, loaded, polled, is_open = seat.actor, seat.loaded, seat.polled, seat.is_open
+            if is_open and polled is None:
+                seat.polled = actor.state.remote()
+        if not is_open and self._is_ready(loaded):
+            answer = self._ray.get(loaded)
+            if isinstance(answer, GuardianError):
+                self._fail(answer)
+                return
+            with self._changed:
+                if seat.actor is actor:
                     self._loaded, self._failed_starts, seat.is_open = answer, 0, True
                     self._changed.notify_all()
-            return
-        if seat.polled is None:
-            seat.polled = seat.actor.state.remote()
-        elif self._is_ready(seat.polled):
-            state, seat.polled = self._ray.get(seat.polled), None
-            self._progress.set_elsewhere(seat.actor, *state)
+        elif is_open and polled is not None and self._is_ready(polled):
+            state = self._ray.get(polled)
+            self._progress.set_elsewhere(actor, *state)
+            with self._changed:
+                if seat.actor is actor:
+                    seat.polled = None
 
     def _check_places(self) -> None:
         has_place = any(seat.is_open or self._is_ready(seat.greeted) for seat in self._seats)

@@ -1,5 +1,6 @@
 """`guardian compare OLD NEW`"""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,13 +97,18 @@ def compare(
         check_outputs([markdown], read=[one for one in (old, new, labels, on) if one])
     if on is not None:
         before, after, rows = scan_both(common, str(old), str(new), on)
+    elif "@" in old.name and not old.exists():
+        both = shlex.join((str(old), str(new)))
+        hint = f"two versions of a model: guardian compare {both} --on FOLDER|LABELS.csv"
+        raise UsageError(f"{old}: no such file", hint=hint)
     else:
         rows = []
         before, after = list(read_results(old)), list(read_results(new))
     rows = rows if labels is None else read_labels(labels)
     by_source = labels_by_source(rows, [*before, *after], console.warn) if rows else None
     comparison = compare_results(before, after, labels=by_source)
-    show(console, comparison, (str(old), str(new)), limit, markdown, as_json=common.as_json)
+    names = str(old), str(new)
+    show(console, comparison, names, limit, markdown, on=on, as_json=common.as_json)
 
 
 def scan_both(
@@ -150,6 +156,7 @@ def show(
     limit: "FlipLimit | None",
     markdown: Path | None,
     *,
+    on: Path | None,
     as_json: bool,
 ) -> None:
     """Show a comparison. Raises GateError where more flipped than the limit allows."""
@@ -162,10 +169,11 @@ def show(
     # Shown before the gate fails: whoever it stops wants to see what flipped.
     show_comparison(console, comparison, names, limit, as_json=as_json)
     if limit is not None and limit.is_exceeded(comparison):
+        again = ["guardian", "compare", *names, *(("--on", str(on)) if on is not None else ())]
         flipped = f"{len(comparison.flips)} of {comparison.compared} verdicts flipped"
         raise GateError(
             f"{flipped}, and --max-flips allows {limit.text}"
             if comparison.compared
             else "nothing was compared: --max-flips cannot be kept",
-            hint=f"guardian compare {names[0]} {names[1]} lists them",
+            hint=f"{shlex.join(again)} lists them",
         )

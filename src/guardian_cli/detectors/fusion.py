@@ -43,7 +43,7 @@ def fuse(custom: float | None, clip: float | None, weights: FusionSection) -> fl
     gone wrong must not look like one that saw nothing.
     """
     custom, clip = read_score(custom), read_score(clip)
-    # Not by their truth: 0.0 is an answer.
+    # `is not None`, because 0.0 is an answer.
     if custom is not None and clip is not None:
         fused = weights.custom * custom + weights.clip * clip
     elif clip is not None:

@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from guardian_cli.errors import PlatformError
+from guardian_cli.errors import MissingError, PlatformError
 from guardian_cli.settings import calm_mlflow
 from guardian_cli.urls import mask_url
 
@@ -33,9 +33,15 @@ def quiet_mlflow(problem: str, server_uri: str | None) -> Iterator[None]:
         for name in _NOISY:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
+        where = f" at {mask_url(server_uri)}" if server_uri else ""
         try:
             yield
+        except ModuleNotFoundError as error:
+            # Drivers of databases, and of stores of artifacts, are for whoever has such.
+            raise MissingError(
+                f"{problem}{where}: that needs {error.name}, which is not installed",
+                hint=f"pip install {error.name}",
+            ) from error
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            where = f" at {mask_url(server_uri)}" if server_uri else ""
             reason = str(error).replace(server_uri, mask_url(server_uri)) if server_uri else error
             raise PlatformError(f"{problem}{where}: {reason}") from error

@@ -48,7 +48,7 @@ class Decoder:
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
         self._worker: WorkerProcess | None = None
-        # No order has a number that another had: an answer to one that was given up is known by it.
+        # Each order has its own number, by which a late answer to one given up is known.
         self.orders = itertools.count(1)
         self._decoding: SourceDecoding | None = None
 

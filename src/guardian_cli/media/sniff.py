@@ -88,7 +88,7 @@ def shows_media(head: bytes) -> bool:
     if head[4:8] in _BOXES:
         return head[8:12] not in _AUDIO_BRANDS
     if head.startswith(_EBML):
-        # The tracks may begin behind these bytes: only sound that is seen to be alone is left out.
+        # A video's entry may lie behind these bytes: what shows sound and no video is left out.
         return _EBML_VIDEO in head or _EBML_AUDIO not in head
     if head.startswith(_ASF):
         return _ASF_VIDEO in head

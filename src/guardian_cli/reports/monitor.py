@@ -138,9 +138,9 @@ def prometheus_text(found: Monitoring, now_s: float) -> str:
             (f"# HELP guardian_monitor_{name} {about}", f"# TYPE guardian_monitor_{name} gauge")
         )
         for labels, value in values:
-            # A category may be named anything; these three would end the label or its line.
+            # A category may be named anything; these two would end the label.
             safe = {
-                key: text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+                key: visible(text).replace("\\", r"\\").replace('"', r"\"")
                 for key, text in labels.items()
             }
             shown = ",".join(f'{key}="{text}"' for key, text in safe.items())

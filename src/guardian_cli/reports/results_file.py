@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, BinaryIO, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, get_args
 
 from guardian_cli.errors import UsageError
 from guardian_cli.reports.document import SCHEMA
@@ -21,6 +21,7 @@ _EMPTY: Json = {
     "sha256": None, "reasons": [], "degraded": False, "media": None, "coverage": {},
     "detectors": [], "categories": {}, "timing": {}, "error": None,
 }  # fmt: skip
+_BEGIN = f'{{"schema": "{SCHEMA}", "source": '.encode()
 _MAPPINGS = ("coverage", "made", "media", "error", "timing", "timeline")
 _TIMES = ("start_s", "end_s", "peak", "peak_s")
 
@@ -38,8 +39,10 @@ def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
             if not (isinstance(first, dict) and "source" in first):
                 file.seek(0)
                 whole = file.read()
-                # A shard without sources, or a scan that was ended before its first, wrote nothing.
-                yield from _elements(_loads(whole), path) if whole.strip() else ()
+                # A shard without sources, or a scan that was ended before its first, wrote nothing,
+                # or half a line.
+                torn = whole[: len(_BEGIN)] == _BEGIN[: len(whole)] and b"\n" not in whole
+                yield from _elements(_loads(whole), path) if whole.strip() and not torn else ()
                 return
             file.seek(0)
             # Offsets, not lines: a million results fit, each being read when it is wanted.
@@ -104,7 +107,19 @@ def parse_result(value: Any) -> Json | None:
     # Checked here, once: whoever reads results relies on these shapes everywhere.
     known &= all(isinstance(one, dict) for one in mappings)
     known &= all(isinstance(one, str) for one in _list(value.get("reasons")))
-    return value if known and all(map(_is_category, categories.values())) else None
+    known = known and all(map(_is_category, categories.values()))
+    return value if known and all(map(_is_detector, _list(value.get("detectors")))) else None
+
+
+def _is_detector(one: Mapping[str, Any]) -> bool:
+    latencies, counts = one.get("latency_ms") or {}, one.get("deployments") or {}
+    return (
+        isinstance(one.get("category"), str | None)
+        and isinstance(latencies, dict)
+        and all(isinstance(each, int | float | None) for each in latencies.values())
+        and isinstance(counts, dict)
+        and all(isinstance(each, int) for each in counts.values())
+    )
 
 
 def _is_category(one: Mapping[str, Any]) -> bool:
@@ -156,7 +171,7 @@ def _number(text: str) -> float:
     return number if abs(number) < 1e18 else _refuse(text)
 
 
-def _refuse(text: str) -> float:
+def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from guardian_cli.errors import UsageError
 from guardian_cli.files import check_outputs
@@ -70,6 +70,15 @@ class Merged:
     missing: dict[str, Any] | None = None
 
 
+class _Choice(NamedTuple):
+    """The result that stands for a source so far; `unit` is the same on every machine."""
+
+    rank: tuple[bool, str]
+    source: str
+    packed: bytes
+    unit: tuple[str, str] | None
+
+
 def run_merge(
     parts: Sequence[Path],
     console: Console,
@@ -131,27 +140,37 @@ def merge_results(lines: Iterable[Json]) -> Merged:
 
     Raises UsageError where they are shards of batches that were divided differently.
     """
-    chosen: dict[str, tuple[tuple[bool, str], str, bytes]] = {}
+    chosen: dict[str, _Choice] = {}
     contents: dict[str, set[str]] = {}
     shards: dict[int, Mapping[str, Any]] = {}
     told: dict[int, str] = {}
     held: dict[int, set[str]] = {}
     for line in lines:
         key, shard = key_of(line), line.pop("shard", None)
+        if shard is not None:
+            _check_shard(shard, shards)
         rank = line["verdict"] != "error", _when(line)
         # Of two that are alike the later in the files: a line that was appended is newer.
-        if key not in chosen or rank >= chosen[key][0]:
-            chosen[key] = rank, line["source"], document.dumps(line).encode()
+        if key not in chosen or rank >= chosen[key].rank:
+            name = shard.get("name") if shard is not None else None
+            unit = (name, line["sha256"]) if name and line["sha256"] else None
+            packed = document.dumps(line).encode()
+            chosen[key] = _Choice(rank, line["source"], packed, unit)
         if line["sha256"]:
             contents.setdefault(key, set()).add(line["sha256"])
         if shard is not None:
-            _check_shard(shard, shards)
             # A shard that was scanned again may have seen other sources then.
             if _when(line) >= told.get(shard["index"], ""):
                 shards[shard["index"]], told[shard["index"]] = shard, _when(line)
-            held.setdefault(shard["index"], set()).add(key)
-    ordered = sorted(chosen.values(), key=lambda one: one[1])
-    merged = Merged(PackedResults([packed for _, _, packed in ordered]))
+            held.setdefault(shard["index"], set()).add(shard.get("name", key))
+    # The same file of the same batch, from two machines that have its folder in other places.
+    units: dict[object, _Choice] = {}
+    for key, one in chosen.items():
+        same = one.unit or key
+        if same not in units or one.rank >= units[same].rank:
+            units[same] = one
+    ordered = sorted(units.values(), key=lambda one: one.source)
+    merged = Merged(PackedResults([one.packed for one in ordered]))
     merged.warnings = _differences(merged.scans, contents)
     if shards:
         _find_gaps(merged, shards, {index: len(keys) for index, keys in held.items()})
@@ -165,8 +184,9 @@ def _when(line: Json) -> str:
 
 def _check_shard(shard: Any, known: Mapping[int, Mapping[str, Any]]) -> None:
     values = [shard.get(one) for one in SHARD_NUMBERS] if isinstance(shard, dict) else []
-    numbers = [one for one in values if isinstance(one, int)]
-    if len(numbers) != len(SHARD_NUMBERS) or not 1 <= numbers[0] <= numbers[1]:
+    numbers = [one for one in values if isinstance(one, int) and one >= 0]
+    is_known = len(numbers) == len(SHARD_NUMBERS) and 1 <= numbers[0] <= numbers[1]
+    if not is_known or not isinstance(shard.get("name", ""), str):
         raise UsageError(f"{shard!r} is no shard of guardian scan --shard I/N")
     for other in known.values():
         if other["count"] != shard["count"]:

@@ -134,9 +134,10 @@ def run_scan(
         read=(settings.file, *(Path(one.location) for one in sources if one.kind == "file")),
         option="--output ",
     )
-    shard = None
+    shard: dict[str, Any] | None = None
+    names: dict[str, str] = {}
     if request.shard is not None:
-        sources, shard = request.shard.take(sources)
+        sources, shard, names = request.shard.take(sources)
         part = f"{shard['sources']} of {count(shard['all_sources'], 'source')}"
         console.note(f"shard {request.shard}: {part}")
     for warning in (*settings.warnings, *options_without_effect(request, settings, sources)):
@@ -160,6 +161,7 @@ def run_scan(
             skipped=skipped,
             frames=request.frames,
             shard=shard,
+            names=names,
             sheet=sheet,
         ) as writer,
     ):

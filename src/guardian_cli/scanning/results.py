@@ -57,13 +57,14 @@ class ResultWriter:
         skipped: Mapping[str, int] | None = None,
         frames: bool = False,
         shard: Json | None = None,
+        names: Mapping[str, str] | None = None,
         sheet: EvidenceFolder | None = None,
     ) -> None:
         """`output` is the format for stdout, `reports` are formats with the files they go to.
 
         `skipped` counts what folders left out, `frames` asks for every scored frame, `shard` is the
-        part of the batch that these sources are. Raises UsageError for a format that is not known
-        and for a file that cannot be written.
+        part of the batch that these sources are, `names` what they are called in it on any machine.
+        Raises UsageError for a format that is not known and for a file that cannot be written.
         """
         self._console = console
         self._sources = sources
@@ -75,7 +76,8 @@ class ResultWriter:
         self._file = ResultsFile(resume) if resume is not None else None
         self._skipped = skipped or {}
         self._frames = frames
-        self._shard: Json = {} if shard is None else {"shard": shard}
+        self._shard = shard
+        self._names = names or {}
         self._started_s = time.perf_counter()
         self._last: ScanResult | None = None
         self._scored_frames = 0
@@ -104,7 +106,7 @@ class ResultWriter:
 
     def put(self, result: ScanResult) -> None:
         """Keep a result, and write its line where lines are written."""
-        line = {**document.to_line(result), **self._shard}
+        line = self._with_shard(document.to_line(result))
         key = key_of(line)
         if self._file is not None:
             held = self._file.held.get(key)
@@ -164,9 +166,15 @@ class ResultWriter:
         # A result that is held may be of a call for every frame, or for another part.
         dropped = {"shard"} if self._frames else {"shard", "frames"}
         return [
-            {**{k: v for k, v in one.items() if k not in dropped}, **self._shard}
-            for one in elements
+            self._with_shard({k: v for k, v in one.items() if k not in dropped}) for one in elements
         ]
+
+    def _with_shard(self, line: Json) -> Json:
+        """The line with the part that it is of, and its name there."""
+        if self._shard is None:
+            return line
+        name = self._names.get(line["source"])
+        return {**line, "shard": self._shard if name is None else {**self._shard, "name": name}}
 
     def _note_what_is_held(self, file: ResultsFile) -> None:
         again = ", ".join(f"{number} {why}" for why, number in self._again.most_common())

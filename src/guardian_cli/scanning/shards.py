@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,13 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
-    def take(self, sources: Sequence[Source]) -> tuple[list[Source], dict[str, Any]]:
+    def take(
+        self, sources: Sequence[Source]
+    ) -> tuple[list[Source], dict[str, Any], dict[str, str]]:
         """Return the sources of this part, and the `shard` of each of their results.
+
+        Last come the names below the folder that was named, by `shown`, of those that have one
+        which no other source of the batch has: results of another mount are told by them.
 
         A source's part depends on its name and on nothing else, least of all on the other sources:
         the name below the folder that was named, so that the folder may be mounted anywhere.
@@ -46,20 +52,27 @@ class Shard:
         """
         names = [_name_bytes(source) for source in sources]
         taken = [
-            source
+            (source, name)
             for source, name in zip(sources, names, strict=True)
             # A digest spreads even names that differ in a number only.
             if int.from_bytes(hashlib.sha256(name).digest()[:8]) % self.count == self.index - 1
         ]
+        often = Counter(name for _, name in taken)
+        below = {
+            source.shown: name.decode("utf-8", "backslashreplace")
+            for source, name in taken
+            if source.root and often[name] == 1
+        }
         # No name holds a zero byte, so no two lists of names give the same bytes.
         whole = hashlib.sha256(b"\0".join(sorted(names))).hexdigest()
-        return taken, {
+        shard = {
             "index": self.index,
             "count": self.count,
             "sources": len(taken),
             "all_sources": len(sources),
             "sources_digest": f"sha256:{whole}",
         }
+        return [source for source, _ in taken], shard, below
 
 
 def _name_bytes(source: Source) -> bytes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.serving.format import ModelCard
 
-# Decoded, such a picture takes 120 MB; frames that guardian sends have a hundredth.
+# Decoded, such a picture takes 120 MB; what guardian itself sends is far smaller.
 MAX_PIXELS = 40_000_000
 MAX_VIEWS = 6
 

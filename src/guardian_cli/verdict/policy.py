@@ -151,7 +151,7 @@ def exit_code(verdicts: Iterable[Outcome], fail_on: FailOn = "review") -> int:
     seen = set(verdicts)
     if "block" in seen and fail_on != "never":
         return EXIT_BLOCK
-    # Nothing scanned is no pass.
+    # A scan of nothing must not pass.
     if "error" in seen or not seen:
         return EXIT_ERROR
     return EXIT_REVIEW if "review" in seen and fail_on == "review" else EXIT_ALLOW

@@ -59,7 +59,7 @@ def round_score(score: float, thresholds: Thresholds | None, digits: int) -> flo
     To the nearest, because 0.5295 is not 0.52; but 0.7999 must not read as a threshold of 0.80 that
     it did not reach.
     """
-    # 17 digits tell any two floats apart, so that some number of them is enough.
+    # More decimals than 16 a score does not have: it is then returned as it is.
     for places in range(digits, 17):
         near = round(score, places)
         if thresholds is None or thresholds.same_side(min(near, score), max(near, score)):

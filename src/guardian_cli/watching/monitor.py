@@ -82,9 +82,9 @@ def monitor(
     """
     import numpy as np
 
-    for what, found in (("results", watched), ("reference", reference)):
+    for what, found in (("results hold", watched), ("reference holds", reference)):
         if not len(found):
-            raise UsageError(f"the {what} hold no result", hint="guardian scan … --jsonl > FILE")
+            raise UsageError(f"the {what} no result", hint="guardian scan … --jsonl > FILE")
     parts = part(watched, by) if by else []
     # Windows for the page alone raise no alert, so they cost no sensitivity.
     drawn = parts or (part(watched, None) if draw else [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.errors import UsageError
@@ -198,6 +198,7 @@ class Collector:
 
 def _seconds(when: object) -> float:
     try:
-        return datetime.fromisoformat(str(when)).timestamp()
-    except ValueError:
+        # In UTC, so that a time is one that can be shown.
+        return datetime.fromisoformat(str(when)).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
         return math.nan

@@ -134,7 +134,9 @@ class Retrainer:
 
     def _retrain(self, model: Model, section: RetrainSection) -> Retraining:
         note = self.folder / f"{model.name}.json"
-        begun = json.loads(note.read_bytes()) if note.exists() else None
+        begun = _read_note(note)
+        if begun is not None and not (begun.get("reasons") and "newest" in begun):
+            begun = None
         found = self.look(model, section)
         situation, version = found.situation, None
         if begun is not None and situation is not None:
@@ -225,16 +227,13 @@ class Retrainer:
     def _digests(self, model: Model, data: Path) -> set[str]:
         """The digest of every labelled file; of one that has not changed since, from a note."""
         path = self.folder / f"{model.name}.digests.json"
-        try:
-            known = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            known = {}
+        known = _read_note(path) or {}
         found: dict[str, list[Any]] = {}
         for sample in load_dataset(data, model.category).samples:
             try:
                 stat = sample.path.stat()
-                entry = known.get(str(sample.path), [None])
-                if entry[:2] != [stat.st_size, stat.st_mtime_ns]:
+                entry = known.get(str(sample.path))
+                if not isinstance(entry, list) or entry[:2] != [stat.st_size, stat.st_mtime_ns]:
                     with sample.path.open("rb") as file:
                         digest = hashlib.file_digest(file, "sha256").hexdigest()
                     entry = [stat.st_size, stat.st_mtime_ns, digest]
@@ -246,6 +245,15 @@ class Retrainer:
         if self.folder.is_dir():
             write_private(path, json.dumps(found).encode())
         return {entry[2] for entry in found.values()}
+
+
+def _read_note(path: Path) -> dict[str, Any] | None:
+    """What an earlier run noted; None where it did not, or something else has written there."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def find_files(pattern: str | None) -> list[Path]:

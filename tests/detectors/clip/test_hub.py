@@ -84,7 +84,7 @@ def black_hole() -> Iterator[str]:
 
 
 def find(hub: Hub, told: list[str] | None = None, *, offline: bool = False) -> Path:
-    return hub.find(FILE, "a/b", offline=offline, tell=(told or []).append)
+    return hub.find(FILE, "a/b", offline=offline, tell=([] if told is None else told).append)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,17 @@ def test_offline_asks_nobody(hub_server: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="not in the cache, and this is offline"):
         find(Hub(hub_server.endpoint, tmp_path), offline=True)
     assert hub_server.asked == []
+
+
+@pytest.mark.parametrize("status", [200, 403, 503])
+def test_a_token_in_the_address_of_a_mirror_is_shown_nowhere(
+    hub_server: FakeHub, tmp_path: Path, status: int
+) -> None:
+    hub_server.status = status
+    told: list[str] = []
+    with pytest.raises(MissingError) as caught:
+        find(Hub(hub_server.endpoint.replace("//", "//me:secret@"), tmp_path), told)
+    assert "secret" not in f"{caught.value} {told}"
 
 
 @pytest.mark.parametrize(

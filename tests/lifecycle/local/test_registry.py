@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import logging
 import os
 import shutil
@@ -18,7 +19,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from guardian_cli.cli import run
-from guardian_cli.errors import PlatformError, UsageError
+from guardian_cli.errors import MissingError, PlatformError, UsageError
 from guardian_cli.lifecycle.local.platform import LocalPlatform
 from guardian_cli.lifecycle.local.registry import LocalRegistry, keep_model
 from guardian_cli.lifecycle.local.workspace import FOLDER_NAME, Layout
@@ -115,6 +116,18 @@ def test_what_mlflow_raises_it_does_not_print_as_well(
     with pytest.raises(PlatformError, match="no room"):
         fail()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_whose_driver_is_not_installed_is_no_bug() -> None:
+    def fail() -> None:
+        with quiet_mlflow("no answer", "postgresql://me:secret@127.0.0.1:1/db"):
+            importlib.import_module("no_such_driver")
+
+    with pytest.raises(
+        MissingError, match=r"127\.0\.0\.1:1/db: that needs no_such_driver, "
+    ) as missing:
+        fail()
+    assert missing.value.hint == "pip install no_such_driver"
 
 
 def test_files_that_are_gone_and_versions_that_never_were_are_platform_errors(

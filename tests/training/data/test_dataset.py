@@ -180,6 +180,7 @@ def test_one_class_is_said_before_its_name_is_asked_about(tmp_path: Path) -> Non
         ("path,label\n", "no row"),
         ("file,label\na.jpg,1\n", "row 1: no column 'path'; there are: 'file', 'label'"),
         ("path,class\na.jpg,1\n", "row 1: no column 'label'"),
+        (f"{'x' * 99},{'y,' * 99}", "there are: 'x{39}…', 'y', .* and [0-9]+ more$"),
         ("path,label,label\na.jpg,1,1\n", "row 1: two columns"),
         ("path,label,split\na.jpg,1,holdout\n", "row 2: split 'holdout' is none of"),
         ("path,label,split\na.jpg,1,train\nb.jpg,0,\n", "row 3: no split"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from guardian_cli.errors import MissingError
 from guardian_cli.http import name_trouble, network_errors
+from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +75,7 @@ class Hub:
             raise MissingError(message, hint=hint)
         address = self.endpoint or constants.ENDPOINT
         name = _settle(file, address, what, hint, deadline)
-        tell(f"downloading {what} from {address}")
+        tell(f"downloading {what} from {mask_url(address)}")
         try:
             path = hf_hub_download(
                 file.repository,
@@ -85,6 +86,8 @@ class Hub:
             )
         except Exception as error:  # The HTTP library under it differs by version.
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            # A mirror's address may hold a token.
+            reason = reason.replace(address, mask_url(address))
             raise MissingError(f"the download of {what} failed: {reason}") from error
         return Path(path)
 
@@ -159,9 +162,9 @@ def _settle(file: HubFile, address: str, what: str, hint: str, deadline: float) 
         reason = last if isinstance(last, str) else f"HTTP {last}"
         raise MissingError(
             f"the weights of {what} are not in the cache, and the model hub "
-            f"{address} can't be reached ({reason})",
+            f"{mask_url(address)} can't be reached ({reason})",
             hint=hint,
         )
     if last == 404:
-        raise MissingError(f"the model hub {address} has no weights of {what}")
+        raise MissingError(f"the model hub {mask_url(address)} has no weights of {what}")
     return file.names[len(answers) - 1]

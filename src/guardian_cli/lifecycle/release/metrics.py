@@ -39,7 +39,7 @@ def read_metrics(found: ModelVersion) -> VersionMetrics:
             value = float(found.tags[name])
         except (KeyError, ValueError):
             continue
-        # With one class missing, training wrote `nan`.
+        # Python takes `nan` and `inf` for numbers, and tags may be written by anybody.
         if math.isfinite(value):
             numbers[name] = value
     return VersionMetrics(

@@ -59,7 +59,7 @@ def share_out(
     rest = 100 - sum(found.traffic for found in deployments if not is_ours(found))
     there = roles.among(version for version in map(version_of, deployments) if version)
     challenger = min(challenger_percent, rest)
-    # Where only one of the two is deployed, all that is left is its.
+    # Where only one of the two is deployed, it gets all that is left.
     if there.challenger is None or there.champion is None:
         challenger = 0 if there.champion else rest
     shares = {"champion": rest - challenger, "challenger": challenger}

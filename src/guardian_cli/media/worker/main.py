@@ -50,7 +50,7 @@ class Worker:
                 if self._log.out_of_memory:
                     # FFmpeg said so and went on without: whatever failed, this is the cause.
                     end |= {"kind": "memory", "message": no_memory}
-            # Nobody wants it any more, but that it has ended is still waited for.
+            # The parent wants no more of it, but still waits to hear that it has ended.
             except StoppedError:
                 pass
             except MemoryError:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | mmap.mmap
 
-# How long somebody looks at one picture of several nobody knows: it is given enough samples to
+# Nobody knows how long a viewer looks at one picture of several, so it is given enough samples to
 # confirm itself.
 _BESIDE_SAMPLES = 4
 _DEFAULT_SHOWN_S = 0.1

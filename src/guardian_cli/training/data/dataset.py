@@ -220,7 +220,7 @@ def read_rows(
             if not columns:
                 columns = [cell.strip().casefold() for cell in cells]
                 for name in (one for one in required if one not in columns):
-                    missing = f"no column {name!r}; there are: {', '.join(map(repr, columns))}"
+                    missing = f"no column {name!r}; there are: {_list_some(columns)}"
                     raise UsageError(f"{table}, row 1: {missing}", hint=shape)
                 if twice := [name for name in columns if name and columns.count(name) > 1]:
                     raise UsageError(f"{table}, row 1: two columns are named {twice[0]!r}")
@@ -336,7 +336,9 @@ def choose_positive(labels: Sequence[str], category: str, named: str | None) -> 
 
 def _list_some(labels: Sequence[str]) -> str:
     more = f" and {len(labels) - _SHOWN_LABELS} more" if len(labels) > _SHOWN_LABELS else ""
-    return ", ".join(repr(label) for label in labels[:_SHOWN_LABELS]) + more
+    # What is no table has rows for names.
+    shown = (one if len(one) <= 40 else f"{one[:39]}…" for one in labels[:_SHOWN_LABELS])
+    return ", ".join(repr(label) for label in shown) + more
 
 
 def check_classes(samples: Iterable[Sample], left_out: Sequence[LeftOut], positive: str) -> None:

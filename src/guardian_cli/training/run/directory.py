@@ -33,7 +33,7 @@ _ABANDONED_S = 7 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """Where a run works; `run` names it from its first start on, `resumed`: this is a later one."""
+    """Where a run works. `run` names it from its first start on; `resumed` says that it goes on."""
 
     folder: Path
     run: str
