@@ -128,11 +128,11 @@ class Connection:
             for node in nodes
             for place in plan_actors(node["NodeID"], node["Resources"], gpus=gpus)
         ]
-        if not places:
-            raise PlatformError("the cluster has no node with a free core", hint="ray status")
         used = {place.node for place in places}
-        check_versions(self.ray, [node for node in nodes if node["NodeID"] in used])
-        return places
+        there = check_versions(self.ray, [node for node in nodes if node["NodeID"] in used])
+        if not there:
+            raise PlatformError("the cluster has no node with a free core", hint="ray status")
+        return [place for place in places if place.node in there]
 
     def close(self) -> None:
         """Leave the cluster, or end the one that was started here; idempotent."""
@@ -142,8 +142,11 @@ class Connection:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def check_versions(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
-    """Raise PlatformError for a node that runs nothing, or another guardian than this."""
+def check_versions(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the ids of those of the nodes that are still there when they are asked.
+
+    Raises PlatformError for a node that runs nothing, or another guardian than this.
+    """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     # Inside this function, so that Ray sends its code: a node may have no guardian to find it.
@@ -163,11 +166,16 @@ def check_versions(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
         ).remote()
         for node in nodes
     ]
+    there = set()
     for node, answer in zip(nodes, asked, strict=True):
         name = node["NodeManagerAddress"]
         try:
             version = ray.get(answer, timeout=PROBE_TIMEOUT_S)
         except ray.exceptions.RayError as error:
+            alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
+            # It was lost after it was listed, which is no fault of the cluster's.
+            if node["NodeID"] not in alive:
+                continue
             raise PlatformError(
                 f"node {name} of the cluster runs nothing ({type(error).__name__})",
                 hint="ray status",
@@ -179,6 +187,8 @@ def check_versions(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
                 f"node {name} of the cluster {has}, and this is {__version__}",
                 hint=f'pip install "guardian-cli=={__version__}" there, where Ray runs',
             )
+        there.add(node["NodeID"])
+    return there
 
 
 def find_running() -> str | None:
