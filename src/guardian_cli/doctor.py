@@ -143,6 +143,8 @@ def check_weights(settings: Settings, hub: Hub) -> Check:
         weights = find_weights(clip.model, clip.pretrained, hub, offline=True)
     except MissingError:
         detail = f"{clip.model}/{clip.pretrained} is not in {hub.folder}"
+        if "nsfw" in settings.config.categories:
+            detail += "; until it is, opennsfw scores nsfw, and nothing else is scored by CLIP"
         return Check("weights", "missing", detail, "guardian doctor --fetch-weights")
     size_mb = weights.path.stat().st_size / 1e6
     return Check("weights", "ok", f"{weights.label}, {size_mb:.0f} MB, {weights.path}")

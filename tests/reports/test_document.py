@@ -54,6 +54,12 @@ def test_a_document_is_as_promised() -> None:
     assert [next(iter(scan)) for scan in value["scans"]] == ["source"] * 3
 
 
+def test_what_an_interrupt_left_out_is_not_allowed() -> None:
+    assert document([to_dict(image())])["verdict"] == "allow"
+    assert document([to_dict(image())], interrupted=True)["verdict"] == "error"
+    assert document([])["verdict"] == "error"
+
+
 def test_an_element_is_as_promised() -> None:
     element = to_dict(video())
     assert element["verdict"] == "review"

@@ -55,12 +55,13 @@ def document(
     """Return the whole document; `scans` are elements or lines, in the order to show.
 
     `skipped` counts, by reason, what folders hold and was not scanned. What is `missing` from a
-    batch that was divided counts as not scanned; `is_empty` says that there was nothing to scan, as
+    batch that was divided, or was to come when it was `interrupted`, counts as not scanned;
+    `is_empty` says that there was nothing to scan, as
     in a part of one that holds no source.
     """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
     verdicts: list[Outcome] = [element["verdict"] for element in elements]
-    if missing:
+    if missing or interrupted:
         # What nobody has scanned cannot be allowed.
         verdicts.append("error")
     whole = {

@@ -23,7 +23,7 @@ def render_markdown(report: BatchReport) -> str:
     verdicts = [element["verdict"] for element in report.scans]
     sums = ", ".join(f"{verdicts.count(one)} {one}" for one in WORST_FIRST if one in verdicts)
     # Its verdict follows the rules that the JSON document's does.
-    whole = document(report.scans)
+    whole = document(report.scans, interrupted=report.interrupted)
     lines = [f"### guardian: {whole['verdict']}", ""]
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
     left_out = f"; {sum(report.skipped.values())} skipped" if report.skipped else ""
