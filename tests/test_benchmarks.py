@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DECODER = "python\0-P\0-m\0guardian_cli.media.worker.main\0"
+# They start whole scans over and over; the others use the same parts, and show that those work.
+ASKED_FOR = pytest.mark.skipif(
+    "GUARDIAN_BENCHMARKS" not in os.environ, reason="takes long: GUARDIAN_BENCHMARKS=1 runs it"
+)
 SCRIPTS = (
     "scan_long",
-    "scan_folder",
-    "scan_cold",
+    pytest.param("scan_folder", marks=ASKED_FOR),
+    pytest.param("scan_cold", marks=ASKED_FOR),
     "model_alone",
     "decoding_alone",
-    "memory",
+    pytest.param("memory", marks=ASKED_FOR),
     "categories",
     "replay",
     "trained_head",

@@ -73,14 +73,20 @@ class Console:
     def show(self, renderable: RenderableType) -> None:
         """Write a table or another rich thing as the result."""
         from rich.console import Console as RichConsole
+        from rich.console import Group
+        from rich.table import Table
 
         terminal = self.out_is_terminal
+        width = _columns(self._out) if terminal else max(80, _columns(None))
+        if not terminal and isinstance(renderable, Table | Group):
+            # Nothing is cut in a pipe, and nothing broken: it is as wide as its rows are.
+            width = max(width, RichConsole(width=10_000).measure(renderable).maximum)
         buffer = io.StringIO()
         RichConsole(
             file=buffer,
             force_terminal=terminal,
             no_color=None if terminal else True,
-            width=_columns(self._out) if terminal else max(80, _columns(None)),
+            width=width,
             highlight=False,
             legacy_windows=False,
         ).print(renderable, crop=False)

@@ -168,11 +168,11 @@ def test_interrupted_it_gives_what_is_finished_and_leaves_no_process(
 ) -> None:
     settings = OFFLINE.replace("[opennsfw]", "[opennsfw, endpoint]")
     (folder / "guardian.yaml").write_text(settings, encoding="utf-8")
-    # The first source's second is two frames, in one request or in two.
-    with ScoringServer(script=[Step(), Step()], usual=Step(hang=True)) as server:
+    # A source needs two requests at the most, and three are under way: four let one of them end.
+    with ScoringServer(script=[Step()] * 4, usual=Step(hang=True)) as server:
         arguments = ("--resume", "d.jsonl", "--workers", "1", *output)
         process = begin(folder, *arguments, NSFW_MODEL_ENDPOINT=server.uri)
-        server.wait_for(4)
+        server.wait_for(6)
         workers = children_of(process.pid)
         assert workers
         os.kill(process.pid, blow)

@@ -98,6 +98,7 @@ def costs_table(costs: Costs) -> RenderableType:
     table = new_table(
         *("endpoint", "deployment", "traffic", "instances", "USD a month", "cheaper"),
         right={"traffic", "USD a month"},
+        wraps={"endpoint", "instances", "cheaper"},
     )
     for one in costs.deployments:
         cheaper = ""

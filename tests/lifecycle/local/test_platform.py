@@ -225,12 +225,11 @@ def test_a_workspace_of_somebody_else_is_no_bug_of_guardians() -> None:
     assert "sudo chown -R 1000" in str(caught.value.hint)
 
 
-def test_keys_and_states_are_their_owners_alone(layout: Layout) -> None:
+def test_files_with_keys_and_states_are_their_owners_alone(layout: Layout) -> None:
     folder = layout.endpoint(NAME)
     make_endpoint(folder, {"version-1": 100})
     for name in ("key", "endpoint.json"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def state_with(**states: Any) -> EndpointState:

@@ -118,6 +118,8 @@ def test_addresses_and_keys_are_handed_out_and_never_shown(terminal: Terminal) -
         "MODEL_ENDPOINT_KEY",
     ]  # fmt: skip
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    (endpoint,) = (terminal.folder / ".guardian" / "endpoints").glob("nsfw-*-endpoint")
+    assert stat.S_IMODE(endpoint.stat().st_mode) == 0o700
     key = lines[3].partition("=")[2]
     assert key
     assert key not in said
