@@ -30,9 +30,11 @@ PACKAGE = REPOSITORY / "src" / "guardian_cli"
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_shown_and_installed_with_exit_0(tmp_path: Path, shell: str) -> None:
-    shown = guardian("--show-completion", shell, folder=tmp_path)
+    # Typer looks for the shell that it was started from, and a test may have none above it.
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    shown = guardian("--show-completion", shell, folder=tmp_path, **named)
     assert (shown.code, "guardian" in shown.out) == (0, True)
-    assert guardian("--install-completion", shell, folder=tmp_path).code == 0
+    assert guardian("--install-completion", shell, folder=tmp_path, **named).code == 0
 
 
 def test_a_word_is_completed_with_exit_0(tmp_path: Path) -> None:
