@@ -62,6 +62,9 @@ def round_score(score: float, thresholds: Thresholds | None, digits: int) -> flo
     # More decimals than 16 a score does not have: it is then returned as it is.
     for places in range(digits, 17):
         near = round(score, places)
+        # Most scores end here: they have so few decimals, or are below every threshold.
+        if near == score or (thresholds is not None and max(near, score) < thresholds.closes):
+            return near
         if thresholds is None or thresholds.same_side(min(near, score), max(near, score)):
             return near
     return score
