@@ -217,6 +217,25 @@ def test_what_is_stored_can_be_decided_again(
     }
 
 
+def test_the_sheet_of_all_that_was_scanned_is_written_at_the_end(folder: Path) -> None:
+    config, report = folder / "guardian.yaml", folder / "report"
+    with Scanner.from_config(config, report=report) as scanner:
+        found = [*scanner.scan_many([folder / "uploads"]), scanner.scan(folder / "video.mp4")]
+        assert not (report / "index.html").exists()
+    pages = [page.read_text("utf-8") for page in (report / "sources").glob("*.html")]
+    assert len(pages) == len({one.source for one in found})
+    assert all(any(Path(one.source).name in page for page in pages) for one in found)
+    assert list((report / "stills").glob("*.jpg"))
+    with Scanner.from_config(config, report=report, stills=False) as scanner:
+        scanner.scan(folder / "video.mp4")
+    assert not list((report / "stills").glob("*.jpg"))
+    with (
+        Scanner.from_config(config, report=folder / "uploads") as scanner,
+        pytest.raises(UsageError, match="holds other things"),
+    ):
+        scanner.load()
+
+
 def test_whoever_stops_reading_begins_nothing_more(folder: Path) -> None:
     picture = (folder / "uploads" / "calm.png").read_bytes()
     many = folder / "many"

@@ -23,9 +23,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
+from guardian_cli.evidence.folder import EvidenceFolder
+from guardian_cli.evidence.stills import keep_stills
 from guardian_cli.media.frames import DecodeMode
 from guardian_cli.media.sources import expand_sources, find_source
 from guardian_cli.reports.document import to_dict
+from guardian_cli.reports.formats import BatchReport
+from guardian_cli.reports.results_file import key_of
 from guardian_cli.scanning.pipeline import (
     MAX_DOWNLOAD_BYTES,
     ScanRequest,
@@ -40,7 +44,7 @@ from guardian_cli.store.writer import StoreWriter
 from guardian_cli.verdict.result import ScanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
@@ -81,6 +85,8 @@ class Scanner:
         self._settings = settings
         self._lock = threading.Lock()
         self._session: ScanSession | None = None
+        # By source: the elements of the report, where there is one.
+        self._elements: dict[str, dict[str, Any]] = {}
         self._close: weakref.finalize[..., Scanner] | None = None
         self._closed = False
 
@@ -106,6 +112,8 @@ class Scanner:
         for_s: float | None = None,
         max_bytes: int = MAX_DOWNLOAD_BYTES,
         store: str | os.PathLike[str] | None = None,
+        report: str | os.PathLike[str] | None = None,
+        stills: bool = True,
     ) -> Self:
         """Read the settings as `guardian scan` does; the keywords are its options, and win.
 
@@ -115,7 +123,8 @@ class Scanner:
         these and no others. `frames` keeps every scored frame in the result. `offline` touches no
         network, `endpoints=False` calls no model endpoint. `workers` sources are decoded side by
         side; without it, one for each core. Nothing larger than `max_bytes` is fetched. `store` is
-        a folder that keeps what `guardian replay` decides from again.
+        a folder that keeps what `guardian replay` decides from again; `report` one for the evidence
+        sheet of all that is scanned, which is written by `close`, with `stills` or without.
 
         Raises ConfigError for settings that are wrong or not there, and UsageError.
         """
@@ -151,6 +160,8 @@ class Scanner:
             for_s=for_s,
             max_bytes=max_bytes,
             store=Path(store) if store else None,
+            report=Path(report) if report else None,
+            stills=stills,
         )
         file = Path(config) if config else None
         settings = load_settings(file, flags=flags, categories=categories, defaults=DEFAULTS)
@@ -215,7 +226,10 @@ class Scanner:
         return results()
 
     def close(self) -> None:
-        """End decoders and scoring; scans under way raise UsageError. May be called again."""
+        """End decoders and scoring, and write the report; scans under way raise UsageError.
+
+        May be called again. Raises UsageError where the report can't be written.
+        """
         with self._lock:
             self._closed = True
             close = self._close
@@ -243,14 +257,23 @@ class Scanner:
         """Load all that scans, to be ended by `stack`."""
         # The process's own streams are left alone, down to their encoding's errors.
         console = Console(quiet=True, out=io.StringIO(), err=io.StringIO())
-        store = StoreWriter(self._request.store) if self._request.store is not None else None
+        request, config, elements = self._request, self._settings.config, self._elements
+        store = StoreWriter(request.store) if request.store is not None else None
+        sheet = None
+        if request.report is not None:
+            sheet = EvidenceFolder(request.report, keep_stills=request.stills)
+            stack.enter_context(sheet)
+            # Not by way of `self`, which would then never be let go.
+            stack.callback(_write_sheet, sheet, elements)
         # A store wants the order in which sources came; `next` on this is atomic.
         numbers = itertools.count()
 
         def observers(source: Source) -> list[SourceObserver]:
-            return [] if store is None else [store.observe(source, next(numbers))]
+            recorders = [] if store is None else [store.observe(source, next(numbers))]
+            return [*recorders, *keep_stills(config, on_stills)]
 
-        session = ScanSession(self._request, self._settings, console, observers=observers)
+        on_stills = sheet.save_stills if sheet and request.stills else None
+        session = ScanSession(request, self._settings, console, observers=observers)
         if store is not None:
             stack.callback(store.close)
         stack.callback(session.close)
@@ -264,5 +287,25 @@ class Scanner:
             raise UsageError("this Scanner was closed while it scanned") from None
         # None is for a result that is kept elsewhere, and nothing is.
         assert result is not None  # noqa: S101
+        if self._request.report is not None:
+            element = to_dict(result)
+            self._elements[key_of(element)] = element
         # Field by field, not `asdict`, which would turn what is in it into dictionaries.
         return Result(**{one.name: getattr(result, one.name) for one in fields(result)})
+
+
+def _write_sheet(sheet: EvidenceFolder, elements: Mapping[str, dict[str, Any]]) -> None:
+    """Write the pages of all that was scanned, if anything was."""
+    scans = list(elements.values())
+    frames = sum(scan["coverage"]["frames_scored"] for scan in scans)
+    if scans:
+        sheet.write(
+            BatchReport(
+                scans,
+                sources=len(scans),
+                skipped={},
+                interrupted=False,
+                took_s=None,
+                scored_frames=frames,
+            )
+        )

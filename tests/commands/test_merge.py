@@ -71,7 +71,10 @@ def test_shards_and_one_process_give_the_same_documents(
     assert sum(len(shard) for shard in shards) == PICTURES + 1
     assert all(line["shard"]["count"] == COUNT for shard in shards for line in shard.values())
     out = tmp_path / "all.jsonl"
-    assert run(["merge", *parts(batch), "--output", f"jsonl={out}"]) == 11
+    sheet = tmp_path / "sheet"
+    outputs = ["--output", f"jsonl={out}", "--report", str(sheet)]
+    assert run(["merge", *parts(batch), *outputs]) == 11
+    assert len(list((sheet / "sources").glob("*.html"))) == PICTURES + 1
     assert lines_of(out) == lines_of(batch / "one.jsonl")
     said = capsys.readouterr()
     assert "9 sources: " in said.out

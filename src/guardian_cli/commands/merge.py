@@ -27,6 +27,10 @@ def merge(
             help="Write a file as well, in any format of scan. May be repeated.",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="Write an evidence sheet: DIR/index.html."),
+    ] = None,
     fail_on: FAIL_ON = FailOn.review,
 ) -> int:
     """Join the results of several machines: one for each source, and what is missing.
@@ -42,5 +46,6 @@ def merge(
         Console(quiet=common.quiet),
         output=output_format,
         reports=[read_output(text) for text in output or ()],
+        sheet=report,
         fail_on=fail_on.value,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from guardian_cli.errors import UsageError
+from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.files import check_outputs
 from guardian_cli.reports import document
 from guardian_cli.reports.document import Json
@@ -85,9 +86,12 @@ def run_merge(
     *,
     output: Literal["table", "json", "jsonl"] = "table",
     reports: Iterable[tuple[str, Path]] = (),
+    sheet: Path | None = None,
     fail_on: FailOn = "review",
 ) -> int:
     """Merge files of results, or folders of them, and return the exit code of one scan.
+
+    `sheet` is a folder for an evidence sheet, which has no stills.
 
     Something that is missing counts as a source that could not be scanned. Raises UsageError for a
     part that is not there or holds anything else, and for outputs that can't be written.
@@ -115,6 +119,9 @@ def run_merge(
         scored_frames=0,
         missing=merged.missing,
     )
+    if sheet is not None:
+        with EvidenceFolder(sheet) as folder:
+            folder.write(report)
     for render, path in to_write:
         write_report(render(report), path)
     show_report(find_format(output)(report), console)
