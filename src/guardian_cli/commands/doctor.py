@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from guardian_cli.commands import _options as options
 from guardian_cli.commands._options import Common, common_options
 
 
@@ -17,13 +18,8 @@ def doctor(
             help="Download CLIP's weights, for a machine that will have no network.",
         ),
     ] = False,
-    model: Annotated[
-        str | None, typer.Option("--model", help="open_clip architecture, as of scan.")
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag, as of scan."),
-    ] = None,
+    model: options.MODEL = None,
+    pretrained: options.PRETRAINED = None,
 ) -> None:
     """Say what is missing for a scan, and what to type.
 
@@ -43,9 +39,9 @@ def doctor(
     if fetch:
         path = fetch_weights(settings, console.note)
         console.note(f"the weights are in {path}")
-    options = DetectorOptions(
+    told = DetectorOptions(
         find_version=lambda named: find_version(named, settings, open_platform(settings, console))
     )
-    diagnosis = diagnose(settings, options)
+    diagnosis = diagnose(settings, told)
     console.result(doctor_document(diagnosis) if common.as_json else doctor_text(diagnosis))
     diagnosis.raise_for_missing()

@@ -54,27 +54,15 @@ def evaluate(
     every: options.EVERY = None,
     decode: options.DECODE = options.Decode.fast,
     model: options.MODEL = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag or checkpoint."),
-    ] = None,
+    pretrained: options.PRETRAINED = None,
     model_config: options.MODEL_CONFIG = None,
     device: options.DEVICE = options.Device.auto,
     precision: options.PRECISION = options.Precision.auto,
     no_endpoints: options.NO_ENDPOINTS = False,
     offline: options.OFFLINE = False,
-    deployment: Annotated[
-        str | None,
-        typer.Option("--deployment", metavar="NAME", help="The endpoint's deployment that scores."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Sources decoded side by side."),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="FILE.jsonl", help="Keep the scan's results."),
-    ] = None,
+    deployment: options.DEPLOYMENT = None,
+    workers: options.WORKERS = None,
+    resume: options.RESUME = None,
 ) -> int:
     """Say how good verdicts are on labelled videos, and set thresholds by them.
 
