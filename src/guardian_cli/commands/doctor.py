@@ -31,11 +31,11 @@ def doctor(
     from guardian_cli.doctor import diagnose, fetch_weights
     from guardian_cli.lifecycle.model_files import find_version, open_platform
     from guardian_cli.reports.doctor import doctor_document, doctor_text
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
 
     console = Console(quiet=common.quiet)
-    clip = {"model": model, "pretrained": pretrained}
-    settings = load_settings(common.config, flags={"clip": clip})
+    flags = scan_flags(model=model, pretrained=pretrained)
+    settings = load_settings(common.config, flags=flags)
     if fetch:
         path = fetch_weights(settings, console.note)
         console.note(f"the weights are in {path}")

@@ -73,17 +73,13 @@ def evaluate(
     from guardian_cli.errors import UsageError
     from guardian_cli.evaluation.run import EvaluateRequest, run_evaluation
     from guardian_cli.scanning.pipeline import ScanRequest
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
 
     if false_alarms is not None and calibrate is None:
         raise UsageError(
             "--false-alarms has no effect without --calibrate", hint="--calibrate OUT.yaml"
         )
-    named = {"model": model, "pretrained": pretrained}
-    flags = {
-        "scan": {"every": every},
-        "clip": {name: value for name, value in named.items() if value is not None},
-    }
+    flags = scan_flags(every=every, model=model, pretrained=pretrained)
     scan = ScanRequest(
         sources=(),
         flags=flags,

@@ -50,16 +50,12 @@ def replay(
     5 the weights for new prompts are missing, 130 interrupted.
     """
     from guardian_cli.console import Console
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
     from guardian_cli.store.replay import ReplayRequest, run_replay
 
     output_format = common.format(as_jsonl=as_jsonl)
-    named = {"model": model, "pretrained": pretrained}
-    flags = {"clip": {name: value for name, value in named.items() if value is not None}}
-    # Nothing that is named is no flag at all: then the store's own model counts.
-    settings = load_settings(
-        common.config, flags=flags if flags["clip"] else {}, categories=split_names(categories)
-    )
+    flags = scan_flags(model=model, pretrained=pretrained)
+    settings = load_settings(common.config, flags=flags, categories=split_names(categories))
     request = ReplayRequest(
         folder=folder,
         output=output_format,

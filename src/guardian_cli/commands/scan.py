@@ -114,14 +114,10 @@ def scan(
     from guardian_cli.console import Console
     from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
     from guardian_cli.scanning.shards import Shard
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
 
     output_format = common.format(as_jsonl=as_jsonl)
-    named = {"model": model, "pretrained": pretrained}
-    flags = {
-        "scan": {"every": every, "timeout_s": timeout},
-        "clip": {name: value for name, value in named.items() if value is not None},
-    }
+    flags = scan_flags(every=every, timeout_s=timeout, model=model, pretrained=pretrained)
     settings = load_settings(common.config, flags=flags, categories=split_names(categories))
     request = ScanRequest(
         sources=tuple(sources),
