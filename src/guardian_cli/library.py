@@ -19,9 +19,10 @@ import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from guardian_cli.console import Console
+from guardian_cli.detectors.clip.hardware import DEVICES, PRECISIONS, Device, Precision
 from guardian_cli.errors import UsageError
 from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.evidence.stills import keep_stills
@@ -39,7 +40,7 @@ from guardian_cli.scanning.pipeline import (
 )
 from guardian_cli.scanning.scorer import ScoringStopped
 from guardian_cli.scanning.session import ScanSession
-from guardian_cli.settings import load_settings
+from guardian_cli.settings import load_settings, scan_flags
 from guardian_cli.store.writer import StoreWriter
 from guardian_cli.verdict.result import ScanResult
 
@@ -50,11 +51,7 @@ if TYPE_CHECKING:
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.settings import Settings
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_CHOICES = {
-    "decode": get_args(DecodeMode), "device": get_args(Device), "precision": get_args(Precision)
-}  # fmt: skip
+_CHOICES = {"decode": get_args(DecodeMode), "device": DEVICES, "precision": PRECISIONS}
 
 # Whoever scans inside a service scans what strangers name.
 DEFAULTS = {"scan": {"private_addresses": "refuse"}}
@@ -128,12 +125,12 @@ class Scanner:
 
         Raises ConfigError for settings that are wrong or not there, and UsageError.
         """
-        named = {"model": model, "pretrained": os.fspath(pretrained) if pretrained else None}
-        flags = {
-            "scan": {"every": every_s, "timeout_s": timeout_s},
-            # Left out, not None: what is there counts as said, and would win over guardian.yaml.
-            "clip": {name: value for name, value in named.items() if value is not None},
-        }
+        flags = scan_flags(
+            every=every_s,
+            timeout_s=timeout_s,
+            model=model,
+            pretrained=os.fspath(pretrained) if pretrained else None,
+        )
         for name, number in (("workers", workers), ("max_bytes", max_bytes)):
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")

@@ -152,6 +152,28 @@ def load_settings(
     )
 
 
+def scan_flags(
+    *,
+    every: float | None = None,
+    timeout_s: float | None = None,
+    model: str | None = None,
+    pretrained: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the `flags` that options of a scan are; what is None was not said, and is not there.
+
+    Left out, not None: a replay tells by what is there whether another model was asked for.
+    """
+    flags: dict[str, dict[str, Any]] = {
+        "scan": {"every": every, "timeout_s": timeout_s},
+        "clip": {"model": model, "pretrained": pretrained},
+    }
+    said = {
+        section: {name: value for name, value in values.items() if value is not None}
+        for section, values in flags.items()
+    }
+    return {section: values for section, values in said.items() if values}
+
+
 def choose_categories(named: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
     """Return the sections of the chosen categories, of guardian.yaml's or ready ones, each once.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from guardian_cli.cluster.actor import Loaded, Outcome
+from guardian_cli.cluster.actor import Loaded, SourceOutcome
 from guardian_cli.cluster.session import MAX_ATTEMPTS, ClusterSession
 from guardian_cli.console import Console
 from guardian_cli.errors import GuardianError, MissingError
@@ -116,17 +116,17 @@ class FakeActor:
             return MissingError("no weights", hint="get some")
         return Loaded([("a warning", None)], {})
 
-    def scan(self, source: Source, held: Any) -> Outcome:
+    def scan(self, source: Source, held: Any) -> SourceOutcome:
         with Path(self._log).open("a", encoding="utf-8") as log:
             log.write(f"{source.shown}\n")
         if source.shown == "poison":
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.05)
-        return Outcome(image(source.shown))
+        return SourceOutcome(image(source.shown))
 
-    def fail(self, source: Source, message: str, kind: str) -> Outcome:
+    def fail(self, source: Source, message: str, kind: str) -> SourceOutcome:
         result = replace(image(source.shown), verdict="error", reasons=(kind,))
-        return Outcome(result)
+        return SourceOutcome(result)
 
     def state(self) -> tuple[int, float]:
         return 1, 0.5

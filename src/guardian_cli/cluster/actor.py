@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SourceOutcome:
     """What came of a source: its result, or none where the one that is kept stands.
 
     That is then known by `sha256` and `fingerprint`. `frames` are what observers are to be told of,
@@ -128,7 +128,7 @@ class ScanActor:
         self._session = session
         return Loaded(session.warnings, session.kept())
 
-    def scan(self, source: Source, held: HeldResult | None) -> Outcome:
+    def scan(self, source: Source, held: HeldResult | None) -> SourceOutcome:
         """Scan a source, unless the result that is held of it stands."""
         assert self._session is not None  # noqa: S101 - `load` comes first
         if held is not None:
@@ -137,19 +137,19 @@ class ScanActor:
             result = self._session.scan(source)
             sha256, fingerprint = self._stands.pop(source, (None, ""))
             kept = self._recorders.get(source) or Recorder()
-            return Outcome(result, sha256, fingerprint, kept.frames, kept.stills)
+            return SourceOutcome(result, sha256, fingerprint, kept.frames, kept.stills)
         except ScoringStopped:
-            return Outcome(stopped=True)
+            return SourceOutcome(stopped=True)
         except GuardianError as error:
-            return Outcome(failure=error)
+            return SourceOutcome(failure=error)
         finally:
             self._held.pop(source, None)
             self._recorders.pop(source, None)
 
-    def fail(self, source: Source, message: str, kind: str) -> Outcome:
+    def fail(self, source: Source, message: str, kind: str) -> SourceOutcome:
         """Return the result of a source that is not to be tried again."""
         assert self._session is not None  # noqa: S101 - `load` comes first
-        return Outcome(self._session.fail(source, SourceError(message, kind=kind)))
+        return SourceOutcome(self._session.fail(source, SourceError(message, kind=kind)))
 
     def state(self) -> tuple[int, float]:
         """Return how many frames were scored, and how many sources' worth is under way."""

@@ -65,60 +65,57 @@ class Connection:
             raise not_installed from error
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         self.ray: Any = ray
-        self._folder: str | None = None
         self._stack = ExitStack()
-        # Ray prints to stdout that a worker has died, and that is for results: the console has its
-        # own hold of it.
-        self._stack.enter_context(redirect_stdout(io.StringIO()))
         handler = signal.getsignal(signal.SIGTERM)
         running = find_running() if address == "ray" else address
         try:
-            with _silent_stderr():
-                self._connect(running)
+            with ExitStack() as stack:
+                # Ray prints to stdout that a worker has died, and that is for results: the console
+                # has its own hold of it.
+                stack.enter_context(redirect_stdout(io.StringIO()))
+                with _silent_stderr():
+                    self._connect(running, stack)
+                self._stack = stack.pop_all()
         except ImportError as error:  # of what ray:// needs besides
-            self.close()
             raise not_installed from error
         except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-            self.close()
             what = "no Ray could be started here"
             what = f"the Ray at {mask_url(running)} can't be joined" if running else what
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise PlatformError(f"{what}: {reason}", hint="ray status") from error
         except SystemExit:
             # SIGTERM, which Ray's own handler got meanwhile: ours is to have it.
-            self.close()
             signal.signal(signal.SIGTERM, handler)
             signal.raise_signal(signal.SIGTERM)
-        except BaseException:
-            self.close()
-            raise
         finally:
             # Ray's own handler would end this process without a word.
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
 
-    def _connect(self, address: str | None) -> None:
-        quiet: Any = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    def _connect(self, address: str | None, stack: ExitStack) -> None:
+        """Join the cluster at an address, or start one; `stack` is to end what is begun here."""
         if address is not None:
             # Ray itself would ask for minutes whether somebody is there.
             if not answers(address):
                 raise ConnectionError("nobody answers")
-            self.ray.init(address=address, **quiet)
-            return
-        make_ray_token()
-        # The paths of Ray's sockets are 75 characters longer, and a socket's may have 103.
-        is_short = len(tempfile.gettempdir()) < 20
-        self._folder = tempfile.mkdtemp(prefix="gr-", dir=None if is_short else "/tmp")  # noqa: S108
-        self.ray.init(
-            address="local",
-            num_cpus=count_cores(),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            configure_logging=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=self._folder,
-            **quiet,
-        )
+            options: dict[str, Any] = {"address": address}
+        else:
+            make_ray_token()
+            # The paths of Ray's sockets are 75 characters longer, and a socket's may have 103.
+            is_short = len(tempfile.gettempdir()) < 20
+            folder = tempfile.mkdtemp(prefix="gr-", dir=None if is_short else "/tmp")  # noqa: S108
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            options = {
+                "address": "local",
+                "num_cpus": count_cores(),
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "configure_logging": False,
+                "_node_ip_address": "127.0.0.1",
+                "_temp_dir": folder,
+            }
+        stack.callback(self.ray.shutdown)
+        self.ray.init(logging_level=logging.CRITICAL, log_to_driver=False, **options)
 
     def places(self, *, gpus: bool) -> list[Place]:
         """Return where actors can run; raises PlatformError for a node that can't take one."""
@@ -136,10 +133,7 @@ class Connection:
 
     def close(self) -> None:
         """Leave the cluster, or end the one that was started here; idempotent."""
-        self.ray.shutdown()
         self._stack.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def check_versions(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> set[str]:

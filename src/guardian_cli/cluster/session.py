@@ -25,7 +25,7 @@ from guardian_cli.scanning.scorer import ScoringStopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from guardian_cli.cluster.actor import Loaded, Outcome
+    from guardian_cli.cluster.actor import Loaded, SourceOutcome
     from guardian_cli.cluster.connection import Place
     from guardian_cli.console import Console
     from guardian_cli.detectors.base import DetectorInfo
@@ -158,7 +158,7 @@ class ClusterSession:
         self._progress.finished(source.shown)
         return result
 
-    def _scan(self, source: Source, held: HeldResult | None) -> Outcome:
+    def _scan(self, source: Source, held: HeldResult | None) -> SourceOutcome:
         lost = f"whatever scanned it died, {MAX_ATTEMPTS} times"
         attempt, outcome = 0, None
         while outcome is None:
@@ -169,11 +169,11 @@ class ClusterSession:
             attempt += 1
         return outcome
 
-    def _try(self, call: Callable[[Any], Any], *, alone: bool = False) -> Outcome | None:
+    def _try(self, call: Callable[[Any], Any], *, alone: bool = False) -> SourceOutcome | None:
         """Have an actor do something; None if it dies."""
         seat, actor = self._take(alone=alone)
         try:
-            outcome: Outcome = self._ray.get(call(actor))
+            outcome: SourceOutcome = self._ray.get(call(actor))
         except self._died:
             self._replace(seat, actor)
             return None

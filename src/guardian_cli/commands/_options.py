@@ -79,6 +79,14 @@ DECODE = Annotated[
 MODEL = Annotated[
     str | None, typer.Option("--model", help="open_clip architecture. [default: ViT-B-32]")
 ]
+PRETRAINED = Annotated[
+    str | None,
+    typer.Option(
+        "--pretrained",
+        metavar="TAG|PATH",
+        help="Pretrained tag or checkpoint. [default: laion2b_s34b_b79k]",
+    ),
+]
 MODEL_CONFIG = Annotated[
     Path | None,
     typer.Option("--model-config", metavar="FILE", help="open_clip model-config JSON."),
@@ -87,8 +95,39 @@ DEVICE = Annotated[Device, typer.Option("--device", help="Where CLIP runs.")]
 PRECISION = Annotated[Precision, typer.Option("--precision", help="In which numbers CLIP runs.")]
 NO_ENDPOINTS = Annotated[bool, typer.Option("--no-endpoints", help="Call no endpoint.")]
 OFFLINE = Annotated[bool, typer.Option("--offline", help="Touch no network at all.")]
+DEPLOYMENT = Annotated[
+    str | None,
+    typer.Option(
+        "--deployment",
+        metavar="NAME",
+        help="The endpoint's deployment that scores. [default: the one that answers first]",
+    ),
+]
+REPORT = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="DIR", help="Write an evidence sheet: DIR/index.html."),
+]
 FAIL_ON = Annotated[
     FailOn, typer.Option("--fail-on", help="Which verdicts make the exit code non-zero.")
+]
+WORKERS = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, metavar="N", help="Sources decoded side by side. [default: cores]"
+    ),
+]
+RESUME = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="FILE.jsonl", help="Keep a batch's results; go on there."),
+]
+JSONL = Annotated[bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")]
+OUTPUT = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        metavar="FORMAT=FILE",
+        help="Write a file too: json, jsonl, csv, sarif, junit, md, table. May be repeated.",
+    ),
 ]
 
 
@@ -119,6 +158,17 @@ class Common:
 def split_names(text: str | None) -> list[str] | None:
     """Read NAME,NAME; None where nothing was said."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def read_outputs(texts: list[str] | None) -> list[tuple[str, Path]]:
+    """Read what `--output` was given, FORMAT=FILE each; BadParameter for anything else."""
+    outputs = []
+    for text in texts or ():
+        name, _, path = text.partition("=")
+        if not path:
+            raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")
+        outputs.append((name, Path(path)))
+    return outputs
 
 
 def common_options(*, target: bool = False) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from guardian_cli.commands import _options as options
 from guardian_cli.commands._options import Common, common_options
 
 
@@ -17,13 +18,8 @@ def doctor(
             help="Download CLIP's weights, for a machine that will have no network.",
         ),
     ] = False,
-    model: Annotated[
-        str | None, typer.Option("--model", help="open_clip architecture, as of scan.")
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag, as of scan."),
-    ] = None,
+    model: options.MODEL = None,
+    pretrained: options.PRETRAINED = None,
 ) -> None:
     """Say what is missing for a scan, and what to type.
 
@@ -35,17 +31,17 @@ def doctor(
     from guardian_cli.doctor import diagnose, fetch_weights
     from guardian_cli.lifecycle.model_files import find_version, open_platform
     from guardian_cli.reports.doctor import doctor_document, doctor_text
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
 
     console = Console(quiet=common.quiet)
-    clip = {"model": model, "pretrained": pretrained}
-    settings = load_settings(common.config, flags={"clip": clip})
+    flags = scan_flags(model=model, pretrained=pretrained)
+    settings = load_settings(common.config, flags=flags)
     if fetch:
         path = fetch_weights(settings, console.note)
         console.note(f"the weights are in {path}")
-    options = DetectorOptions(
+    told = DetectorOptions(
         find_version=lambda named: find_version(named, settings, open_platform(settings, console))
     )
-    diagnosis = diagnose(settings, options)
+    diagnosis = diagnose(settings, told)
     console.result(doctor_document(diagnosis) if common.as_json else doctor_text(diagnosis))
     diagnosis.raise_for_missing()

@@ -54,27 +54,15 @@ def evaluate(
     every: options.EVERY = None,
     decode: options.DECODE = options.Decode.fast,
     model: options.MODEL = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option("--pretrained", metavar="TAG|PATH", help="Pretrained tag or checkpoint."),
-    ] = None,
+    pretrained: options.PRETRAINED = None,
     model_config: options.MODEL_CONFIG = None,
     device: options.DEVICE = options.Device.auto,
     precision: options.PRECISION = options.Precision.auto,
     no_endpoints: options.NO_ENDPOINTS = False,
     offline: options.OFFLINE = False,
-    deployment: Annotated[
-        str | None,
-        typer.Option("--deployment", metavar="NAME", help="The endpoint's deployment that scores."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Sources decoded side by side."),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="FILE.jsonl", help="Keep the scan's results."),
-    ] = None,
+    deployment: options.DEPLOYMENT = None,
+    workers: options.WORKERS = None,
+    resume: options.RESUME = None,
 ) -> int:
     """Say how good verdicts are on labelled videos, and set thresholds by them.
 
@@ -85,17 +73,13 @@ def evaluate(
     from guardian_cli.errors import UsageError
     from guardian_cli.evaluation.run import EvaluateRequest, run_evaluation
     from guardian_cli.scanning.pipeline import ScanRequest
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
 
     if false_alarms is not None and calibrate is None:
         raise UsageError(
             "--false-alarms has no effect without --calibrate", hint="--calibrate OUT.yaml"
         )
-    named = {"model": model, "pretrained": pretrained}
-    flags = {
-        "scan": {"every": every},
-        "clip": {name: value for name, value in named.items() if value is not None},
-    }
+    flags = scan_flags(every=every, model=model, pretrained=pretrained)
     scan = ScanRequest(
         sources=(),
         flags=flags,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import FAIL_ON, Common, FailOn, common_options
-from guardian_cli.commands.scan import read_output
+from guardian_cli.commands import _options as options
+from guardian_cli.commands._options import Common, common_options, read_outputs
 
 
 @common_options()
@@ -19,19 +19,9 @@ def merge(
         ),
     ],
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON line per source.")] = False,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            metavar="FORMAT=FILE",
-            help="Write a file as well, in any format of scan. May be repeated.",
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="DIR", help="Write an evidence sheet: DIR/index.html."),
-    ] = None,
-    fail_on: FAIL_ON = FailOn.review,
+    output: options.OUTPUT = None,
+    report: options.REPORT = None,
+    fail_on: options.FAIL_ON = options.FailOn.review,
 ) -> int:
     """Join the results of several machines: one for each source, and what is missing.
 
@@ -45,7 +35,7 @@ def merge(
         parts,
         Console(quiet=common.quiet),
         output=output_format,
-        reports=[read_output(text) for text in output or ()],
+        reports=read_outputs(output),
         sheet=report,
         fail_on=fail_on.value,
     )

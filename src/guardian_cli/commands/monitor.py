@@ -64,7 +64,6 @@ def monitor(
         write_report(prometheus_text(found, time.time()), prometheus)
     show_monitoring(console, found, *names, as_json=common.as_json)
     if found.alerts:
-        again = " ".join(shlex.quote(name) for name in names[0])
-        first = shlex.quote(names[1][0])
-        hint = f"guardian monitor {again} --reference {first} --html monitor.html"
+        again = shlex.join((*names[0], "--reference", names[1][0]))
+        hint = f"guardian monitor {again} --html monitor.html"
         raise GateError(found.summary, hint=hint)

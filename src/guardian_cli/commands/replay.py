@@ -5,15 +5,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import (
-    FAIL_ON,
-    MODEL_CONFIG,
-    Common,
-    FailOn,
-    common_options,
-    split_names,
-)
-from guardian_cli.commands.scan import read_output
+from guardian_cli.commands import _options as options
+from guardian_cli.commands._options import Common, common_options, read_outputs, split_names
 
 
 @common_options()
@@ -30,17 +23,8 @@ def replay(
             help="What to judge, as with scan. [default: nsfw,violence and those of guardian.yaml]",
         ),
     ] = None,
-    as_jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="One JSON line per source, as each is decided.")
-    ] = False,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            metavar="FORMAT=FILE",
-            help="Write a report to a file as well, as scan does. May be repeated.",
-        ),
-    ] = None,
+    as_jsonl: options.JSONL = False,
+    output: options.OUTPUT = None,
     frames: Annotated[
         bool, typer.Option("--frames", help="Put every stored frame into the JSON.")
     ] = False,
@@ -55,8 +39,8 @@ def replay(
             help="Where the store's own weights are, for new prompts. [default: the store's tag]",
         ),
     ] = None,
-    model_config: MODEL_CONFIG = None,
-    fail_on: FAIL_ON = FailOn.review,
+    model_config: options.MODEL_CONFIG = None,
+    fail_on: options.FAIL_ON = options.FailOn.review,
 ) -> int:
     """Decide again from stored features and scores, without decoding and without the model.
 
@@ -66,20 +50,16 @@ def replay(
     5 the weights for new prompts are missing, 130 interrupted.
     """
     from guardian_cli.console import Console
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
     from guardian_cli.store.replay import ReplayRequest, run_replay
 
     output_format = common.format(as_jsonl=as_jsonl)
-    named = {"model": model, "pretrained": pretrained}
-    flags = {"clip": {name: value for name, value in named.items() if value is not None}}
-    # Nothing that is named is no flag at all: then the store's own model counts.
-    settings = load_settings(
-        common.config, flags=flags if flags["clip"] else {}, categories=split_names(categories)
-    )
+    flags = scan_flags(model=model, pretrained=pretrained)
+    settings = load_settings(common.config, flags=flags, categories=split_names(categories))
     request = ReplayRequest(
         folder=folder,
         output=output_format,
-        reports=tuple(read_output(text) for text in output or ()),
+        reports=tuple(read_outputs(output)),
         frames=frames,
         model_config=model_config,
         fail_on=fail_on.value,

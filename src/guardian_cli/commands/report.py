@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from guardian_cli.commands._options import Common, common_options
-from guardian_cli.commands.scan import read_output
+from guardian_cli.commands import _options as options
+from guardian_cli.commands._options import Common, common_options, read_outputs
 
 
 @common_options()
@@ -19,14 +19,7 @@ def report(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where the evidence sheet goes: DIR/index.html.")
     ],
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            metavar="FORMAT=FILE",
-            help="Write a file too: json, jsonl, csv, sarif, junit, md, table. May be repeated.",
-        ),
-    ] = None,
+    output: options.OUTPUT = None,
 ) -> int:
     """Make the evidence sheet, and other formats, of stored results; it then has no stills.
 
@@ -36,5 +29,4 @@ def report(
     from guardian_cli.evidence.stored import report_stored
 
     console = Console(quiet=common.quiet)
-    outputs = [read_output(text) for text in output or ()]
-    return report_stored(results, folder, outputs, console, as_json=common.as_json)
+    return report_stored(results, folder, read_outputs(output), console, as_json=common.as_json)

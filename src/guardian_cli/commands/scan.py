@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from guardian_cli.commands import _options as options
-from guardian_cli.commands._options import Common, common_options, split_names
+from guardian_cli.commands._options import Common, common_options, read_outputs, split_names
 
 
 @common_options()
@@ -30,25 +30,9 @@ def scan(
             "alcohol, tobacco, or a category of guardian.yaml. [default: nsfw,violence and those]",
         ),
     ] = None,
-    as_jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="One JSON line per source, as each finishes.")
-    ] = False,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            metavar="FORMAT=FILE",
-            help="Write a file too: json, jsonl, csv, sarif, junit, md, table. May be repeated.",
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            metavar="DIR",
-            help="Write an evidence sheet: DIR/index.html.",
-        ),
-    ] = None,
+    as_jsonl: options.JSONL = False,
+    output: options.OUTPUT = None,
+    report: options.REPORT = None,
     no_stills: Annotated[
         bool, typer.Option("--no-stills", help="Keep no picture in the report.")
     ] = False,
@@ -57,38 +41,16 @@ def scan(
     ] = False,
     decode: options.DECODE = options.Decode.fast,
     model: options.MODEL = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(
-            "--pretrained",
-            metavar="TAG|PATH",
-            help="Pretrained tag or checkpoint. [default: laion2b_s34b_b79k]",
-        ),
-    ] = None,
+    pretrained: options.PRETRAINED = None,
     model_config: options.MODEL_CONFIG = None,
     device: options.DEVICE = options.Device.auto,
     precision: options.PRECISION = options.Precision.auto,
     no_endpoints: options.NO_ENDPOINTS = False,
     offline: options.OFFLINE = False,
-    deployment: Annotated[
-        str | None,
-        typer.Option(
-            "--deployment",
-            metavar="NAME",
-            help="The endpoint's deployment that scores. [default: the one that answers first]",
-        ),
-    ] = None,
+    deployment: options.DEPLOYMENT = None,
     fail_on: options.FAIL_ON = options.FailOn.review,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers", min=1, metavar="N", help="Sources decoded side by side. [default: cores]"
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="FILE.jsonl", help="Keep a batch's results; go on there."),
-    ] = None,
+    workers: options.WORKERS = None,
+    resume: options.RESUME = None,
     store: Annotated[
         Path | None,
         typer.Option(
@@ -145,20 +107,16 @@ def scan(
     from guardian_cli.console import Console
     from guardian_cli.scanning.pipeline import MAX_DOWNLOAD_BYTES, ScanRequest, run_scan
     from guardian_cli.scanning.shards import Shard
-    from guardian_cli.settings import load_settings
+    from guardian_cli.settings import load_settings, scan_flags
 
     output_format = common.format(as_jsonl=as_jsonl)
-    named = {"model": model, "pretrained": pretrained}
-    flags = {
-        "scan": {"every": every, "timeout_s": timeout},
-        "clip": {name: value for name, value in named.items() if value is not None},
-    }
+    flags = scan_flags(every=every, timeout_s=timeout, model=model, pretrained=pretrained)
     settings = load_settings(common.config, flags=flags, categories=split_names(categories))
     request = ScanRequest(
         sources=tuple(sources),
         flags=flags,
         output=output_format,
-        reports=tuple(read_output(text) for text in output or ()),
+        reports=tuple(read_outputs(output)),
         report=report,
         stills=not no_stills,
         frames=frames,
@@ -186,11 +144,3 @@ def scan(
     from guardian_cli.cluster.session import ClusterSession
 
     return run_scan(request, settings, console, ClusterSession)
-
-
-def read_output(text: str) -> tuple[str, Path]:
-    """Read FORMAT=FILE; BadParameter for anything else."""
-    name, separator, path = text.partition("=")
-    if not separator or not path:
-        raise typer.BadParameter(f"--output {text}: not FORMAT=FILE")
-    return name, Path(path)

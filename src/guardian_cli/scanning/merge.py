@@ -195,16 +195,15 @@ def _check_shard(shard: Any, known: Mapping[int, Mapping[str, Any]]) -> None:
     is_known = len(numbers) == len(SHARD_NUMBERS) and 1 <= numbers[0] <= numbers[1]
     if not is_known or not isinstance(shard.get("name", ""), str):
         raise UsageError(f"{shard!r} is no shard of guardian scan --shard I/N")
-    for other in known.values():
-        if other["count"] != shard["count"]:
-            counts = sorted({other["count"], shard["count"]})
-            raise UsageError(
-                f"parts of batches that were divided differently: into {counts[0]} shards, and "
-                f"into {counts[1]}",
-                hint="merge those of one N; guardian scan --shard I/N scans the rest",
-            )
-        # One of them will do: those that are known agree with each other.
-        break
+    # One of them will do: those that are known agree with each other.
+    other = next(iter(known.values()), shard)
+    if other["count"] != shard["count"]:
+        counts = sorted({other["count"], shard["count"]})
+        raise UsageError(
+            f"parts of batches that were divided differently: into {counts[0]} shards, and "
+            f"into {counts[1]}",
+            hint="merge those of one N; guardian scan --shard I/N scans the rest",
+        )
 
 
 def _differences(scans: Sequence[Json], contents: Mapping[str, set[str]]) -> list[str]:

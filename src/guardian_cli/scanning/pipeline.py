@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.console import Console
     from guardian_cli.evidence.stills import OnStills
+    from guardian_cli.media.frames import DecodeMode
     from guardian_cli.media.sources import Source
     from guardian_cli.scanning.observer import SourceObserver
     from guardian_cli.scanning.session import Session
@@ -66,7 +67,7 @@ class ScanRequest:
     stills: bool = True
     frames: bool = False
     levels: bool = False
-    decode: Literal["fast", "full"] = "fast"
+    decode: DecodeMode = "fast"
     model_config: Path | None = None
     device: str = "auto"
     precision: str = "auto"

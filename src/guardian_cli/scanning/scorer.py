@@ -201,10 +201,9 @@ class Scorer:
                 # Of features in fp32 a score is what it is.
                 found = replace(found, errors=()) if batch.route.in_fp32 else found
                 self._note_answer(follower, batch, found)
-            elif not self._stopped.is_set():
-                self._queues[follower].put(*(frame for frame, _ in batch.frames))
             else:
-                self._give_up((frame for frame, _ in batch.frames), ScoringStopped())
+                with self._lock:
+                    self._put(follower, *(frame for frame, _ in batch.frames))
 
     def _note_answer(self, index: int, batch: Batch, answer: Answer) -> None:
         errors = answer.errors or [{}] * len(batch.frames)
@@ -258,14 +257,7 @@ class Scorer:
                 if is_sure:
                     frame.not_sent.add(index)
                     frame.unanswered -= 1
-            sent = [frame for frame, is_sure in verdicts if is_sure is False]
-            if self._stopped.is_set():
-                # The threads are told to end already: nobody would take them from the queue.
-                for frame in sent:
-                    frame.crash = ScoringStopped()
-                    self._finish(frame)
-            else:
-                self._queues[index].put(*sent)
+            self._put(index, *(frame for frame, is_sure in verdicts if is_sure is False))
             detector = self.detectors[index]
             if isinstance(detector, BilledDetector):
                 detector.note_not_sent(sum(is_sure is True for _, is_sure in verdicts))
@@ -279,15 +271,11 @@ class Scorer:
         }
         if not rough or self._is_decided(frame):
             self._finish(frame)
-        elif self._stopped.is_set():
-            # The threads are told to end already: nobody would take it from a queue.
-            frame.crash = ScoringStopped()
-            self._finish(frame)
         else:
             followers = [index for index, source in self._sources.items() if source in rough]
             frame.in_fp32, frame.unanswered = True, len(rough) + len(followers)
             for index in rough:
-                self._queues[index].put(frame)
+                self._put(index, frame)
 
     def _is_decided(self, frame: PendingFrame) -> bool:
         """Whether scores that are off by up to `errors` decide the same, whatever they are."""
@@ -309,12 +297,23 @@ class Scorer:
                 return False
         return True
 
+    def _put(self, index: int, *frames: PendingFrame) -> None:
+        """Have a detector score frames that were submitted before. Hold the lock."""
+        if self._stopped.is_set():
+            # The threads are told to end already: nobody would take them from the queue.
+            self._drop(frames, ScoringStopped())
+        else:
+            self._queues[index].put(*frames)
+
     def _give_up(self, frames: Iterable[PendingFrame], error: BaseException) -> None:
         with self._lock:
-            for frame in frames:
-                if not frame.done.is_set():
-                    frame.crash = error
-                    self._finish(frame)
+            self._drop(frames, error)
+
+    def _drop(self, frames: Iterable[PendingFrame], error: BaseException) -> None:
+        for frame in frames:
+            if not frame.done.is_set():
+                frame.crash = error
+                self._finish(frame)
 
     def _finish(self, frame: PendingFrame) -> None:
         if not frame.done.is_set():

@@ -112,9 +112,7 @@ class ScanSession:
         self.detector_set = DetectorSet(offline=request.offline)
         if needs_detectors:
             self.detector_set = choose_detectors(settings, self._options)
-        provenance = Provenance(request, settings, self.detector_set)
-        self.stale_calibrations = provenance.stale_calibrations
-        self.kept = provenance.kept
+        provenance = self._provenance = Provenance(request, settings, self.detector_set)
         config, self._stopped = settings.config, threading.Event()
         thresholds = {name: one.thresholds for name, one in config.categories.items()}
         self.progress = ScanProgress(sources or 1, console)
@@ -171,7 +169,7 @@ class ScanSession:
             # One that is switched off is as somebody wants it.
             if absent.status == "unavailable"
         ]
-        warnings += [(one, None) for one in self.stale_calibrations()]
+        warnings += [(one, None) for one in self._provenance.stale_calibrations()]
         idle = without_effect(config.scan.cascade, chosen.specs, self._unnamed)
         warnings += [(one, None) for one in idle]
         scored = {name for one in chosen.detectors for name in one.categories}
@@ -195,6 +193,10 @@ class ScanSession:
         if begin is not None:
             begin(self.kept())
         self._scorer.start(self.detector_set.detectors)
+
+    def kept(self) -> Mapping[str, Any]:
+        """Return what a store keeps of this run; known after `load`."""
+        return self._provenance.kept()
 
     def scan(self, source: Source) -> ScanResult | None:
         """Scan a source; None where the result that is kept of it stands.
