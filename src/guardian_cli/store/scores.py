@@ -46,8 +46,7 @@ class BlockScores:
 
         if self.low is None or self.high is None:
             return None
-        calibration = thresholds.calibration
-        if calibration is not None and calibration.samples is not None:
+        if thresholds.rise_with_length:
             # As `Thresholds.same_side` has it.
             moves = (self.low != self.high) & (self.high >= thresholds.closes)
             return np.asarray(moves & (self.low < thresholds.block), np.bool_)
