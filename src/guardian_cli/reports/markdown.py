@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from guardian_cli.reports.document import document
 from guardian_cli.reports.elements import source_severity, worst_category, worst_first
 from guardian_cli.reports.text import count, visible
 from guardian_cli.verdict.policy import WORST_FIRST
@@ -22,9 +21,7 @@ def render_markdown(report: BatchReport) -> str:
     """Return the output format `md`, GitHub's tables."""
     verdicts = [element["verdict"] for element in report.scans]
     sums = ", ".join(f"{verdicts.count(one)} {one}" for one in WORST_FIRST if one in verdicts)
-    # Its verdict follows the rules that the JSON document's does.
-    whole = document(report.scans, interrupted=report.interrupted)
-    lines = [f"### guardian: {whole['verdict']}", ""]
+    lines = [f"### guardian: {report.verdict}", ""]
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
     left_out = f"; {sum(report.skipped.values())} skipped" if report.skipped else ""
     lines += [f"{total}{left_out}{'; interrupted' if report.interrupted else ''}.", ""]
