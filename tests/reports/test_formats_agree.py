@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from guardian_cli.evidence.batch import render_index
 from guardian_cli.reports.document import to_dict
 from guardian_cli.reports.formats import BatchReport, find_format
 from guardian_cli.reports.junit import printable
@@ -163,3 +164,23 @@ def test_every_format_says_the_same(sources: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_name_breaks_a_format(name: str) -> None:
     check([(name, "review"), ("other", "error")])
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({}, "allow"),
+        ({"interrupted": True}, "error"),
+        ({"missing": {"sources": 1, "parts": ["2/2"]}}, "error"),
+        ({"scans": [], "sources": 0}, "allow"),
+    ],
+)
+def test_all_formats_have_the_same_verdict_of_the_whole(
+    change: dict[str, Any], verdict: str
+) -> None:
+    report = replace(report_of([("a", "allow")]), **change)
+    assert json.loads(rendered("json", report))["verdict"] == verdict
+    assert rendered("md", report).startswith(f"### guardian: {verdict}\n")
+    assert f'<section class="verdict v-{verdict}">' in render_index(report)
+    (run,) = json.loads(rendered("sarif", report))["runs"]
+    assert run["invocations"][0]["executionSuccessful"] == (verdict == "allow")

@@ -134,7 +134,7 @@ def test_score_verdict_and_segments_agree(
 
 @given(st.lists(st.none() | UNIT, min_size=1, max_size=200))
 def test_a_drawn_timeline_keeps_the_highest_score(scores: list[float | None]) -> None:
-    cells = pool(samples(scores), "x")
+    cells = judged(samples(scores)).timeline
     assert len(cells) <= TIMELINE_CELLS
     seen = [score for score in scores if score is not None]
     assert max((cell for cell in cells if cell is not None), default=None) == max(
@@ -143,5 +143,4 @@ def test_a_drawn_timeline_keeps_the_highest_score(scores: list[float | None]) ->
 
 
 def test_a_stretch_without_a_sample_shows_the_one_before() -> None:
-    assert pool(at({0.0: 0.1, 0.1: 0.9, 9.0: 0.2}), "x", end_s=9.0) == (0.9, 0.9, 0.2)
-    assert pool([], "x") == ()
+    assert pool(at({0.0: 0.1, 0.1: 0.9, 9.0: 0.2}), "x", 9.0, 3.0) == (0.9, 0.9, 0.2)

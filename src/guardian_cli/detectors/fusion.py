@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # that what a report shows is what was compared.
 DIGITS = 6
 # How far a detector's floating point may overshoot 0..1 before its answer counts as none.
-_SLACK = 1e-6
+SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,6 @@ def score_category(
 
 def read_score(score: float | None) -> float | None:
     """Return a score in 0..1 to DIGITS, None for what is no number in there."""
-    if score is None or not math.isfinite(score) or not -_SLACK <= score <= 1.0 + _SLACK:
+    if score is None or not math.isfinite(score) or not -SLACK <= score <= 1.0 + SLACK:
         return None
     return round(min(1.0, max(0.0, score)), DIGITS)

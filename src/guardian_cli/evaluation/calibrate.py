@@ -15,7 +15,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.evaluation.figures import SEED, Figure, count_groups, ratio
 from guardian_cli.training.data.splits import MAX_PARTS, assign_parts
 from guardian_cli.training.evaluation.calibration import fit_calibration
-from guardian_cli.verdict.calibration import DIGITS, Calibration, logit
+from guardian_cli.verdict.calibration import DIGITS, Calibration, logit, sigmoid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,13 +180,13 @@ def fit(data: Levels, *, rate: float, every_s: float) -> Fitted:
             " expect: see whether they are clean; thresholds for long videos rise more steeply"
         )
     calibration = Calibration(points, samples, round(scale, DIGITS))
-    review = calibration.apply(1 / (1 + math.exp(-threshold)))
+    review = calibration.apply(sigmoid(threshold))
     # Noise grows with length: where `review` of a very long video rises past `block`, `block` has
     # to rise as well, or noise alone would block.
     longest = calibration.review_for(round(LONGEST_S / every_s), review, 1.0)
     block = max(BLOCK_FROM, longest)
-    held_out, flagged = _judge_held_out(data, rate)
-    if held_out.all():
+    flagged = _judge_held_out(data, rate)
+    if flagged is not None:
         false_alarms = ratio(flagged, ~data.positive, data.groups)
         recall = ratio(flagged, data.positive, data.groups)
     else:
@@ -321,23 +321,22 @@ def fit_gumbel(heights: Floats, longer: Floats) -> tuple[float, float]:
     return float(found.x[0]), math.exp(float(found.x[1]))
 
 
-def _judge_held_out(data: Levels, rate: float) -> tuple[Bools, Bools]:
-    """Which videos could be held out, and which a threshold flags that was chosen without them."""
+def _judge_held_out(data: Levels, rate: float) -> Bools | None:
+    """Which videos a threshold flags that was chosen without them; None for too few groups."""
     import numpy as np
 
-    held_out, flagged = (np.zeros(len(data.levels), dtype=bool) for _ in range(2))
     # By group: a clip of a source that the threshold was chosen on would flatter it.
     parts = assign_parts(data.groups, data.positive.tolist(), MAX_PARTS, SEED)
     if parts is None:
-        return held_out, flagged
+        return None
+    flagged = np.zeros(len(data.levels), dtype=bool)
     heights = np.array([logit(one) for one in data.levels])
     for part in range(MAX_PARTS):
         inside = np.array(parts) == part
         threshold, samples, scale, _ = fit_threshold(data, ~data.positive & ~inside, rate)
         longer = np.maximum(np.log(np.maximum(data.samples, 1) / samples), 0.0)
         flagged[inside] = (heights >= threshold + scale * longer)[inside]
-        held_out |= inside
-    return held_out, flagged
+    return flagged
 
 
 def _too_few(data: Levels, rate: float) -> Iterator[str]:

@@ -16,7 +16,7 @@ from guardian_cli.verdict.policy import WORST_FIRST
 from guardian_cli.verdict.thresholds import format_score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from guardian_cli.verdict.result import Outcome
 
@@ -107,7 +107,6 @@ def compare_results(
     old: Iterable[Json],
     new: Iterable[Json],
     *,
-    key_of: Callable[[Json], str] = key_of,
     labels: Mapping[str, Mapping[str, bool]] | None = None,
 ) -> Comparison:
     """Compare the results of the same sources: of one key, and of one content where it is known.

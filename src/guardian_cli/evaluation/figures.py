@@ -92,7 +92,6 @@ class Figures:
 
 def measure(scored: Scored) -> Figures:
     """Measure a category."""
-    import numpy as np
 
     positive, reached = scored.positive, scored.reached
     enough = {}
@@ -117,12 +116,12 @@ def measure(scored: Scored) -> Figures:
 
     # One class alone has recall, or false alarms; precision and the curves need both.
     both = all(enough.values())
-    guesses = score_media(scored) if both else np.full(len(positive), np.nan)
+    guesses = score_media(scored) if both else None
     counts, means, shares = calibration_bins(positive, scored.scores) if both else ((), (), ())
     bins = zip(counts, means, shares, strict=True)
     return Figures(
         area(positive, scored.scores, scored.groups) if both else Figure(),
-        Figure() if not both or np.isnan(guesses).any() else area(positive, guesses, scored.groups),
+        Figure() if guesses is None else area(positive, guesses, scored.groups),
         at(1),
         at(2),
         calibration_error(positive, scored.scores) if both else None,
@@ -159,10 +158,10 @@ def ratio(of_these: Bools, among: Bools, groups: Sequence[int]) -> Figure:
     )
 
 
-def score_media(scored: Scored) -> Floats:
+def score_media(scored: Scored) -> Floats | None:
     """Score every video by its width, height, length and codec alone: what a data set leaks.
 
-    By a regression that has not seen its group; NaN where the groups are too few for that.
+    By a regression that has not seen its group; None where the groups are too few for that.
     """
     import numpy as np
 
@@ -173,7 +172,7 @@ def score_media(scored: Scored) -> Floats:
     for number in range(min(MAX_PARTS, *sides.values()), 1, -1):
         parts = parts or assign_parts(scored.groups, positive, number, SEED)
     if parts is None:
-        return np.full(len(positive), np.nan)
+        return None
     codecs = sorted({str(one.get("codec")) for one in scored.media})
     rows = []
     for one in scored.media:

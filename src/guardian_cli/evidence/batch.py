@@ -15,7 +15,7 @@ from guardian_cli.reports.elements import (
     worst_first,
 )
 from guardian_cli.reports.text import count, escape_html, visible
-from guardian_cli.verdict.policy import WORST_FIRST, worst
+from guardian_cli.verdict.policy import WORST_FIRST
 from guardian_cli.verdict.thresholds import format_score
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def render_index(report: BatchReport) -> str:
     if report.interrupted or len(scans) < report.sources:
         notes.append(f"Interrupted: {report.sources - len(scans):,} more were not scanned.")
     told = "".join(f'<p class="notice">{escape_html(note)}</p>' for note in notes)
-    verdict = worst(element["verdict"] for element in scans)
+    verdict = report.verdict
     body = f"""<header class="top"><p class="brand">guardian <span>evidence</span></p></header>
 <main id="main">
 <section class="verdict v-{verdict}"><p>{badge(verdict)}</p>

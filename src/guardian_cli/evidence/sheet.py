@@ -64,6 +64,7 @@ def render_sheet(
 def _verdict(element: Mapping[str, Any]) -> str:
     verdict, media = element["verdict"], mapping(element["media"])
     grade = source_severity(element)
+    when = str(mapping(element.get("made")).get("when") or "")
     facts = [
         (
             "Severity",
@@ -71,7 +72,7 @@ def _verdict(element: Mapping[str, Any]) -> str:
         ),
         ("Length", _length(element)),
         ("Picture", _picture(media)),
-        ("Scanned", _when(element)),
+        ("Scanned", when.replace("T", " ").replace("Z", " UTC")),
     ]
     # A verdict without a reason would leave open whether anybody looked.
     reasons = element["reasons"] or ["nothing was found, and all of it was seen"]
@@ -181,7 +182,7 @@ def _coverage(element: Mapping[str, Any]) -> str:
         ("Frames decoded", seen.get("frames_decoded")),
     ]
     if not is_image:
-        every = (mapping(element.get("made"))).get("every")
+        every = mapping(element.get("made")).get("every")
         rows += [
             ("Sampled every", f"{every:g} s" if is_number(every) else None),
             ("Largest gap", _seconds(seen.get("largest_gap_s"))),
@@ -276,11 +277,6 @@ def _yes(value: Any) -> str | None:
 
 def _seconds(value: Any) -> str | None:
     return seconds(value) if is_number(value) else None
-
-
-def _when(element: Mapping[str, Any]) -> str:
-    when = str((mapping(element.get("made"))).get("when") or "")
-    return when.replace("T", " ").replace("Z", " UTC")
 
 
 def _length(element: Mapping[str, Any]) -> str | None:

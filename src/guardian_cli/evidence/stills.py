@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from guardian_cli.config import Config
     from guardian_cli.scanning.observer import ScoredFrame
-    from guardian_cli.verdict.result import ScanResult, Segment
+    from guardian_cli.verdict.result import ScanResult
 
 SHORT_SIDE_PX = 180
 QUALITY = 75
@@ -97,7 +97,11 @@ class StillKeeper:
         stills = []
         for segment, name in found:
             nearest = min(
-                (one for one in self._kept.get(name, ()) if _is_in(one.time_s, segment)),
+                (
+                    one
+                    for one in self._kept.get(name, ())
+                    if segment.start_s - 1e-6 <= one.time_s <= segment.end_s + 1e-6
+                ),
                 # The peak's own frame, unless a higher one of the same stretch has taken its place.
                 key=lambda one: abs(one.time_s - segment.peak_s),
                 default=None,
@@ -126,7 +130,3 @@ class StillKeeper:
         heapq.heappush(kept, _Kept(score, time_s, encode_jpeg(image, SHORT_SIDE_PX, QUALITY)))
         if len(kept) > MAX_STILLS:
             heapq.heappop(kept)
-
-
-def _is_in(time_s: float, segment: Segment) -> bool:
-    return segment.start_s - 1e-6 <= time_s <= segment.end_s + 1e-6

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli.reports.document import dumps, rounded
 from guardian_cli.reports.grid import new_table
-from guardian_cli.reports.markdown import table_row
+from guardian_cli.reports.markdown import table_lines
 from guardian_cli.reports.table import STYLES
 from guardian_cli.reports.text import count, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.console import RenderableType
 
@@ -140,11 +140,11 @@ def comparison_markdown(
         over = limit.is_exceeded(comparison)
         lines[-1] += f": {'over' if over else 'within'} the limit of {limit.text}"
     if comparison.flips:
-        rows: list[Sequence[str]] = [heads, ["---"] * len(heads)]
+        rows = []
         for flip in comparison.flips:
             right = [flip.right or "-"] if comparison.mcnemar else []
             rows.append([flip.old, flip.new, *right, escape(flip.source), escape(flip.why)])
-        lines += ["", *map(table_row, rows)]
+        lines += ["", *table_lines(heads, rows)]
     lines += [f"\n- {escape(one)}" for one in warnings(comparison)]
     return "\n".join(lines) + "\n"
 

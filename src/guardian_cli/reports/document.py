@@ -7,8 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
-from guardian_cli.reports.elements import source_severity
-from guardian_cli.verdict.policy import worst
+from guardian_cli.reports.elements import source_severity, whole_verdict
 from guardian_cli.verdict.thresholds import Thresholds, round_score
 from guardian_cli.verdict.timeline import Sample, merge
 
@@ -16,11 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from guardian_cli.reports.formats import BatchReport
-    from guardian_cli.verdict.result import (
-        CategoryVerdict,
-        Outcome,
-        ScanResult,
-    )
+    from guardian_cli.verdict.result import CategoryVerdict, ScanResult
 
 SCHEMA = "guardian.scan/1"
 DIGITS = 6
@@ -55,19 +50,15 @@ def document(
     """Return the whole document; `scans` are elements or lines, in the order to show.
 
     `skipped` counts, by reason, what folders hold and was not scanned. What is `missing` from a
-    batch that was divided, or was to come when it was `interrupted`, counts as not scanned;
-    `is_empty` says that there was nothing to scan, as
-    in a part of one that holds no source.
+    batch that was divided, or was to come when it was `interrupted`, counts as not scanned. For
+    `is_empty` see `whole_verdict`.
     """
     elements = [{k: v for k, v in scan.items() if k != "schema"} for scan in scans]
-    verdicts: list[Outcome] = [element["verdict"] for element in elements]
-    if missing or interrupted:
-        # What nobody has scanned cannot be allowed.
-        verdicts.append("error")
+    is_partial = interrupted or bool(missing)
     whole = {
         "schema": SCHEMA,
         "guardian": __version__,
-        "verdict": "allow" if is_empty else worst(verdicts),
+        "verdict": whole_verdict(elements, is_partial=is_partial, is_empty=is_empty),
         "scans": elements,
         "skipped": dict(skipped or {}),
         "interrupted": interrupted,

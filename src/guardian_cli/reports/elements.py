@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from guardian_cli.verdict.policy import WORST_FIRST
+from guardian_cli.verdict.policy import WORST_FIRST, worst
 from guardian_cli.verdict.severity import Severity, severity
 from guardian_cli.verdict.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from guardian_cli.verdict.result import Outcome
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -63,6 +65,20 @@ def source_severity(element: Mapping[str, Any]) -> Severity:
         if one["verdict"] == element["verdict"]
     ]
     return max(found, key=lambda one: one.number or 0.0, default=severity(element["verdict"]))
+
+
+def whole_verdict(
+    elements: Iterable[Mapping[str, Any]], *, is_partial: bool, is_empty: bool
+) -> Outcome:
+    """The verdict of a batch; `is_partial` says that not all of it was scanned.
+
+    `is_empty` says that there was nothing to scan, as in a part of one that holds no source.
+    """
+    if is_empty:
+        return "allow"
+    # What nobody has scanned cannot be allowed.
+    lost: list[Outcome] = ["error"] if is_partial else []
+    return worst([*(element["verdict"] for element in elements), *lost])
 
 
 def worst_first(elements: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli.console import Console
 from guardian_cli.errors import UsageError
 from guardian_cli.files import check_outputs, write_output
+from guardian_cli.reports.elements import whole_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from guardian_cli.verdict.result import ScanResult
+    from guardian_cli.verdict.result import Outcome, ScanResult
 
 GROUP = "guardian_cli.formats"
 FORMATS = {
@@ -56,6 +57,16 @@ class BatchReport:
     scored_frames: int
     only: ScanResult | None = None
     missing: Mapping[str, Any] | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of it was not scanned: it was ended, or parts of it are not here."""
+        return self.interrupted or bool(self.missing)
+
+    @property
+    def verdict(self) -> Outcome:
+        """The verdict of the whole."""
+        return whole_verdict(self.scans, is_partial=self.is_partial, is_empty=not self.sources)
 
 
 Format = Callable[[BatchReport], "str | RenderableType"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from guardian_cli.reports.document import document
 from guardian_cli.reports.elements import source_severity, worst_category, worst_first
 from guardian_cli.reports.text import count, visible
 from guardian_cli.verdict.policy import WORST_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from guardian_cli.reports.formats import BatchReport
 
@@ -22,31 +21,27 @@ def render_markdown(report: BatchReport) -> str:
     """Return the output format `md`, GitHub's tables."""
     verdicts = [element["verdict"] for element in report.scans]
     sums = ", ".join(f"{verdicts.count(one)} {one}" for one in WORST_FIRST if one in verdicts)
-    # Its verdict follows the rules that the JSON document's does.
-    whole = document(report.scans, interrupted=report.interrupted)
-    lines = [f"### guardian: {whole['verdict']}", ""]
+    lines = [f"### guardian: {report.verdict}", ""]
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
     left_out = f"; {sum(report.skipped.values())} skipped" if report.skipped else ""
     lines += [f"{total}{left_out}{'; interrupted' if report.interrupted else ''}.", ""]
-    lines += [table_row(COLUMNS), table_row(["---"] * len(COLUMNS))]
+    rows = []
     for element in worst_first(report.scans):
         name = worst_category(element)
         score = element["categories"][name]["score"] if name is not None else None
         verdict = element["verdict"]
-        lines.append(
-            table_row(
-                [
-                    f"**{verdict}**" if verdict != "allow" else verdict,
-                    source_severity(element).word,
-                    literal(element["source"]),
-                    literal(name) if name is not None else "",
-                    "" if score is None else f"{score:g}",
-                    # A cell has no other line break.
-                    "<br>".join(literal(reason) for reason in element["reasons"]),
-                ]
-            )
+        rows.append(
+            [
+                f"**{verdict}**" if verdict != "allow" else verdict,
+                source_severity(element).word,
+                literal(element["source"]),
+                literal(name) if name is not None else "",
+                "" if score is None else f"{score:g}",
+                # A cell has no other line break.
+                "<br>".join(literal(reason) for reason in element["reasons"]),
+            ]
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *table_lines(COLUMNS, rows)]) + "\n"
 
 
 def literal(text: str) -> str:
@@ -62,6 +57,6 @@ def literal(text: str) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}".replace("|", r"\|")
 
 
-def table_row(cells: Sequence[str]) -> str:
-    """Return a row of a table; what is in the cells must be escaped already."""
-    return f"| {' | '.join(cells)} |"
+def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; what is in the cells must be escaped already."""
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]

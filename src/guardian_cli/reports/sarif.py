@@ -43,7 +43,7 @@ def render_sarif(report: BatchReport) -> str:
         "columnKind": "unicodeCodePoints",
         "invocations": [
             {
-                "executionSuccessful": not (notifications or report.interrupted),
+                "executionSuccessful": not (notifications or report.is_partial),
                 "toolExecutionNotifications": notifications,
             }
         ],

@@ -64,8 +64,7 @@ def find_calm(
     lengths = np.diff(starts)
     calm = (lengths > 0) & ~_any(restless, starts)
     for name, scores in fused.items():
-        calibration = thresholds[name].calibration
-        if calibration is not None and calibration.samples is not None:
+        if thresholds[name].rise_with_length:
             # Its thresholds are each source's own.
             return np.zeros(len(lengths), np.bool_)
         scored = ~np.isnan(scores)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.detectors.fusion import CategoryScore, score_category
 from guardian_cli.store.calm import find_calm, judge_calm
-from guardian_cli.store.layout import score_column
-from guardian_cli.store.scores import calibrate, fuse_arrays
+from guardian_cli.store.layout import deployment_column, score_column
+from guardian_cli.store.scores import fuse_arrays
 from guardian_cli.verdict.policy import for_source
 from guardian_cli.verdict.timeline import REFINE_FACTOR, Sample, is_inside, windows_to_refine
 
@@ -177,7 +177,7 @@ class BlockFrames:
         if not windows or not rules.changed:
             return list(refined) if windows else [], []
         # Which frames a second pass has seen follows from the rules of that time, not from the new.
-        old = _windows(self._old_first(number), self._old_thresholds, rules.every_s)
+        old = _windows(self._old_first(number), rules.old_thresholds, rules.every_s)
         step_s = rules.every_s / REFINE_FACTOR
         missing = [one for one in windows if not was_refined(one, windows, old, step_s)]
         kept = [sample for sample in refined if is_inside(windows, sample.time_s)]
@@ -204,11 +204,12 @@ class BlockFrames:
             for index, one in enumerate(self.rules.provenance["detectors"]):
                 if (one["name"], one["category"]) != (report.name, report.category):
                     continue
-                prefix = f"score.{index}.{report.name}."
+                # Of all its categories.
+                prefix = score_column(index, report.name, "")
                 for name in self.block.table.column_names:
                     if name.startswith(prefix):
                         scored |= ~np.isnan(self.block.column(name)[begin:end])
-                names = self.block.words(f"deployment.{index}.{report.name}", number)
+                names = self.block.words(deployment_column(index, report.name), number)
                 deployments.update(
                     name for name, is_kept in zip(names, kept, strict=True) if name and is_kept
                 )
@@ -240,24 +241,20 @@ class BlockFrames:
         ]
 
     @cached_property
-    def _old_thresholds(self) -> dict[str, Thresholds]:
-        return self.rules.old_thresholds
-
-    @cached_property
     def _old_fused(self) -> dict[str, NDArray[np.float64]]:
         """Each category's fused scores by the rules that the block was stored by."""
         import numpy as np
 
         rules, fused = self.rules, {}
-        for category, limits in self._old_thresholds.items():
+        for category, limits in rules.old_thresholds.items():
             answers: dict[str, NDArray[np.float64]] = {}
             for index, one in enumerate(rules.provenance["detectors"]):
                 scores = self.block.column(score_column(index, one["name"], category))
                 # Detectors of one name speak with one voice, the highest, as `score_block` has it.
                 answers[one["name"]] = np.fmax(answers.get(one["name"], scores), scores)
-            scores = fuse_arrays(answers, rules.old_fusion, len(self._times))
-            old = limits.calibration
-            fused[category] = scores if old is None else calibrate(scores, old)
+            fused[category] = fuse_arrays(
+                answers, rules.old_fusion, len(self._times), limits.calibration
+            )
         return fused
 
 

@@ -73,8 +73,18 @@ def key_of(source: Source) -> str:
 
 
 def score_column(index: int, name: str, category: str) -> str:
-    """The column of what a detector answered for a category; `error.` has how far it may be off."""
+    """The column of what a detector answered for a category."""
     return f"score.{index}.{name}.{category}"
+
+
+def error_column(index: int, name: str, category: str) -> str:
+    """The column of how far a detector's answers for a category may be off."""
+    return f"error.{index}.{name}.{category}"
+
+
+def deployment_column(index: int, name: str) -> str:
+    """The column of which deployment of an endpoint answered."""
+    return f"deployment.{index}.{name}"
 
 
 def read_metadata(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, Any]:

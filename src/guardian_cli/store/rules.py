@@ -8,6 +8,7 @@ now. Where they ask for what nobody stored, that is said, and never guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,6 @@ from guardian_cli.scanning.provenance import (
     inputs_of_settings,
     made_of_settings,
 )
-from guardian_cli.store.layout import score_column
 from guardian_cli.verdict.policy import DECISIONS
 from guardian_cli.verdict.result import DetectorReport
 
@@ -61,7 +61,7 @@ class Rules:
         """The sampling interval."""
         return self.config.scan.every
 
-    @property
+    @cached_property
     def old_thresholds(self) -> dict[str, Thresholds]:
         """The thresholds that the stored refinement was asked for by."""
         stored = self.provenance["inputs"]["settings"]["categories"]
@@ -69,16 +69,16 @@ class Rules:
             name: CategorySection.model_validate(one).thresholds for name, one in stored.items()
         }
 
-    @property
+    @cached_property
     def old_fusion(self) -> FusionSection:
         """The weights that the stored refinement was asked for by."""
         return FusionSection(**self.provenance["inputs"]["settings"]["fusion"])
 
-    def columns(self, category: str) -> Iterator[tuple[str, str]]:
-        """The detectors whose stored answers count for a category, each with its column."""
+    def stored_for(self, category: str) -> Iterator[tuple[int, str]]:
+        """The detectors whose stored answers count for a category, by index and name."""
         for index, name in self.detectors.items():
             if name != "clip" or self.clip.get(category) == "stored":
-                yield name, score_column(index, name, category)
+                yield index, name
 
     def reports(self, stored: Iterable[Mapping[str, Any]]) -> tuple[DetectorReport, ...]:
         """What a scan with these settings would say of its detectors."""
@@ -190,16 +190,14 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
         detectors,
         clip,
         tuple(_missing(provenance, settings, config, detectors, clip)),
-        changed=inputs_of_settings(config) != _stored_inputs(provenance)
+        changed=any(
+            provenance["inputs"][name] != one for name, one in inputs_of_settings(config).items()
+        )
         or len(detectors) < len(provenance["detectors"]),
         dropped=frozenset(dropped),
         switched_off=switched_off,
         thresholds={name: one.thresholds for name, one in config.categories.items()},
     )
-
-
-def _stored_inputs(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: provenance["inputs"][name] for name in ("decisions", "settings", "max_gap_s")}
 
 
 def _missing(

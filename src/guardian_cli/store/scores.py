@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardian_cli.detectors.fusion import DIGITS
+from guardian_cli.detectors.fusion import DIGITS, SLACK
+from guardian_cli.store.layout import error_column, score_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from guardian_cli.verdict.thresholds import Thresholds
 
     Floats = NDArray[np.float64]
-
-# As in detectors/fusion.py: so far may a detector's arithmetic overshoot 0..1.
-_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,7 @@ class BlockScores:
 
         if self.low is None or self.high is None:
             return None
-        calibration = thresholds.calibration
-        if calibration is not None and calibration.samples is not None:
+        if thresholds.rise_with_length:
             # As `Thresholds.same_side` has it.
             moves = (self.low != self.high) & (self.high >= thresholds.closes)
             return np.asarray(moves & (self.low < thresholds.block), np.bool_)
@@ -65,9 +62,9 @@ def score_block(
     by_name: dict[str, Floats] = {}
     lows: dict[str, Floats] = {}
     highs: dict[str, Floats] = {}
-    for name, column in rules.columns(category):
-        answers = block.column(column)
-        off_by = np.nan_to_num(block.column(column.replace("score", "error", 1)), nan=0.0)
+    for index, name in rules.stored_for(category):
+        answers = block.column(score_column(index, name, category))
+        off_by = np.nan_to_num(block.column(error_column(index, name, category)), nan=0.0)
         # Detectors of one name speak with one voice: the highest answer is theirs.
         for kept, moved in ((by_name, 0.0), (lows, -off_by), (highs, off_by)):
             answer = answers if kept is by_name else np.clip(answers + moved, 0.0, 1.0)
@@ -77,8 +74,7 @@ def score_block(
     weights, calibration = rules.config.fusion, rules.thresholds[category].calibration
 
     def fuse(answers: Mapping[str, Floats]) -> Floats:
-        fused = fuse_arrays(answers, weights, len(block.column("time_s")))
-        return fused if calibration is None else calibrate(fused, calibration)
+        return fuse_arrays(answers, weights, int(block.offsets[-1]), calibration)
 
     fused = fuse(by_name)
     # Where nothing is off there are no bounds to fuse, which saves two thirds of the work.
@@ -97,7 +93,12 @@ def calibrate(fused: Floats, calibration: Calibration) -> Floats:
     return np.asarray(mapped, np.float64)[places]
 
 
-def fuse_arrays(by_name: Mapping[str, Floats], weights: FusionSection, count: int) -> Floats:
+def fuse_arrays(
+    by_name: Mapping[str, Floats],
+    weights: FusionSection,
+    count: int,
+    calibration: Calibration | None = None,
+) -> Floats:
     """Fuse as `detectors.fusion.score_category` does, for (count,) frames at once."""
     import numpy as np
 
@@ -111,14 +112,15 @@ def fuse_arrays(by_name: Mapping[str, Floats], weights: FusionSection, count: in
     both = weights.custom * custom + weights.clip * clip
     alone = np.where(np.isnan(custom), weights.clip_only * clip, custom)
     fused = np.where(np.isnan(both), alone, both)
-    return round_exactly(np.clip(fused, 0.0, 1.0))
+    fused = round_exactly(np.clip(fused, 0.0, 1.0))
+    return fused if calibration is None else calibrate(fused, calibration)
 
 
 def read_scores(values: Floats) -> Floats:
     """Read scores as `detectors.fusion.read_score` does: NaN for what is no number in 0..1."""
     import numpy as np
 
-    sound = (values >= -_SLACK) & (values <= 1.0 + _SLACK)
+    sound = (values >= -SLACK) & (values <= 1.0 + SLACK)
     return round_exactly(np.where(sound, np.clip(values, 0.0, 1.0), np.nan))
 
 

@@ -20,6 +20,8 @@ from guardian_cli.store.layout import (
     METADATA,
     MODEL_FILE,
     StoreFile,
+    deployment_column,
+    error_column,
     group_of,
     key_of,
     list_files,
@@ -249,10 +251,10 @@ class SourceRecorder:
                 column = score_column(at, detectors[at]["name"], category)
                 self._values.setdefault(column, {})[number] = score
                 if errors.get(category):
-                    column = column.replace("score", "error", 1)
+                    column = error_column(at, detectors[at]["name"], category)
                     self._values.setdefault(column, {})[number] = errors[category]
         for at, deployment in frame.deployments.items():
-            column = f"deployment.{at}.{detectors[at]['name']}"
+            column = deployment_column(at, detectors[at]["name"])
             self._deployments.setdefault(column, {})[number] = deployment
         if sample.not_sent:
             self._not_sent[number] = ",".join(sample.not_sent)

@@ -52,13 +52,18 @@ class Calibration:
         if self.samples is None or samples <= self.samples:
             return review
         moved = logit(self.invert(review)) + self.scale * math.log(samples / self.samples)
-        return min(max(self.apply(1 / (1 + math.exp(-moved))), review), block)
+        return min(max(self.apply(sigmoid(moved)), review), block)
 
 
 def logit(score: float) -> float:
     """Log-odds of a score in 0..1; those of 0 and 1 are as of a millionth from there."""
     inside = min(max(score, _EDGE), 1 - _EDGE)
     return math.log(inside / (1 - inside))
+
+
+def sigmoid(log_odds: float) -> float:
+    """The score in 0..1 of these log-odds."""
+    return 1 / (1 + math.exp(-log_odds))
 
 
 def _interpolate(points: tuple[tuple[float, float], ...], at: float) -> float:

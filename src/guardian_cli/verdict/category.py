@@ -56,7 +56,7 @@ def judge_category(
         verdict=unscored,
         scored=sum(sample.fused(category) is not None for sample in own),
         samples=len(own),
-        timeline=pool(everything, category, end_s, step_s),
+        timeline=pool(everything, category, length_s, step_s),
         step_s=step_s,
         thresholds=thresholds,
     )
@@ -171,19 +171,14 @@ def _points(
 
 
 def pool(
-    samples: Sequence[Sample], category: str, end_s: float = 0.0, step_s: float | None = None
+    samples: Iterable[Sample], category: str, length_s: float, step_s: float
 ) -> tuple[float | None, ...]:
-    """Return the highest fused score in each of at most TIMELINE_CELLS equal stretches of time.
+    """Return the highest fused score in each of at most TIMELINE_CELLS stretches of `step_s`.
 
-    They are `step_s` seconds each, without it as long as makes one for each sample. A short peak
-    stays as high as it is. A stretch without a sample shows the one before it.
+    A short peak stays as high as it is. A stretch without a sample shows the one before it.
     """
-    if not samples:
-        return ()
     # A source of one frame has no length.
-    length_s = max(samples[-1].time_s, end_s) or 1.0
-    count = min(TIMELINE_CELLS, len(samples) if step_s is None else math.ceil(length_s / step_s))
-    step_s = step_s or length_s / count
+    count = min(TIMELINE_CELLS, math.ceil((length_s or 1.0) / step_s))
     cells: list[list[float | None]] = [[] for _ in range(count)]
     for sample in samples:
         at = int((sample.time_s + 1e-6) / step_s)

@@ -129,7 +129,8 @@ def for_source(
     thresholds: Mapping[str, Thresholds], first: Sequence[Sample]
 ) -> dict[str, Thresholds]:
     """Return the thresholds for a source by the samples of its first pass."""
-    return {name: one.for_samples(count_pictures(first)) for name, one in thresholds.items()}
+    pictures = count_pictures(first)
+    return {name: one.for_samples(pictures) for name, one in thresholds.items()}
 
 
 def count_pictures(first: Sequence[Sample]) -> int:

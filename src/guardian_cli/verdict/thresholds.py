@@ -32,11 +32,16 @@ class Thresholds:
 
     def for_samples(self, samples: int) -> Thresholds:
         """The thresholds for a video of so many samples, which do not depend on length any more."""
-        if self.calibration is None or self.calibration.samples is None:
+        if self.calibration is None or not self.rise_with_length:
             return self
         review = self.calibration.review_for(samples, self.review, self.block)
         final = replace(self.calibration, samples=None)
         return Thresholds(review, self.block, calibration=final)
+
+    @property
+    def rise_with_length(self) -> bool:
+        """Whether which thresholds apply depends on how many samples a video has."""
+        return self.calibration is not None and self.calibration.samples is not None
 
     @property
     def closes(self) -> float:
@@ -48,7 +53,7 @@ class Thresholds:
 
         Where they rise with a length that is not known yet, any score up to `block` may be one.
         """
-        if self.calibration is not None and self.calibration.samples is not None:
+        if self.rise_with_length:
             return low == high or high < self.closes or low >= self.block
         return not any(low < edge <= high for edge in (self.closes, self.review, self.block))
 
