@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -107,13 +107,7 @@ def load_settings(
     if config_file is None and names.get("GUARDIAN_CONFIG"):
         config_file = Path(names["GUARDIAN_CONFIG"])
     path = config_file or folder / CONFIG_NAME
-    file = None
-    if path.exists() and not path.is_dir():
-        file = read_settings(path)
-    # A mount of what is not there leaves a folder or a broken link: rules must not get lost so.
-    elif config_file is not None or os.path.lexists(path):
-        what = "a folder, not a file" if path.is_dir() else "no such file"
-        raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
+    file = _read_file(path, is_named=config_file is not None)
     data = file.data if file else {}
     merged = _merge(_merge(_with_ready(data), defaults or {}), data)
     if file:
@@ -126,25 +120,10 @@ def load_settings(
         merged["categories"] = choose_categories(named, categories)
     config = _validate(merged, file, flags or {})
     endpoints, endpoint_warnings = read_endpoints(config.categories, names, named)
-    warnings += endpoint_warnings
-    for name, category in config.categories.items():
-        has_endpoint = name in endpoints and endpoints[name].uri is not None
-        # Other detectors need none; what those of other packages score, they say themselves.
-        others = set(config.scan.detectors) - {"clip", "endpoint", "model"}
-        has_other = bool(others - NSFW_DETECTORS) or (name == "nsfw" and bool(others))
-        if category.prompts is None and not (has_endpoint or category.model or has_other):
-            nothing = "has no prompts, no endpoint and no model: nothing can score it"
-            near = difflib.get_close_matches(name, READY, n=1, cutoff=0.7)
-            meant = f" (did you mean {near[0]}?)" if near else ""
-            warnings.append(f"category {name} {nothing}{meant}")
-        if category.model and "model" not in config.scan.detectors:
-            warnings.append(
-                f"categories.{name}.model has no effect: model is not in scan.detectors"
-            )
     return Settings(
         config,
         endpoints,
-        tuple(warnings),
+        (*warnings, *endpoint_warnings, *_warn_of_categories(config, endpoints)),
         # The values that huggingface_hub takes for yes.
         hub_offline=names.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"},
         tracking_uri=names.get("MLFLOW_TRACKING_URI", "").strip() or None,
@@ -172,6 +151,33 @@ def scan_flags(
         for section, values in flags.items()
     }
     return {section: values for section, values in said.items() if values}
+
+
+def _read_file(path: Path, *, is_named: bool) -> SettingsFile | None:
+    """The settings file, None where there is none. Raises ConfigError where one was meant."""
+    if path.exists() and not path.is_dir():
+        return read_settings(path)
+    # A mount of what is not there leaves a folder or a broken link: rules must not get lost so.
+    if is_named or os.path.lexists(path):
+        what = "a folder, not a file" if path.is_dir() else "no such file"
+        raise ConfigError(f"{path}: {what}", hint="guardian --example-config shows every key")
+    return None
+
+
+def _warn_of_categories(config: Config, endpoints: Mapping[str, EndpointSetting]) -> Iterator[str]:
+    """Yield a warning for each category that nothing can score, and each model without effect."""
+    # Other detectors need none; what those of other packages score, they say themselves.
+    others = set(config.scan.detectors) - {"clip", "endpoint", "model"}
+    for name, category in config.categories.items():
+        has_endpoint = name in endpoints and endpoints[name].uri is not None
+        has_other = bool(others - NSFW_DETECTORS) or (name == "nsfw" and bool(others))
+        if category.prompts is None and not (has_endpoint or category.model or has_other):
+            nothing = "has no prompts, no endpoint and no model: nothing can score it"
+            near = difflib.get_close_matches(name, READY, n=1, cutoff=0.7)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            yield f"category {name} {nothing}{meant}"
+        if category.model and "model" not in config.scan.detectors:
+            yield f"categories.{name}.model has no effect: model is not in scan.detectors"
 
 
 def choose_categories(named: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,14 @@ import pytest
 
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.lifecycle.model_files import find_version
-from guardian_cli.lifecycle.release.roles import Roles, write_roles
+from guardian_cli.lifecycle.platform import DeploymentSpec
+from guardian_cli.lifecycle.release.roles import (
+    MODEL_TAG,
+    VERSION_TAG,
+    Roles,
+    deployment_name,
+    write_roles,
+)
 from guardian_cli.settings import load_settings
 from tests.lifecycle.fake_platform import FakePlatform, FakeRegistry, FakeWorld
 
@@ -48,8 +55,11 @@ def registry(tmp_path: Path) -> CountingRegistry:
 def find(registry: FakeRegistry, named: str, tmp_path: Path, champion: str = "") -> ModelFiles:
     platform = FakePlatform(FakeWorld(registry=registry))
     if champion:
-        tags = write_roles(Roles(champion=champion))
-        platform.create_endpoint(f"{NAME}-endpoint", tags)
+        endpoint = f"{NAME}-endpoint"
+        platform.create_endpoint(endpoint, write_roles(Roles(champion=champion)))
+        tags = {MODEL_TAG: NAME, VERSION_TAG: champion}
+        spec = DeploymentSpec(deployment_name(champion), NAME, champion, "cpu", 1, tags)
+        platform.create_deployment(endpoint, spec, timeout_s=1.0)
     settings = load_settings(environ={}, folder=tmp_path / "project")
     return find_version(named, settings, platform, cache=tmp_path / "cache")
 
@@ -89,6 +99,8 @@ def test_a_fetch_that_was_cut_off_leaves_nothing(
     [
         (f"{NAME}@7", "has no version 7; there is 1, 2"),
         (f"{NAME}@champion", "has no champion: nothing of it is deployed"),
+        (f"{NAME}@previous", "has no previous: nothing of it is deployed"),
+        (NAME, "not MODEL@VERSION"),
         ("other@1", "guardian.yaml has no model 'other'"),
     ],
 )
@@ -98,6 +110,14 @@ def test_what_is_not_there_is_said(
     with pytest.raises(UsageError, match=says) as caught:
         find(registry, named, tmp_path)
     assert caught.value.hint
+
+
+def test_a_role_that_no_version_has_is_looked_up_where_it_would_stand(
+    registry: CountingRegistry, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"has no challenger$") as caught:
+        find(registry, f"{NAME}@challenger", tmp_path, champion="2")
+    assert caught.value.hint == f"guardian endpoints {NAME}"
 
 
 def test_a_cache_that_cannot_be_written_is_named(

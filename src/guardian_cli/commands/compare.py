@@ -117,18 +117,19 @@ def scan_both(
     """Scan with two versions of models of one category; the results, and the labels."""
     from guardian_cli.commands._lifecycle import open_context
     from guardian_cli.errors import UsageError
-    from guardian_cli.watching.challenge import find_version, read_data, scan_with
+    from guardian_cli.lifecycle.model_files import choose_version
+    from guardian_cli.watching.challenge import read_data, scan_with
 
     context = open_context(common)
     platform, settings, console = context.platform, context.settings, context.console
-    sides = [find_version(platform, settings, one) for one in (old, new)]
+    sides = [choose_version(one, settings, platform) for one in (old, new)]
     # Verdicts on different things can't flip.
     categories = [model.category for model, _ in sides]
     if len(set(categories)) > 1:
         raise UsageError(f"{old} is of {categories[0]}, {new} of {categories[1]}")
     sources, labels = read_data(on, categories[0])
     before, after = (
-        scan_with(model, version, sources, settings, console) for model, version in sides
+        scan_with(model, one.version, sources, settings, console) for model, one in sides
     )
     return before, after, labels
 

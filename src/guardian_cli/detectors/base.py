@@ -159,7 +159,7 @@ class ModelFiles:
 class DetectorOptions:
     """What the command line says about detectors; `on_download` is told of progress, in lines.
 
-    `find_version` brings the files of MODEL@champion or MODEL@VERSION.
+    `find_version` brings the files of a role (MODEL@champion) or a version (MODEL@2).
     """
 
     no_endpoints: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,7 @@ MAX_THREADS = 4
 BATCH_SIZE = 8
 
 
-class OnnxDetector:
+class OnnxDetector(ABC):
     """A detector of nsfw whose ONNX file is in a package. One call of `score` at a time.
 
     `packaged` is the package, the file in it, and the hint for when it is not installed.
@@ -62,9 +63,9 @@ class OnnxDetector:
         )
         return outputs[0]
 
+    @abstractmethod
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Score upright BGR frames (H x W x 3, uint8) for nsfw, each in 0..1."""
-        raise NotImplementedError
 
     def score_fp32(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """The same: no score here is an approximation."""

@@ -86,9 +86,10 @@ def _examples(figures: Sequence[Figure]) -> list[str]:
     parts = []
     for one in figures:
         if one.examples:
-            title = one.name + (f" of {one.category}" if one.category else "")
             listed = "".join(f"<li>{escape_html(source)}</li>" for source in one.examples)
-            parts.append(f"<h2>Sources that show it: {escape_html(title)}</h2><ul>{listed}</ul>")
+            parts.append(
+                f"<h2>Sources that show it: {escape_html(one.title)}</h2><ul>{listed}</ul>"
+            )
     return parts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from guardian_cli.serving.images import BadFrameError, decode_jpeg, prepare
 from guardian_cli.serving.protocol import decode_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -103,20 +104,12 @@ def _load_pyfunc(path: str) -> FrameModel:
 
 def load_model(folder: Path) -> FrameScorer:
     """Load the artifact at or under a folder. Raises FormatError, which says what is wrong."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = find_artifact(folder)
     card = read_card(folder)
-    try:
-        tensors = load_file(folder / WEIGHTS_NAME)
-    except (OSError, SafetensorError) as error:
-        raise FormatError(f"{folder / WEIGHTS_NAME}: cannot be read: {error}") from error
-    try:
-        network = fill_network(card, tensors)
-    except RuntimeError as error:
-        lines = " ".join(str(error).split())
-        raise FormatError(f"{folder / CARD_NAME} does not fit its weights: {lines}") from error
+    with _filling(folder):
+        network = fill_network(card, load_file(folder / WEIGHTS_NAME))
     return FrameScorer(card, network)
 
 
@@ -125,24 +118,32 @@ def load_head(folder: Path, card: ModelCard) -> torch.nn.Module:
 
     Raises FormatError, as `load_model` does.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     from guardian_cli.serving.networks import build_head
 
-    path = folder / WEIGHTS_NAME
-    try:
-        with safe_open(path, "pt") as file:
+    with _filling(folder):
+        with safe_open(folder / WEIGHTS_NAME, "pt") as file:
             names = [name for name in file.keys() if name.startswith("head.")]  # noqa: SIM118 - no mapping
             tensors = {name.removeprefix("head."): file.get_tensor(name) for name in names}
         width = int(card.options["clip_config"]["embed_dim"])
         head = build_head(width, int(card.options.get("hidden", 0)))
         head.load_state_dict(tensors)
+    return head.double().eval()
+
+
+@contextmanager
+def _filling(folder: Path) -> Iterator[None]:
+    """Raise FormatError for weights that can't be read, or don't fit the card beside them."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (OSError, SafetensorError) as error:
-        raise FormatError(f"{path}: cannot be read: {error}") from error
+        raise FormatError(f"{folder / WEIGHTS_NAME}: cannot be read: {error}") from error
     except (RuntimeError, KeyError, TypeError) as error:
         lines = " ".join(str(error).split())
         raise FormatError(f"{folder / CARD_NAME} does not fit its weights: {lines}") from error
-    return head.double().eval()
 
 
 def fill_network(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:

@@ -25,7 +25,7 @@ from guardian_cli.watching.figures import (
 from guardian_cli.watching.observations import VERDICTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -128,8 +128,7 @@ class Reference:
         import numpy as np
 
         def told(one: Observations) -> NDArray[np.float64]:
-            column = one.scores.get(category, np.empty(0))
-            return column[~np.isnan(column)]
+            return _numbers(one.scores, category)
 
         whole, chunks = told(self.whole), [told(one) for one in self.chunks]
 
@@ -240,8 +239,7 @@ class Reference:
         import numpy as np
 
         def told(one: Observations) -> NDArray[np.float64]:
-            column = one.latency_ms.get(category, np.empty(0))
-            return column[~np.isnan(column)]
+            return _numbers(one.latency_ms, category)
 
         whole = told(self.whole)
         medians = np.array([np.median(told(one)) for one in self.chunks if len(told(one))])
@@ -302,6 +300,14 @@ class Reference:
             return expected.limit_for(samples, self.sigmas)
 
         return limit
+
+
+def _numbers(columns: Mapping[str, NDArray[np.float64]], category: str) -> NDArray[np.float64]:
+    """What a category's column holds, without the rows that have no number."""
+    import numpy as np
+
+    column = columns.get(category, np.empty(0))
+    return column[~np.isnan(column)]
 
 
 def _round_down(samples: int) -> int:

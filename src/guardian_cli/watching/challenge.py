@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.evaluation.evaluate import collect_results
 from guardian_cli.evaluation.labels import Label, match_sources, read_labels
-from guardian_cli.lifecycle.models import Model, choose_models
-from guardian_cli.lifecycle.release.roles import own_endpoint, roles_on
 from guardian_cli.reports.elements import score_of
 from guardian_cli.reports.results_file import key_of
 from guardian_cli.scanning.pipeline import ScanRequest
@@ -20,32 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardian_cli.console import Console
-    from guardian_cli.lifecycle.platform import Platform
+    from guardian_cli.lifecycle.models import Model
     from guardian_cli.settings import Settings
 
 Json = dict[str, Any]
-_ROLES = ("champion", "challenger", "previous")
-
-
-def find_version(platform: Platform, settings: Settings, text: str) -> tuple[Model, str]:
-    """Read MODEL@champion, MODEL@challenger, MODEL@previous or MODEL@N. Raises UsageError."""
-    name, separator, wanted = text.rpartition("@")
-    if not separator or not name or not wanted:
-        raise UsageError(
-            f"{text}: not MODEL@VERSION",
-            hint="guardian compare MODEL@champion MODEL@2 --on LABELS.csv",
-        )
-    [model] = choose_models(settings.config.models, name)
-    version: str | None = wanted
-    if wanted in _ROLES:
-        endpoint = own_endpoint(platform, model)
-        version = getattr(roles_on(endpoint), wanted) if endpoint else None
-        if version is None:
-            raise UsageError(f"{name} has no {wanted}", hint=f"guardian endpoints {name}")
-    elif platform.registry.get(name, wanted) is None:
-        known = ", ".join(one.version for one in platform.registry.versions(name)) or "none"
-        raise UsageError(f"{name} has no version {wanted!r}: there is {known}")
-    return model, str(version)
 
 
 def read_data(data: Path, category: str) -> tuple[list[str], list[Label]]:

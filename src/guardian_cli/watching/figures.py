@@ -67,6 +67,11 @@ class Figure:
     examples: tuple[str, ...] = ()
 
     @property
+    def title(self) -> str:
+        """Its name, and the category that it is of."""
+        return self.name + (f" of {self.category}" if self.category else "")
+
+    @property
     def excess(self) -> float:
         """How far it moved: the value in units of its limit; -1 where that can't be told."""
         if self.value is None or self.limit is None:

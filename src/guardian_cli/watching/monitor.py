@@ -55,9 +55,7 @@ class Monitoring:
     @property
     def summary(self) -> str:
         """In one line which figures are over their limits."""
-        names = dict.fromkeys(
-            one.name + (f" of {one.category}" if one.category else "") for _, one in self.alerts
-        )
+        names = dict.fromkeys(one.title for _, one in self.alerts)
         return f"{len(names)} of {len(self.figures)} figures over the limit: {', '.join(names)}"
 
     @property

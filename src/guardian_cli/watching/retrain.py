@@ -196,9 +196,11 @@ class Retrainer:
         champion = next((one for one in versions if one.version == role), None)
         newest = versions[-1] if versions else None
         files = self._digests(model, Path(section.data))
-        learned = [
-            read_digests(registry, one) if one is not None else set() for one in (champion, newest)
-        ]
+        learned = read_digests(registry, champion) if champion is not None else set()
+        # Mostly one version is both: what is fetched has all its weights, and once is enough.
+        learned_last = learned
+        if newest is not None and newest != champion:
+            learned_last = read_digests(registry, newest)
         is_newer = newest is not None and newest != champion and champion is not None
         age_s = None
         if champion is not None and champion.created is not None:
@@ -206,11 +208,11 @@ class Retrainer:
         return Situation(
             champion.version if champion else None,
             newest.version if newest else None,
-            len(files - learned[0] - learned[1]),
+            len(files - learned - learned_last),
             len(files),
             self._alerts(model, section) if "drift" in section.on else (),
             age_s / 86400 if age_s is not None else None,
-            newest.version if newest is not None and is_newer and files <= learned[1] else None,
+            newest.version if newest is not None and is_newer and files <= learned_last else None,
         )
 
     def _alerts(self, model: Model, section: RetrainSection) -> tuple[str, ...]:
@@ -219,7 +221,7 @@ class Retrainer:
         usual = read_observations(find_files(section.reference), self.settings)
         found = monitor(watched, usual, self.settings.config.monitor)
         return tuple(
-            one.name + (f" of {one.category}" if one.category else "")
+            one.title
             for _, one in found.alerts
             if one.name in DRIFT and one.category in {None, model.category}
         )
