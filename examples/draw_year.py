@@ -5,8 +5,8 @@ python examples/draw_year.py FOLDER
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,4 +61,6 @@ def draw_year(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw_year(Path(sys.argv[1]))
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("path", type=Path)
+    draw_year(arguments.parse_args().path)

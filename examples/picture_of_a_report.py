@@ -7,6 +7,7 @@ The small CLIP of the tests knows coloured shapes only: its category is a red st
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -53,4 +54,6 @@ def make_picture(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    make_picture(Path(sys.argv[1]))
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("path", type=Path)
+    make_picture(arguments.parse_args().path)

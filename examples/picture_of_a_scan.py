@@ -7,11 +7,11 @@ The small CLIP knows coloured shapes only: its category is a red star, there fro
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -74,4 +74,6 @@ def make_picture(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    make_picture(Path(sys.argv[1]))
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("path", type=Path)
+    make_picture(arguments.parse_args().path)

@@ -5,7 +5,7 @@ python examples/write_config_example.py guardian.yaml.example
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,4 +112,6 @@ def _scalar(text: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(example_text(), encoding="utf-8")
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("path", type=Path)
+    arguments.parse_args().path.write_text(example_text(), encoding="utf-8")
