@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian_cli.verdict.category import (
-    TIMELINE_CELLS,
-    judge_category,
-    pool,
-)
-from guardian_cli.verdict.thresholds import Thresholds
+from guardian_cli.verdict.category import TIMELINE_CELLS, TIMELINE_DIGITS, judge_category, pool
+from guardian_cli.verdict.thresholds import Thresholds, round_score
 from guardian_cli.verdict.timeline import Sample
 from tests.verdict.series import DEFAULT, at, samples
 
@@ -136,9 +132,9 @@ def test_score_verdict_and_segments_agree(
 def test_a_drawn_timeline_keeps_the_highest_score(scores: list[float | None]) -> None:
     cells = judged(samples(scores)).timeline
     assert len(cells) <= TIMELINE_CELLS
-    seen = [score for score in scores if score is not None]
+    shown = [round_score(score, DEFAULT, TIMELINE_DIGITS) for score in scores if score is not None]
     assert max((cell for cell in cells if cell is not None), default=None) == max(
-        seen, default=None
+        shown, default=None
     )
 
 

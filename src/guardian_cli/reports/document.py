@@ -149,18 +149,7 @@ def _timeline(categories: Mapping[str, CategoryVerdict]) -> Json | None:
     drawn = [one for one in categories.values() if one.timeline]
     if not drawn:
         return None
-    scores: dict[str, list[float | None]] = {}
-    for name, one in categories.items():
-        # What rounding takes over no threshold is most of it, and need not be asked about.
-        safe = one.thresholds.closes - 1e-3 if one.thresholds else math.inf
-        scores[name] = [
-            None
-            if at is None
-            else round(at, 3)
-            if at < safe
-            else round_score(at, one.thresholds, 3)
-            for at in one.timeline
-        ]
+    scores = {name: list(one.timeline) for name, one in categories.items()}
     return {"step_s": round(drawn[0].step_s, DIGITS), "scores": scores}
 
 

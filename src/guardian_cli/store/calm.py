@@ -8,11 +8,12 @@ and the highest confirmed score. A property test holds both to the same results.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from guardian_cli.verdict.category import TIMELINE_CELLS
+from guardian_cli.store.scores import round_exactly
+from guardian_cli.verdict.category import TIMELINE_CELLS, TIMELINE_DIGITS
 from guardian_cli.verdict.result import CategoryVerdict
+from guardian_cli.verdict.thresholds import round_score
 from guardian_cli.verdict.timeline import FLASH_S, FLICKER_CONFIRMED, FLICKER_REACH, SAME_TIME_S
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def judge_calm(
     verdicts = []
     is_scored = (~np.isnan(fused[starts[:-1]])).tolist()
     numbers = (one.tolist() for one in (counts[best], times[best], lengths))
-    drawn = pool_calm(times, starts, fused, every_s, ends)
+    drawn = pool_calm(times, starts, fused, every_s, ends, thresholds)
     for score, at_s, samples, has_score, (step_s, timeline) in zip(
         *numbers, is_scored, drawn, strict=True
     ):
@@ -128,7 +129,12 @@ def judge_calm(
 
 
 def pool_calm(
-    times: Floats, starts: Numbers, fused: Floats, every_s: float, ends: Floats
+    times: Floats,
+    starts: Numbers,
+    fused: Floats,
+    every_s: float,
+    ends: Floats,
+    thresholds: Thresholds,
 ) -> list[tuple[float, tuple[float | None, ...]]]:
     """Each source's `step_s` and `timeline`, as `verdict.category.pool` has them."""
     import numpy as np
@@ -151,7 +157,12 @@ def pool_calm(
     highest = np.maximum.reduceat(fused, first)[shown]
     before = at[first][shown] < np.repeat(begins, cells)
     highest[(shown < 0) | before] = np.nan
-    values = [None if math.isnan(one) else one for one in highest.tolist()]
+    values: list[float | None] = round_exactly(highest, TIMELINE_DIGITS).tolist()
+    for at_cell in np.flatnonzero(np.isnan(highest)).tolist():
+        values[at_cell] = None
+    # Only near a threshold could rounding take a score to its other side.
+    for at_cell in np.flatnonzero(highest >= thresholds.closes - 10**-TIMELINE_DIGITS).tolist():
+        values[at_cell] = round_score(float(highest[at_cell]), thresholds, TIMELINE_DIGITS)
     return [
         (step_s, tuple(values[begin : begin + count]))
         for step_s, begin, count in zip(

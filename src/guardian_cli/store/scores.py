@@ -124,16 +124,16 @@ def read_scores(values: Floats) -> Floats:
     return round_exactly(np.where(sound, np.clip(values, 0.0, 1.0), np.nan))
 
 
-def round_exactly(values: Floats) -> Floats:
-    """Round to DIGITS as Python's `round` does, which is correct where NumPy's is only close.
+def round_exactly(values: Floats, digits: int = DIGITS) -> Floats:
+    """Round to `digits` decimals as `round` does, which is correct where NumPy's is only close.
 
     A quotient of whole numbers is the nearest double to the decimal; only the choice of the whole
     number can be wrong, and only where it is a near tie.
     """
     import numpy as np
 
-    scaled = values * 10**DIGITS
-    rounded: Floats = np.rint(scaled) / 10**DIGITS
+    scaled = values * 10**digits
+    rounded: Floats = np.rint(scaled) / 10**digits
     ties = np.flatnonzero(np.abs(scaled - np.floor(scaled) - 0.5) < 1e-6)
-    rounded[ties] = [round(value, DIGITS) for value in values[ties].tolist()]
+    rounded[ties] = [round(value, digits) for value in values[ties].tolist()]
     return rounded

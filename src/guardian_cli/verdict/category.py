@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from guardian_cli.verdict.result import CategoryVerdict, Verdict
 from guardian_cli.verdict.segments import find_segments
-from guardian_cli.verdict.thresholds import Thresholds
+from guardian_cli.verdict.thresholds import Thresholds, round_score
 from guardian_cli.verdict.timeline import (
     Point,
     Sample,
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from guardian_cli.media.frames import Window
 
-# As wide as a timeline is ever drawn.
+# As wide as a timeline is ever drawn, and as finely.
 TIMELINE_CELLS = 60
+TIMELINE_DIGITS = 3
 
 
 def judge_category(
@@ -56,7 +57,7 @@ def judge_category(
         verdict=unscored,
         scored=sum(sample.fused(category) is not None for sample in own),
         samples=len(own),
-        timeline=pool(everything, category, length_s, step_s),
+        timeline=pool(everything, category, length_s, step_s, thresholds),
         step_s=step_s,
         thresholds=thresholds,
     )
@@ -171,20 +172,30 @@ def _points(
 
 
 def pool(
-    samples: Iterable[Sample], category: str, length_s: float, step_s: float
+    samples: Iterable[Sample],
+    category: str,
+    length_s: float,
+    step_s: float,
+    thresholds: Thresholds | None = None,
 ) -> tuple[float | None, ...]:
     """Return the highest fused score in each of at most TIMELINE_CELLS stretches of `step_s`.
 
-    A short peak stays as high as it is. A stretch without a sample shows the one before it.
+    A short peak stays as high as it is, to TIMELINE_DIGITS decimals, or to as many as keep it on
+    its side of the `thresholds`. A stretch without a sample shows the one before it.
     """
     # A source of one frame has no length.
     count = min(TIMELINE_CELLS, math.ceil((length_s or 1.0) / step_s))
-    cells: list[list[float | None]] = [[] for _ in range(count)]
+    pooled: list[float | None] = [None] * count
+    has_sample = [False] * count
     for sample in samples:
-        at = int((sample.time_s + 1e-6) / step_s)
-        cells[max(0, min(count - 1, at))].append(sample.fused(category))
-    pooled: list[float | None] = []
-    for cell in cells:
-        held = pooled[-1] if pooled and not cell else None
-        pooled.append(max((score for score in cell if score is not None), default=held))
-    return tuple(pooled)
+        at = max(0, min(count - 1, int((sample.time_s + 1e-6) / step_s)))
+        score, highest = sample.fused(category), pooled[at]
+        if score is not None and (highest is None or score > highest):
+            pooled[at] = score
+        has_sample[at] = True
+    for at in range(1, count):
+        if not has_sample[at]:
+            pooled[at] = pooled[at - 1]
+    return tuple(
+        None if one is None else round_score(one, thresholds, TIMELINE_DIGITS) for one in pooled
+    )

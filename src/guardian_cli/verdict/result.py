@@ -41,7 +41,7 @@ class CategoryVerdict:
     `level`, where it was asked for, is the highest `review` threshold that it would reach, and
     `pictures` how many the first pass saw.
     For drawing: `timeline` has at most `category.TIMELINE_CELLS` fused scores, each the highest of
-    a stretch of `step_s` seconds, None where nothing was scored; and `thresholds`.
+    a stretch of `step_s` seconds, to a thousandth, None where nothing was scored; and `thresholds`.
     """
 
     score: float | None

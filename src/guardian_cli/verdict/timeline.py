@@ -113,7 +113,8 @@ def as_shown(samples: Sequence[Sample], every_s: float) -> tuple[list[Sample], l
     for i, sample in enumerate(samples):
         number = math.floor((sample.time_s + SAME_TIME_S) / every_s)
         is_on_grid = sample.time_s - number * every_s <= SAME_TIME_S
-        repeats = _repeats(sample, 0.0, every_s)
+        stays = sample.shown_until_s is not None and sample.shown_until_s > (number + 1) * every_s
+        repeats = _repeats(sample, 0.0, every_s) if stays else []
         before_s = samples[i - 1].shown_until_s if i else None
         if repeats or is_on_grid or before_s is None or i == len(samples) - 1:
             # A picture between two grid times takes the place of its own first repeat.
@@ -233,15 +234,17 @@ def smooth(
     nexts = [*times[1:], max(end_s, times[-1])]
     points = []
     for i, (sample, score) in enumerate(scored):
-        around = sorted(scores[max(0, i - FLICKER_REACH) : i + 1 + FLICKER_REACH], reverse=True)
-        around += [0.0] * FLICKER_CONFIRMED
         # The higher neighbour: two samples in a row confirm each other.
         support = max(scores[i - 1] if i else 0.0, *scores[i + 1 : i + 2], 0.0)
-        confirmed = min(score, max(support, around[FLICKER_CONFIRMED - 1]))
-        is_alone = max(gaps[i], gaps[i + 1]) > near_s
-        counts = confirmed
-        if score >= review and (is_alone or around[FLICKER_REVIEW - 1] >= review):
-            counts = max(confirmed, review)
+        confirmed = counts = min(score, support)
+        # Where a neighbour confirms all of a score, those around can add nothing below `review`.
+        if confirmed < score or score >= review:
+            around = sorted(scores[max(0, i - FLICKER_REACH) : i + 1 + FLICKER_REACH], reverse=True)
+            around += [0.0] * FLICKER_CONFIRMED
+            confirmed = counts = min(score, max(support, around[FLICKER_CONFIRMED - 1]))
+            is_alone = max(gaps[i], gaps[i + 1]) > near_s
+            if score >= review and (is_alone or around[FLICKER_REVIEW - 1] >= review):
+                counts = max(confirmed, review)
         until_s = min(nexts[i], max(sample.shown_until_s or times[i], times[i] + every_s))
         points.append(Point(times[i], score, confirmed, counts, until_s))
     return points
