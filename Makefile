@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# Hundreds of processes start here, and without it each of them compiles guardian's modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: scan test quick lint hub bench clean
 
