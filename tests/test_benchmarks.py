@@ -23,7 +23,7 @@ ASKED_FOR = pytest.mark.skipif(
     "GUARDIAN_BENCHMARKS" not in os.environ, reason="takes long: GUARDIAN_BENCHMARKS=1 runs it"
 )
 SCRIPTS = (
-    "scan_long",
+    pytest.param("scan_long", marks=ASKED_FOR),
     pytest.param("scan_folder", marks=ASKED_FOR),
     pytest.param("scan_cold", marks=ASKED_FOR),
     "model_alone",
@@ -31,7 +31,7 @@ SCRIPTS = (
     pytest.param("memory", marks=ASKED_FOR),
     "categories",
     "replay",
-    "trained_head",
+    pytest.param("trained_head", marks=ASKED_FOR),
 )
 
 

@@ -16,7 +16,8 @@ from tests.serving.models import draw_jpeg, write_constant_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+# One worker installs the inference server, and no other waits for it.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("inference-server")]
 
 
 def frames(*pictures: bytes) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def write_fades(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=4, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = star.shape[1], star.shape[0], "yuv420p"
-        for number in range(4 * 40):
+        for number in range(4 * 24):
             share = 0.71 - 0.05 * math.cos(number / 4 * 2 * math.pi / 10.3)
             picture = cv2.addWeighted(star, share, empty, 1 - share, 0)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))

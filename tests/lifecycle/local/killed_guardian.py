@@ -1,7 +1,7 @@
-"""`python -m tests.lifecycle.local.killed_guardian N deploy|promote|rollback VERSION`
+"""Processes that work like guardian, and kill themselves with SIGKILL right after their Nth call.
 
-Works in the current folder like guardian, and kills itself with SIGKILL right after its Nth call
-to the platform.
+`python -m tests.lifecycle.local.killed_guardian` reads lines `N deploy|promote|rollback VERSION`,
+does each in a process of its own in the current folder, and writes what that one ended with.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,5 +64,13 @@ def act(releases: Releases, action: str, version: str) -> Release:
 
 
 if __name__ == "__main__":
-    mortal: Any = MortalPlatform(LocalPlatform(Path()), int(sys.argv[1]))
-    act(Releases(mortal, FakeReporter()), sys.argv[2], sys.argv[3])
+    # Here once: that takes longer than all that is done with it.
+    import_module("mlflow.store.tracking.sqlalchemy_store")
+    for line in sys.stdin:
+        dies_at, action, *version = line.split()
+        process = os.fork()
+        if process == 0:
+            mortal: Any = MortalPlatform(LocalPlatform(Path()), int(dies_at))
+            act(Releases(mortal, FakeReporter()), action, "".join(version))
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)

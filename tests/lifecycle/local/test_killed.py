@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,20 +25,42 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def run(project: Path, dies_at: int, action: str, version: str) -> int:
-    command = [sys.executable, "-m", "tests.lifecycle.local.killed_guardian"]
-    paths = [str(REPOSITORY / "src"), str(REPOSITORY)]
-    done = subprocess.run(
-        [*command, str(dies_at), action, version],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-    return done.returncode
+class Commands:
+    """Runs commands in processes that die at a call."""
+
+    def __init__(self, project: Path) -> None:
+        paths = [str(REPOSITORY / "src"), str(REPOSITORY)]
+        self._project = project
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.lifecycle.local.killed_guardian"],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, dies_at: int, action: str, version: str) -> int:
+        """Run a command, and return what its process ended with: 0, or -9."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{dies_at} {action} {version}\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        assert code in {0, -signal.SIGKILL}
+        return code
+
+    def until_done(self, action: str, version: str) -> int:
+        """Run a command, killed one call later each time, until it lives to its end; how often."""
+        for dies_at in range(1, 60):
+            code = self.run(dies_at, action, version)
+            look(self._project)
+            if code == 0:
+                return dies_at
+        raise AssertionError("it never ended")
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
 
 
 def look(project: Path) -> Endpoint | None:
@@ -46,16 +69,6 @@ def look(project: Path) -> Endpoint | None:
         assert sum(found.traffic.values()) in {0, 100}
         assert all(one.state == "ready" for one in found.deployments if one.traffic)
     return found
-
-
-def until_done(project: Path, action: str, version: str) -> int:
-    """Run a command, killed one call later each time, until it lives to its end; how often."""
-    for dies_at in range(1, 60):
-        code = run(project, dies_at, action, version)
-        look(project)
-        if code == 0:
-            return dies_at
-    raise AssertionError("it never ended")
 
 
 def told(project: Path) -> list[tuple[str | None, str | None, int]]:
@@ -73,21 +86,22 @@ def test_killed_at_every_call_the_same_command_finishes_it(
     platform = LocalPlatform(workspace)
     for _ in range(2):
         platform.registry.register(MODEL, templates.good_model, {})
-    assert until_done(workspace, "deploy", "1") > 4
-    assert told(workspace) == [("1", "champion", 100)]
-    until_done(workspace, "deploy", "2")
-    assert told(workspace) == [("1", "champion", 90), ("2", "challenger", 10)]
-    until_done(workspace, "promote", "2")
-    assert told(workspace) == [("1", "previous", 0), ("2", "champion", 100)]
-    # A rollback that was killed before it changed anything is begun anew, one that was killed
-    # after is finished: the one that lives to its end finds nothing but its own work.
-    dies_at = 1
-    while run(workspace, dies_at, "rollback", "") != 0:
-        found = look(workspace)
-        assert found is not None
-        if PENDING_TAG in found.tags:
-            break
-        assert found.traffic == {"version-1": 0, "version-2": 100}
-        dies_at += 1
-    run(workspace, 99, "rollback", "")
-    assert told(workspace) == [("1", "champion", 100), ("2", "previous", 0)]
+    with contextlib.closing(Commands(workspace)) as commands:
+        assert commands.until_done("deploy", "1") > 4
+        assert told(workspace) == [("1", "champion", 100)]
+        commands.until_done("deploy", "2")
+        assert told(workspace) == [("1", "champion", 90), ("2", "challenger", 10)]
+        commands.until_done("promote", "2")
+        assert told(workspace) == [("1", "previous", 0), ("2", "champion", 100)]
+        # A rollback that was killed before it changed anything is begun anew, one that was killed
+        # after is finished: the one that lives to its end finds nothing but its own work.
+        dies_at = 1
+        while commands.run(dies_at, "rollback", "") != 0:
+            found = look(workspace)
+            assert found is not None
+            if PENDING_TAG in found.tags:
+                break
+            assert found.traffic == {"version-1": 0, "version-2": 100}
+            dies_at += 1
+        commands.run(99, "rollback", "")
+        assert told(workspace) == [("1", "champion", 100), ("2", "previous", 0)]
