@@ -105,6 +105,7 @@ def test_an_ipv4_address_inside_an_ipv6_address_stays_what_it_is(number: int) ->
     assert is_public(f"::ffff:{address}") == is_public(f"64:ff9b::{address}") == is_public(address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "host",
     [
@@ -183,6 +184,7 @@ def test_a_name_that_is_rebound_before_the_connection_is_looked_up_once(
     assert not inside.requests
 
 
+@pytest.mark.slow
 def test_a_name_that_is_rebound_before_the_rest_is_fetched_is_refused(
     inside: Web, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -67,9 +68,15 @@ def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports_of(path: Path, *, runtime: bool = True) -> set[str]:
     found: set[str] = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     skipped = {
         id(inner)
         for node in ast.walk(tree)
@@ -107,6 +114,7 @@ def test_imports_go_down_never_back(path: Path) -> None:
             assert layer_of(module) >= own, f"{name_of(path)} imports {module}, which is above it"
 
 
+@pytest.mark.slow
 def test_nobody_but_the_decoder_process_imports_its_room() -> None:
     room = "guardian_cli.media.worker"
     outside = [path for path in FILES if not name_of(path).startswith("media/worker/")]
@@ -127,7 +135,7 @@ def test_only_the_cli_knows_typer(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_heavy_libraries_stay_inside_functions(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     if name_of(path) in LATE:
         return
     for node in tree.body:
@@ -141,6 +149,7 @@ def test_heavy_libraries_stay_inside_functions(path: Path) -> None:
         assert not HEAVY & {name.split(".")[0] for name in names}, f"line {node.lineno}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_private_names_of_other_packages_stay_in_one_file(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -165,7 +174,7 @@ def test_pure_rooms_touch_nothing(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_the_console_prints_and_only_the_config_reads_the_environment(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    tree = tree_of(path)
     prints = [
         node.lineno
         for node in ast.walk(tree)
@@ -183,7 +192,7 @@ def test_only_the_console_prints_and_only_the_config_reads_the_environment(path:
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 420
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef):
             size = (node.end_lineno or node.lineno) - node.body[0].lineno + 1
             assert size <= 70, f"{node.name} at line {node.lineno}: {size} lines"

@@ -159,6 +159,7 @@ def hints() -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_hints_name_verbs_and_options_that_there_are() -> None:
     root = get_command(app)
     assert isinstance(root, TyperGroup)

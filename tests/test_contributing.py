@@ -54,6 +54,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_detector_and_a_format_from_a_package_of_ones_own(tmp_path: Path, pictures: Path) -> None:
     packages = install(tmp_path / "packages", "bright")
     install(tmp_path / "packages", "tsv")

@@ -31,6 +31,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_draw_video(tmp_path: Path) -> None:
     path = tmp_path / "made" / "star.mp4"
     done = run("examples/draw_video.py", path)

@@ -143,6 +143,7 @@ def test_private_addresses_are_refused_unless_the_file_allows_them(tmp_path: Pat
         assert config.scan.private_addresses == meant
 
 
+@pytest.mark.slow
 def test_where_nothing_can_score_is_raised_and_may_be_tried_again(tmp_path: Path) -> None:
     text = "scan: {detectors: [clip]}\ncategories: {nsfw: off}\n"
     (tmp_path / "guardian.yaml").write_text(text, encoding="utf-8")
@@ -160,6 +161,7 @@ with Scanner.from_config(offline=True) as scanner:
     assert run_python(code, tmp_path) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_results_are_the_documents_of_the_verb(folder: Path) -> None:
     names = ["uploads/calm.png", "uploads/doubtful.png", "uploads/broken.mp4", "video.mp4", "none"]
     with contextlib.chdir(folder), Scanner.from_config("guardian.yaml", frames=True) as scanner:
@@ -180,6 +182,7 @@ def test_results_are_the_documents_of_the_verb(folder: Path) -> None:
     assert found == expected
 
 
+@pytest.mark.slow
 def test_many_sources_end_once_each(folder: Path, scanner: Scanner) -> None:
     uploads = folder / "uploads"
     found = list(scanner.scan_many([uploads, folder / "video.mp4", uploads / "calm.png"]))
@@ -204,6 +207,7 @@ def test_many_sources_end_once_each(folder: Path, scanner: Scanner) -> None:
     assert scanner.scan(f"{uploads}/*.png").verdict == "error"
 
 
+@pytest.mark.slow
 def test_what_is_stored_can_be_decided_again(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,6 +221,7 @@ def test_what_is_stored_can_be_decided_again(
     }
 
 
+@pytest.mark.slow
 def test_the_sheet_of_all_that_was_scanned_is_written_at_the_end(folder: Path) -> None:
     config, report = folder / "guardian.yaml", folder / "report"
     with Scanner.from_config(config, report=report) as scanner:
@@ -249,6 +254,7 @@ def test_whoever_stops_reading_begins_nothing_more(folder: Path) -> None:
         assert scanner.scan(folder / "video.mp4").verdict == "allow"
 
 
+@pytest.mark.slow
 def test_any_thread_may_scan(folder: Path, scanner: Scanner) -> None:
     names = ["uploads/calm.png", "uploads/doubtful.png", "uploads/bright.png", "video.mp4"]
     barrier, verdicts = threading.Barrier(8), [""] * 8
@@ -300,6 +306,7 @@ def test_closing_ends_what_is_under_way(folder: Path) -> None:
     assert raised == ["this Scanner was closed while it scanned"]
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_nothing_of_the_process_changed(folder: Path) -> None:
     code = """
 import os, signal, sys
@@ -327,6 +334,7 @@ def examples() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     *short, handler = examples()
     names: dict[str, Any] = {}

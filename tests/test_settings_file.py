@@ -117,6 +117,7 @@ SETTINGS = st.recursive(
 PATHS = st.lists(KEYS, min_size=1, max_size=2).map(tuple)
 
 
+@pytest.mark.slow
 @given(
     SETTINGS,
     st.dictionaries(PATHS, TEXTS, min_size=1, max_size=3),

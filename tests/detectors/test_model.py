@@ -91,6 +91,7 @@ def test_a_head_on_clips_features_scores_as_its_endpoint_does(
     assert max(found) - min(found) > 0.5
 
 
+@pytest.mark.slow
 def test_a_score_is_the_same_to_the_last_bit_whatever_is_beside_it(
     folder: Path, clip: ClipDetector
 ) -> None:
@@ -104,6 +105,8 @@ def test_a_score_is_the_same_to_the_last_bit_whatever_is_beside_it(
     assert together == pytest.approx(alone, abs=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0, 8])
 def test_in_half_precision_a_score_is_off_by_no_more_than_it_says(
     tmp_path: Path, tiny_clip: TinyClip, clip: ClipDetector, hidden: int
@@ -153,6 +156,7 @@ def test_where_clip_gives_no_features_the_model_looks_for_itself(
     assert frame.scores == {0: {}, 1: {"nsfw": right}}
 
 
+@pytest.mark.slow
 def test_one_pass_of_clip_serves_both_also_in_fp32(folder: Path, tiny_clip: TinyClip) -> None:
     fast, star = tiny_detector(tiny_clip, "bf16"), draw_frame(("red", "star"))
     exact, model = tiny_detector(tiny_clip), load(folder, fast)

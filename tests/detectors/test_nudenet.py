@@ -120,6 +120,7 @@ def test_both_ends_of_a_long_frame_are_seen(
     assert parts.get("FACE_FEMALE", 0) > 0.5
 
 
+@pytest.mark.slow
 def test_slivers_and_specks_are_scored(detector: NudeNetDetector) -> None:
     sizes = [(2, 2), (1, 1), (1920, 16), (16, 1920), (640, 360)]
     frames = [np.full((h, w, 3), 90, np.uint8) for w, h in sizes]

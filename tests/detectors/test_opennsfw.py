@@ -51,6 +51,7 @@ def test_one_view_scores_as_the_package_itself_does(
         assert scores["nsfw"] == pytest.approx(reference(picture), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_largest_view_counts_its_odds_divided(detector: OpenNsfwDetector) -> None:
     calm, other = draw_frame(None, size=(256, 256)), skin((256, 256), seed=3)
     low, high = sorted([reference(calm), reference(other)])
@@ -92,6 +93,7 @@ def test_its_licences_are_permissive_and_in_the_package() -> None:
     assert "Yahoo Inc." in first["open_nsfw-BSD-2-Clause.txt"][0]
 
 
+@pytest.mark.slow
 def test_frames_of_any_shape_and_number_are_scored(detector: OpenNsfwDetector) -> None:
     sizes = [(1, 1), (2, 2), (640, 16), (16, 640), (340, 192)] * 2
     answer = detector.score([np.full((h, w, 3), 90, np.uint8)[:, ::-1] for w, h in sizes])

@@ -54,6 +54,7 @@ def install(folder: Path, name: str, module: str = "bright_package") -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_detector_of_another_package_scores_under_its_own_name(tmp_path: Path) -> None:
     packages = install(tmp_path / "packages", "bright")
     text = "scan: {detectors: [bright, opennsfw]}\ncategories: {violence: off}\n"

@@ -52,6 +52,7 @@ def test_it_keeps_the_rate_and_orders_the_thresholds() -> None:
     assert fitted.method == "logistic regression"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["exponential", "uniform", "normal"])
 def test_two_hours_of_noise_are_flagged_no_more_often_than_a_minute(noise: str) -> None:
     rng = np.random.default_rng(3)

@@ -43,6 +43,7 @@ def evaluate(*words: str) -> int:
     return run(["evaluate", "labels.csv", "--results", "results.jsonl", *words])
 
 
+@pytest.mark.slow
 def test_figures_counts_and_mistakes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [(f"p{at}.mp4", "1") for at in range(8)] + [(f"n{at}.mp4", "0") for at in range(8)]
     results = [element(name, {"nsfw": 0.9 if name[0] == "p" else 0.1}) for name, _ in rows]

@@ -126,6 +126,7 @@ def test_zero_is_the_first_frame_where_the_track_starts_late(
     assert decoding.coverage.complete, decoding.coverage.notes
 
 
+@pytest.mark.slow
 def test_a_second_look_gives_the_times_of_the_first(decoder: Decoder, tmp_path: Path) -> None:
     path = draw(tmp_path / "again.mp4", steady(40), options={"g": "50"})
     frames, decoding = look(decoder, path)
@@ -468,6 +469,7 @@ def test_a_worker_that_does_not_start_says_why(tmp_path: Path) -> None:
         assert "no such thing here" in str(error)
 
 
+@pytest.mark.slow
 def test_memory_has_a_limit(decoder: Decoder, tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     cv2.imwrite(str(path), np.zeros((9000, 9000, 3), np.uint8))
@@ -477,6 +479,7 @@ def test_memory_has_a_limit(decoder: Decoder, tmp_path: Path) -> None:
     assert decoding.coverage.complete, "the next source works"
 
 
+@pytest.mark.slow
 def test_leaving_early_keeps_the_worker(decoder: Decoder, tmp_path: Path) -> None:
     path = draw(tmp_path / "long.mp4", steady(60))
     decoding = decoder.open(str(path), DecodeSettings(every_s=0.04))
@@ -510,6 +513,7 @@ def test_closing_from_another_thread_ends_the_wait(tmp_path: Path) -> None:
     assert caught in (["stopped"], [])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux's pidfd")
 def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.mp4", steady(60))
@@ -543,6 +547,7 @@ def drawn_camera(tmp_path: Path, seconds: float) -> Camera:
     return Camera(pictures[:-1], 25)
 
 
+@pytest.mark.slow
 def test_a_stream_is_watched_for_as_long_as_asked(decoder: Decoder, tmp_path: Path) -> None:
     with drawn_camera(tmp_path, 4) as camera:
         frames, decoding = look(decoder, camera.url, DecodeSettings(for_s=2))
@@ -561,6 +566,7 @@ def test_a_stream_that_is_not_there_is_an_error_without_its_password(decoder: De
     assert "s3cret" not in str(error)
 
 
+@pytest.mark.slow
 def test_the_oracle_agrees_on_drawn_videos(decoder: Decoder, tmp_path: Path) -> None:
     for codec, ending in [
         ("mpeg4", "avi"),

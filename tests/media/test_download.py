@@ -118,6 +118,7 @@ class Breaking:
         page.wfile.write(body[: len(body) // 2] if self.times >= 0 else body)
 
 
+@pytest.mark.slow
 def test_a_broken_transfer_is_resumed_where_it_broke(tmp_path: Path) -> None:
     with serving(Breaking(1)) as web:
         assert fetch(web.url(), tmp_path).read_bytes() == CONTENT
@@ -127,12 +128,14 @@ def test_a_broken_transfer_is_resumed_where_it_broke(tmp_path: Path) -> None:
     assert second["If-Range"] == '"one"'
 
 
+@pytest.mark.slow
 def test_a_transfer_that_cannot_be_resumed_starts_over(tmp_path: Path) -> None:
     with serving(Breaking(1, ranges=False)) as web:
         assert fetch(web.url(), tmp_path).read_bytes() == CONTENT
     assert "Range" not in web.requests[1][1]
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_meanwhile_is_fetched_anew(tmp_path: Path) -> None:
     def page(request: BaseHTTPRequestHandler) -> None:
         if len(web.requests) == 1:
@@ -145,6 +148,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(tmp_path: Path) -> None:
     assert web.requests[1][1]["If-Range"] == '"one"'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", [True, False])
 def test_what_always_breaks_off_is_an_error_and_no_short_file(tmp_path: Path, ranges: bool) -> None:
     with serving(Breaking(99, ranges=ranges)) as web:
@@ -246,6 +250,7 @@ def test_who_says_too_late_or_nonsense_is_not_waited_for(tmp_path: Path, after: 
     assert len(web.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_is_always_busy_is_given_up(tmp_path: Path) -> None:
     with serving(Busy(429, "0", 99)) as web:
         assert "429 Too Many Requests" in str(refused(web.url(), tmp_path))

@@ -141,6 +141,7 @@ def test_what_is_no_number_is_null(number: float) -> None:
     assert (coverage["duration_s"], coverage["largest_gap_s"]) == (None, None)
 
 
+@pytest.mark.slow
 @given(st.text(), st.floats(0, 1e6), UNIT, UNIT, UNIT)
 def test_any_name_and_score_validates(
     name: str, time_s: float, fused: float | None, clip: float | None, custom: float | None

@@ -111,6 +111,7 @@ def test_what_cannot_be_written_is_told_before_the_scan(
     assert said in run.err
 
 
+@pytest.mark.slow
 def test_nothing_is_written_over_what_is_scanned_or_set(tmp_path: Path) -> None:
     for name in ("a.mp4", "guardian.yaml"):
         (tmp_path / name).write_text("scan: {every: 1.0}\n")

@@ -121,6 +121,7 @@ def test_in_a_pipe_a_name_stays_whole() -> None:
     assert name in "".join(many([video(name), video()], 80).split())
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(categories=["L", "N"]) | st.just("/")), st.integers(4, 60))
 def test_a_shortened_path_fits_and_ends_as_it_did(path: str, width: int) -> None:
     from rich.cells import cell_len

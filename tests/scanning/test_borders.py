@@ -137,6 +137,7 @@ Drawn = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(Drawn)
 def test_all_that_is_cut_is_of_one_colour_and_both_passes_cut_alike(
     drawn: list[tuple[int, int, bool]],

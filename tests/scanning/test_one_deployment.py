@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
+import pytest
+
 from guardian_cli.detectors.endpoint import EndpointDetector
 from guardian_cli.media.frames import Frame
 from guardian_cli.scanning.samples import SampleCollector
@@ -39,6 +41,7 @@ def open_scorer(stack: ExitStack, server: ScoringServer) -> Scorer:
     return stack.enter_context(running_scorer([detector]))
 
 
+@pytest.mark.slow
 def test_a_split_of_traffic_is_a_split_of_sources() -> None:
     with ScoringServer(deployments=SPLIT) as server, ExitStack() as stack:
         scorer = open_scorer(stack, server)

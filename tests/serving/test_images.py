@@ -22,6 +22,7 @@ from tests.serving.models import draw_jpeg
 SIDES = st.integers(min_value=1, max_value=4000)
 
 
+@pytest.mark.slow
 @given(SIDES, SIDES)
 def test_the_squares_leave_no_part_of_a_frame_unseen(width: int, height: int) -> None:
     boxes = square_boxes(width, height)

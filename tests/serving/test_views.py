@@ -11,6 +11,7 @@ from guardian_cli.serving.views import MAX_SQUEEZE, MAX_VIEWS, OVERLAP, views_of
 SIDES = st.integers(1, 8192)
 
 
+@pytest.mark.slow
 @given(SIDES, SIDES)
 def test_every_pixel_lies_in_a_view(width: int, height: int) -> None:
     views = views_of(width, height)

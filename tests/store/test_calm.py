@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ def number(value: float | None) -> float:
     return np.nan if value is None else value
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(
     st.lists(sources(), min_size=1, max_size=4),

@@ -44,6 +44,7 @@ def comparable(result: ScanResult) -> ScanResult:
     return replace(result, made=made, timing=timing)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scripts=st.lists(LEVELS, min_size=1, max_size=4),

@@ -74,6 +74,7 @@ def spans(segments: tuple[Segment, ...]) -> list[tuple[float, float]]:
     return [(segment.start_s, segment.end_s) for segment in segments]
 
 
+@pytest.mark.slow
 @given(slides_of(RATE))
 @example([(101, 0.5), (25, 0.6)])
 def test_slides_are_judged_alike_however_they_are_stored(slides: Slides) -> None:
@@ -85,6 +86,7 @@ def test_slides_are_judged_alike_however_they_are_stored(slides: Slides) -> None
         assert one == pytest.approx(other, abs=EVERY_S)
 
 
+@pytest.mark.slow
 @given(slides_of(7))
 def test_short_pictures_are_judged_no_milder_where_they_were_taken(slides: Slides) -> None:
     once, repeated = stored_once(slides), stored_repeated(slides)

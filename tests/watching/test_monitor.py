@@ -35,6 +35,7 @@ def test_of_100_random_halves_at_most_5_give_an_alert() -> None:
     assert alarms <= 5
 
 
+@pytest.mark.slow
 def test_a_quarter_of_a_deviation_over_2000_videos_names_its_category() -> None:
     reference = collect(draw_results(2000, seed=3))
     found = monitor(collect(draw_results(2000, seed=4, shift=0.25)), reference, LIMITS)
@@ -92,6 +93,7 @@ def test_limits_by_hand() -> None:
     assert not {name for name, _ in alerts(found)} & {"psi", "wasserstein"}
 
 
+@pytest.mark.slow
 def test_by_day_finds_the_day() -> None:
     results = draw_results(4000, seed=7)
     shifted = draw_results(4000, seed=7, shift=1.5)
@@ -131,6 +133,7 @@ def test_by_day_needs_times_and_results_must_be_there() -> None:
         monitor(some, collect([]), LIMITS)
 
 
+@pytest.mark.slow
 def test_pictures_of_another_kind_are_told_apart_where_both_have_features() -> None:
     rng = np.random.default_rng(0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -16,8 +17,6 @@ from tests.watching.results import draw_results, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def split(count: int, more: float) -> list[dict[str, Any]]:
@@ -32,6 +31,7 @@ def split(count: int, more: float) -> list[dict[str, Any]]:
     return results
 
 
+@pytest.mark.slow
 def test_a_difference_is_told_once_there_is_enough() -> None:
     [little] = find_differences(count_shares(split(60, 0.05)))
     assert not little.is_told

@@ -101,6 +101,7 @@ def test_an_entry_names_a_repository_and_files(
     assert HubFile.read(entry) == HubFile(repository, names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILE.names)
 def test_a_download_shows_its_progress_and_is_then_in_the_cache(
     hub_server: FakeHub, tmp_path: Path, name: str
@@ -118,6 +119,7 @@ def test_a_download_shows_its_progress_and_is_then_in_the_cache(
     assert len(hub_server.asked) == asked
 
 
+@pytest.mark.slow
 def test_offline_asks_nobody(hub_server: FakeHub, tmp_path: Path) -> None:
     hub_server.files = {FILE.names[0]: WEIGHTS}
     with pytest.raises(MissingError, match="not in the cache, and this is offline"):
@@ -125,6 +127,7 @@ def test_offline_asks_nobody(hub_server: FakeHub, tmp_path: Path) -> None:
     assert hub_server.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 403, 503])
 def test_a_token_in_the_address_of_a_mirror_is_shown_nowhere(
     hub_server: FakeHub, tmp_path: Path, status: int
@@ -136,6 +139,7 @@ def test_a_token_in_the_address_of_a_mirror_is_shown_nowhere(
     assert "secret" not in f"{caught.value} {told}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "message"),
     [(200, "has no weights of a/b"), (503, r"can't be reached \(HTTP 503"), (407, "HTTP 407")],
@@ -148,6 +152,7 @@ def test_a_hub_that_has_nothing_for_us_is_one_line(
         find(Hub(hub_server.endpoint, tmp_path))
 
 
+@pytest.mark.slow
 def test_a_hub_that_refuses_is_one_line(hub_server: FakeHub, tmp_path: Path) -> None:
     hub_server.status = 403
     with pytest.raises(MissingError, match="the download of a/b failed: ") as caught:
@@ -155,6 +160,7 @@ def test_a_hub_that_refuses_is_one_line(hub_server: FakeHub, tmp_path: Path) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_hub_that_never_answers_is_given_up_within_three_seconds(
     black_hole: str, tmp_path: Path
 ) -> None:
@@ -171,6 +177,7 @@ def test_nobody_at_home_is_settled_at_once(tmp_path: Path) -> None:
         find(Hub(f"http://127.0.0.1:{port}", tmp_path))
 
 
+@pytest.mark.slow
 def test_the_environments_hub_is_the_one_that_is_asked(black_hole: str, tmp_path: Path) -> None:
     code = (
         "import sys, time\n"

@@ -217,6 +217,7 @@ def test_a_packed_answer_is_unpacked(encoding: str) -> None:
         assert reply.body == b"[0.5]"
 
 
+@pytest.mark.slow
 def test_a_packed_answer_of_endless_size_is_not_unpacked_to_its_end() -> None:
     step = Step(body=gzip.compress(bytes(200_000_000)), headers={"Content-Encoding": "gzip"})
     with ScoringServer(usual=step) as server, transport(server.uri) as client:

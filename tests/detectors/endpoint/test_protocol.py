@@ -41,6 +41,7 @@ def test_the_body_is_mlflows_table() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
 @pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)
 @given(scores=SCORES)
@@ -106,6 +107,7 @@ def test_nonsense_is_no_answer(body: bytes) -> None:
         read_scores(body, 1, "nsfw")
 
 
+@pytest.mark.slow
 @given(
     body=st.binary()
     | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(

@@ -13,6 +13,8 @@ from guardian_cli.lifecycle.platform import TrainingJob
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def job(data: Path | None = None, **arguments: object) -> TrainingJob:
     return TrainingJob("nsfw-detector", "cpu", {"seed": 0, **arguments}, data)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from tests.lifecycle.conftest import Templates
 
+pytestmark = pytest.mark.slow
+
 MODEL = "nsfw-detector"
 
 
@@ -179,7 +181,6 @@ def test_mlflow_says_nothing_on_stdout(
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.slow
 def test_making_the_database_is_quiet_and_once(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\n"
@@ -235,7 +236,6 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-@pytest.mark.slow
 def test_a_tracking_server_is_a_registry_too(
     tmp_path: Path, templates: Templates, server_uri: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,7 +252,6 @@ def test_a_tracking_server_is_a_registry_too(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
 def test_a_server_that_is_not_there_is_said_soon_and_without_its_password(tmp_path: Path) -> None:
     registry = LocalRegistry(Layout(tmp_path), "http://me:secret@127.0.0.1:9")
     begun = time.monotonic()

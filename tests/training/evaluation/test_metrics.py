@@ -28,6 +28,7 @@ def arrays(pairs: list[tuple[bool, float]]) -> tuple[NDArray[np.bool_], NDArray[
     return labels, np.array([score for _, score in pairs])
 
 
+@pytest.mark.slow
 @given(PAIRS)
 def test_the_auc_counts_pairs_in_order_and_ties_half(pairs: list[tuple[bool, float]]) -> None:
     labels, scores = arrays(pairs)

@@ -69,6 +69,7 @@ def test_it_learns_and_a_second_run_repeats_every_number(tmp_path: Path) -> None
     assert (logits == again).all()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path: Path) -> None:
     bags = bright_and_dark()
     (tmp_path / "whole").mkdir()

@@ -104,6 +104,7 @@ def test_a_killed_training_is_finished_by_the_same_command(
     assert resumed["version"] == "2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "message"),
     [
