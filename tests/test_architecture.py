@@ -114,7 +114,6 @@ def test_imports_go_down_never_back(path: Path) -> None:
             assert layer_of(module) >= own, f"{name_of(path)} imports {module}, which is above it"
 
 
-@pytest.mark.slow
 def test_nobody_but_the_decoder_process_imports_its_room() -> None:
     room = "guardian_cli.media.worker"
     outside = [path for path in FILES if not name_of(path).startswith("media/worker/")]
@@ -149,7 +148,6 @@ def test_heavy_libraries_stay_inside_functions(path: Path) -> None:
         assert not HEAVY & {name.split(".")[0] for name in names}, f"line {node.lineno}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_private_names_of_other_packages_stay_in_one_file(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 COUNT = 3
 PICTURES = 8
 
@@ -64,7 +66,6 @@ def parts(batch: Path, *numbers: int) -> list[str]:
     return [str(batch / f"{number}.jsonl") for number in numbers or range(1, COUNT + 1)]
 
 
-@pytest.mark.slow
 def test_shards_and_one_process_give_the_same_documents(
     batch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +91,6 @@ def test_shards_and_one_process_give_the_same_documents(
     assert capsys.readouterr().out == out.read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fail_on", ["review", "never"])
 def test_a_missing_shard_is_never_a_pass(
     batch: Path, fail_on: str, capsys: pytest.CaptureFixture[str]
@@ -111,7 +111,6 @@ def test_a_missing_shard_is_never_a_pass(
     assert f"shard {lost}/{COUNT} missing: " in said.err
 
 
-@pytest.mark.slow
 def test_a_part_that_a_kill_cut_off_is_told_of(
     batch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,7 +158,6 @@ def test_what_is_no_part_is_exit_2_with_nothing_on_stdout(
     assert "hint: " in err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -176,7 +174,6 @@ def test_wrong_usage(batch: Path, arguments: list[str]) -> None:
     assert run(["merge", *given, *arguments]) == 2
 
 
-@pytest.mark.slow
 def test_an_empty_shard_is_no_error(batch: Path, tmp_path: Path) -> None:
     """Nothing is loaded for it, and what it writes is empty."""
     picture, part = batch / "uploads" / "1.png", tmp_path / "part.jsonl"
@@ -192,7 +189,6 @@ def test_an_empty_shard_is_no_error(batch: Path, tmp_path: Path) -> None:
     assert guardian("scan", picture, "--shard", "20/19", folder=tmp_path).code == 2
 
 
-@pytest.mark.slow
 def test_shards_of_real_media_are_the_documents_of_one_process(
     shared_data: Path, batch: Path, tmp_path: Path
 ) -> None:
