@@ -139,4 +139,4 @@ def test_a_drawn_timeline_keeps_the_highest_score(scores: list[float | None]) ->
 
 
 def test_a_stretch_without_a_sample_shows_the_one_before() -> None:
-    assert pool(at({0.0: 0.1, 0.1: 0.9, 9.0: 0.2}), "x", 9.0, 3.0) == (0.9, 0.9, 0.2)
+    assert pool(at({0.0: 0.1, 0.1: 0.9, 9.0: 0.2}), "x", 9.0, 3.0, DEFAULT) == (0.9, 0.9, 0.2)

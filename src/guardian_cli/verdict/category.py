@@ -176,7 +176,7 @@ def pool(
     category: str,
     length_s: float,
     step_s: float,
-    thresholds: Thresholds | None = None,
+    thresholds: Thresholds,
 ) -> tuple[float | None, ...]:
     """Return the highest fused score in each of at most TIMELINE_CELLS stretches of `step_s`.
 

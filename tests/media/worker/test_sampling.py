@@ -193,9 +193,7 @@ def test_pauses_are_found_in_whatever_order_frames_are_decoded(
     for at in order:
         packets.add(stamps[at] / 100, at / 100, 0.01)
     ends = {
-        before / 100: after / 100
-        for before, after in pairwise(stamps)
-        if after / 100 - before / 100 >= 1.0
+        before / 100: after / 100 for before, after in pairwise(stamps) if after - before >= 100
     }
     found = {stamp / 100: packets.shown_until(stamp / 100) for stamp in stamps}
     assert {stamp: end for stamp, end in found.items() if end is not None} == ends
