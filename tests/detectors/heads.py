@@ -42,7 +42,10 @@ def save_head(folder: Path, tiny: TinyClip, hidden: int = 0, **changes: Any) -> 
     card = replace(
         backbone.card("nsfw-detector", "nsfw"), temperature=1.5, threshold=0.4, **changes
     )
-    whole: Any = ClipHead(tower.config, hidden)
+    # What half precision errs by is an estimate, and no bound for whatever head is drawn.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        whole: Any = ClipHead(tower.config, hidden)
     whole.tower.load_state_dict(tower.module.state_dict())
     if not hidden:
         model = open_clip.create_model(tiny.name, load_weights=False, pretrained_text=False)

@@ -106,7 +106,6 @@ def test_a_score_is_the_same_to_the_last_bit_whatever_is_beside_it(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0, 8])
 def test_in_half_precision_a_score_is_off_by_no_more_than_it_says(
     tmp_path: Path, tiny_clip: TinyClip, clip: ClipDetector, hidden: int
