@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from guardian_cli.errors import ConfigError, UsageError
 from tests.conftest import REPOSITORY
 from tests.guardian_process import environment, guardian
 from tests.media.drawing import draw, steady
-from tests.scoring_server import ScoringServer
+from tests.scoring_server import ScoringServer, Step
 from tests.test_architecture import HEAVY
 
 if TYPE_CHECKING:
@@ -287,20 +286,23 @@ def test_a_closed_scanner_scans_nothing_and_closes_again(folder: Path) -> None:
 
 
 def test_closing_ends_what_is_under_way(folder: Path) -> None:
-    pipe = folder / "pipe.mp4"
-    os.mkfifo(pipe)
-    scanner, raised = Scanner.from_config(folder / "guardian.yaml"), []
+    file = folder / "guardian.yaml"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    raised = []
 
-    def scan() -> None:
+    def scan(scanner: Scanner) -> None:
         try:
-            scanner.scan(pipe)
+            scanner.scan(folder / "uploads" / "calm.png")
         except UsageError as error:
             raised.append(str(error))
 
-    thread = threading.Thread(target=scan)
-    thread.start()
-    # Opened once its decoder reads, which then waits for what never comes.
-    with pipe.open("wb"):
+    with ScoringServer(usual=Step(hang=True)) as server:
+        settings["categories"]["nsfw"]["endpoint"] = server.uri
+        file.write_text(json.dumps(settings), encoding="utf-8")
+        scanner = Scanner.from_config(file)
+        thread = threading.Thread(target=scan, args=(scanner,))
+        thread.start()
+        server.wait_for(1)
         scanner.close()
         thread.join(60)
     assert raised == ["this Scanner was closed while it scanned"]
