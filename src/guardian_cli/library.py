@@ -294,15 +294,5 @@ class Scanner:
 def _write_sheet(sheet: EvidenceFolder, elements: Mapping[str, dict[str, Any]]) -> None:
     """Write the pages of all that was scanned, if anything was."""
     scans = list(elements.values())
-    frames = sum(scan["coverage"]["frames_scored"] for scan in scans)
     if scans:
-        sheet.write(
-            BatchReport(
-                scans,
-                sources=len(scans),
-                skipped={},
-                interrupted=False,
-                took_s=None,
-                scored_frames=frames,
-            )
-        )
+        sheet.write(BatchReport(scans, len(scans)))

@@ -184,3 +184,12 @@ def test_all_formats_have_the_same_verdict_of_the_whole(
     assert f'<section class="verdict v-{verdict}">' in render_index(report)
     (run,) = json.loads(rendered("sarif", report))["runs"]
     assert run["invocations"][0]["executionSuccessful"] == (verdict == "allow")
+
+
+@pytest.mark.parametrize("why", [{"interrupted": True}, {"missing": {"sources": 2, "parts": []}}])
+def test_whoever_reads_is_told_how_much_was_not_scanned(why: dict[str, Any]) -> None:
+    report = replace(report_of([("a", "allow")]), sources=3, **why)
+    index, told = render_index(report), "2 more were not scanned"
+    assert told in rendered("md", report)
+    assert told in index
+    assert ("Interrupted" in index) == report.interrupted

@@ -60,8 +60,9 @@ def render_index(report: BatchReport) -> str:
     if report.skipped:
         left_out = ", ".join(f"{number:,} {reason}" for reason, number in report.skipped.items())
         notes.append(f"Left out: {left_out}.")
-    if report.interrupted or len(scans) < report.sources:
-        notes.append(f"Interrupted: {report.sources - len(scans):,} more were not scanned.")
+    if report.is_partial:
+        what = "Interrupted" if report.interrupted else "Incomplete"
+        notes.append(f"{what}: {report.unscanned:,} more were not scanned.")
     told = "".join(f'<p class="notice">{escape_html(note)}</p>' for note in notes)
     verdict = report.verdict
     body = f"""<header class="top"><p class="brand">guardian <span>evidence</span></p></header>

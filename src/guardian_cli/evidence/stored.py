@@ -29,7 +29,7 @@ def report_stored(
     # First of all: no output may go over the results that are about to be read.
     formats = find_reports(outputs, read=[results])
     scans = [{k: v for k, v in one.items() if k != "schema"} for one in read_results(results)]
-    report = BatchReport(scans, len(scans), {}, interrupted=False, took_s=0.0, scored_frames=0)
+    report = BatchReport(scans, len(scans))
     for render, path in formats:
         write_report(render(report), path)
     with EvidenceFolder(folder, keep_stills=False) as sheet:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +51,17 @@ class BatchReport:
 
     scans: Sequence[dict[str, Any]]
     sources: int
-    skipped: Mapping[str, int]
-    interrupted: bool
-    took_s: float | None
-    scored_frames: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+    took_s: float | None = None
+    scored_frames: int = 0
     only: ScanResult | None = None
     missing: Mapping[str, Any] | None = None
+
+    @property
+    def unscanned(self) -> int:
+        """How many sources have no result."""
+        return self.sources - len(self.scans)
 
     @property
     def is_partial(self) -> bool:

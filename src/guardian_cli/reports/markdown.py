@@ -24,7 +24,9 @@ def render_markdown(report: BatchReport) -> str:
     lines = [f"### guardian: {report.verdict}", ""]
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
     left_out = f"; {sum(report.skipped.values())} skipped" if report.skipped else ""
-    lines += [f"{total}{left_out}{'; interrupted' if report.interrupted else ''}.", ""]
+    ended = "; interrupted" if report.interrupted else ""
+    lost = f"; {report.unscanned} more were not scanned" if report.is_partial else ""
+    lines += [f"{total}{left_out}{ended}{lost}.", ""]
     rows = []
     for element in worst_first(report.scans):
         name = worst_category(element)

@@ -45,8 +45,8 @@ def render_batch(report: BatchReport) -> RenderableType:
         total = f" in {report.took_s:.1f} s"
         if report.scored_frames:
             total += f", {report.scored_frames / max(report.took_s, 1e-6):.0f} frames/s"
-    if len(report.scans) < report.sources:
-        total += f"; {report.sources - len(report.scans)} more were not scanned"
+    if report.unscanned:
+        total += f"; {report.unscanned} more were not scanned"
     return render_many(report.scans, total)
 
 

@@ -110,15 +110,7 @@ def run_merge(
         )
     verdicts: list[Outcome] = [scan["verdict"] for scan in merged.scans]
     lost = merged.missing["sources"] if merged.missing else 0
-    report = BatchReport(
-        scans=merged.scans,
-        sources=len(merged.scans) + lost,
-        skipped={},
-        interrupted=False,
-        took_s=None,
-        scored_frames=0,
-        missing=merged.missing,
-    )
+    report = BatchReport(merged.scans, len(merged.scans) + lost, missing=merged.missing)
     if sheet is not None:
         with EvidenceFolder(sheet) as folder:
             folder.write(report)
