@@ -92,7 +92,6 @@ class Figures:
 
 def measure(scored: Scored) -> Figures:
     """Measure a category."""
-
     positive, reached = scored.positive, scored.reached
     enough = {}
     notes = []

@@ -11,6 +11,7 @@ from guardian_cli.verdict.result import CategoryVerdict, Verdict
 from guardian_cli.verdict.segments import find_segments
 from guardian_cli.verdict.thresholds import Thresholds, round_score
 from guardian_cli.verdict.timeline import (
+    SAME_TIME_S,
     Point,
     Sample,
     as_refined,
@@ -188,7 +189,7 @@ def pool(
     pooled: list[float | None] = [None] * count
     has_sample = [False] * count
     for sample in samples:
-        at = max(0, min(count - 1, int((sample.time_s + 1e-6) / step_s)))
+        at = max(0, min(count - 1, int((sample.time_s + SAME_TIME_S) / step_s)))
         score, highest = sample.fused(category), pooled[at]
         if score is not None and (highest is None or score > highest):
             pooled[at] = score

@@ -113,8 +113,7 @@ def as_shown(samples: Sequence[Sample], every_s: float) -> tuple[list[Sample], l
     for i, sample in enumerate(samples):
         number = math.floor((sample.time_s + SAME_TIME_S) / every_s)
         is_on_grid = sample.time_s - number * every_s <= SAME_TIME_S
-        stays = sample.shown_until_s is not None and sample.shown_until_s > (number + 1) * every_s
-        repeats = _repeats(sample, 0.0, every_s) if stays else []
+        repeats = _repeats(sample, 0.0, every_s)
         before_s = samples[i - 1].shown_until_s if i else None
         if repeats or is_on_grid or before_s is None or i == len(samples) - 1:
             # A picture between two grid times takes the place of its own first repeat.
