@@ -5,9 +5,9 @@
 Every rival scans the same clips with the same model. A cluster has a node for each actor, and the
 cores are divided among them. "Usual way" is what Ray's own guides write: one stage decodes, the
 frames are rows in the object store, another stage scores them; its decoder samples as plainly as
-can be and its model is guardian's. Clips a second leave the start-up aside: they come from the time
-that all clips take over the time that one takes. Memory is the sum of all processes', the object
-store's the most that was in it.
+can be and its model is guardian's. Clips a second are counted between the EDGE-th result and the
+EDGE-th from the end: start-up is what a run takes beyond that. Memory is the sum of all processes',
+the object store's the most that was in it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from guardian_cli.settings import calm_ray, calm_threads
 EVERY_S = 1.0
 SHORT_SIDE_PX = 336
 STORE_BYTES = 2 << 30
+EDGE = 20
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -58,9 +60,8 @@ def main() -> None:
     if wanted.quick:
         count, model, size, wanted.actors = 4, "ViT-S-32-alt", (160, 90), [1]
     folder = material.short_clips(count, size=size)
-    alone = min(folder.iterdir())
     weights = str(material.checkpoint(model))
-    last: dict[tuple[str, str], Usage] = {}
+    runs: dict[str, list[Usage]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as home:
         options = ["--jsonl", "--offline", "--fail-on", "never", "--model", model]
         plain = [*options, "--pretrained", weights]
@@ -71,24 +72,23 @@ def main() -> None:
             rivals[f"ray, {actors} actors"] = ([*me, "guardian", str(actors)], plain)
         rivals["usual way"] = ([*me, "rows", cores], [model, weights])
 
+        # Unbuffered: when a result comes is what counts here.
+        environ = {"HOME": home, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+
         def run(name: str, target: Path) -> float:
             before, after = rivals[name]
-            usage = watch(
-                [*before, str(target), *after], {"HOME": home, "PYTHONPATH": str(REPOSITORY)}
-            )
-            last[name, "all" if target == folder else "one"] = usage
+            usage = watch([*before, str(target), *after], environ)
             if usage.code:
                 raise SystemExit(f"{name} ended with {usage.code}")
+            runs[name].append(usage)
             return float(own(usage).get("seconds", usage.wall_s))
 
-        run("plain batch", alone)  # text features are cached from now on
-        calls = {
-            f"{name}, {target.name}": functools.partial(run, name, target)
-            for name in rivals
-            for target in (alone, folder)
-        }
-        taken = in_turns(calls, wanted.rounds)
-    report(list(rivals), alone.name, folder.name, count, taken, last, wanted.json)
+        run("plain batch", min(folder.iterdir()))  # text features are cached from now on
+        runs.clear()
+        taken = in_turns(
+            {name: functools.partial(run, name, folder) for name in rivals}, wanted.rounds
+        )
+    report(count, taken, runs, wanted.json)
 
 
 def own(usage: Usage) -> dict[str, Any]:
@@ -97,31 +97,30 @@ def own(usage: Usage) -> dict[str, Any]:
     return line if "seconds" in line else {}
 
 
+def clips_per_s(usage: Usage, count: int) -> float:
+    """How many results came in a second, without the first and the last ones."""
+    edge = min(EDGE, count // 4)
+    times = usage.line_s[:count]
+    return (count - 1 - 2 * edge) / max(times[-1 - edge] - times[edge], 1e-9)
+
+
 def report(
-    names: list[str],
-    one: str,
-    every: str,
-    count: int,
-    taken: dict[str, list[float]],
-    last: dict[tuple[str, str], Usage],
-    file: Path | None,
+    count: int, taken: dict[str, list[float]], runs: dict[str, list[Usage]], file: Path | None
 ) -> None:
     rows, numbers = [], {}
-    for name in names:
-        usage = last[name, "all"]
-        start_s = statistics.median(taken[f"{name}, {one}"])
-        whole_s = statistics.median(taken[f"{name}, {every}"])
-        store_mb = own(usage).get("object_store_bytes", 0) / 1e6
-        speed = (count - 1) / (whole_s - start_s)
+    speeds = {name: [clips_per_s(one, count) for one in usages] for name, usages in runs.items()}
+    for name, usages in runs.items():
+        speed, whole_s = statistics.median(speeds[name]), statistics.median(taken[name])
+        store_mb = max(own(one).get("object_store_bytes", 0) for one in usages) / 1e6
         numbers[name] = {
-            "start_s": start_s, "whole_s": whole_s, "clips_per_s": speed,
-            "peak_mb": usage.peak_mb, "object_store_mb": store_mb,
+            "start_s": whole_s - count / speed, "whole_s": whole_s, "clips_per_s": speed,
+            "peak_mb": max(one.peak_mb for one in usages), "object_store_mb": store_mb,
         }  # fmt: skip
-        rows.append([name, start_s, whole_s, speed, usage.peak_mb, store_mb])
-    heads = ["", "one clip, s", "all, s", "clips/s", "memory, MB", "object store, MB"]
+        rows.append([name, *numbers[name].values()])
+    heads = ["", "start-up, s", "all, s", "clips/s", "memory, MB", "object store, MB"]
     show(f"{count} clips", rows, heads)
-    by_plain = {name: ratio(taken, f"{name}, {every}", f"plain batch, {every}") for name in names}
-    show("time by the plain batch's", [[k, v] for k, v in by_plain.items()], ["", "ratio"])
+    by_plain = {name: ratio(speeds, "plain batch", name) for name in runs}
+    show("time a clip, by the plain batch's", [[k, v] for k, v in by_plain.items()], ["", "ratio"])
     save(file, {"clips": count, "seconds": taken, "rivals": numbers, "by_plain": by_plain})
 
 
@@ -149,7 +148,6 @@ def inside(kind: str, actors: int, rest: list[str]) -> None:
         subprocess.run(
             guardian("scan", *rest, "--cluster", "ray"),
             env={**os.environ, "RAY_ADDRESS": cluster.address},
-            stdout=subprocess.DEVNULL,
             check=True,
         )
     else:
@@ -215,6 +213,8 @@ def frames_as_rows(target: str, model: str, weights: str) -> None:
     scored = data.map_batches(Score, batch_size=16, num_cpus=1, compute=pool)
     videos: dict[str, float] = {}
     for row in scored.iter_rows():
+        if row["path"] not in videos:
+            print(row["path"])
         videos[row["path"]] = max(row["nsfw"], videos.get(row["path"], 0.0))
     assert len(videos) == len(paths)
 

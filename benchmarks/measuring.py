@@ -28,12 +28,16 @@ _DECODER = "guardian_cli.media.worker.main"
 
 @dataclass(slots=True)
 class Usage:
-    """What a process and its children took: seconds, processor seconds by stage, peak memory."""
+    """What a process and its children took: seconds, processor seconds by stage, peak memory.
+
+    `line_s` is when each line of `stdout` came, in seconds from the start.
+    """
 
     wall_s: float = 0.0
     cpu_s: dict[str, float] = field(default_factory=dict)
     peak_mb: float = 0.0
     stdout: str = ""
+    line_s: list[float] = field(default_factory=list)
     code: int = 0
 
 
@@ -50,7 +54,10 @@ def watch(command: Sequence[str], environ: Mapping[str, str] | None = None) -> U
     usage, ended = Usage(), threading.Event()
     watcher = threading.Thread(target=_look, args=(process.pid, usage, ended))
     watcher.start()
-    usage.stdout, _ = process.communicate()
+    with process:
+        for line in process.stdout or ():
+            usage.stdout += line
+            usage.line_s.append(time.perf_counter() - begun)
     usage.wall_s = time.perf_counter() - begun
     usage.code = process.returncode
     ended.set()
