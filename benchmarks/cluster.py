@@ -121,7 +121,7 @@ def report(
     show(f"{count} clips", rows, heads)
     by_plain = {name: ratio(speeds, "plain batch", name) for name in runs}
     show("time a clip, by the plain batch's", [[k, v] for k, v in by_plain.items()], ["", "ratio"])
-    save(file, {"clips": count, "seconds": taken, "rivals": numbers, "by_plain": by_plain})
+    save(file, {"clips": count, "seconds": taken, "rivals": numbers, "ratios": by_plain})
 
 
 def inside(kind: str, actors: int, rest: list[str]) -> None:

@@ -32,6 +32,7 @@ SCRIPTS = (
     "categories",
     "replay",
     pytest.param("trained_head", marks=ASKED_FOR),
+    pytest.param("cluster", marks=ASKED_FOR),
 )
 
 
