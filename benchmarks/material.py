@@ -7,6 +7,7 @@ The checkpoint is a ViT-B-32 with seeded random weights: the work is the same as
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from fractions import Fraction
@@ -136,15 +137,17 @@ def checkpoint(model: str = "ViT-B-32") -> Path:
     import torch
 
     path = CACHE / f"{model}-seed0.pt"
-    if path.exists():
-        return path
     CACHE.mkdir(parents=True, exist_ok=True)
-    logging.disable(logging.WARNING)
-    torch.manual_seed(0)
-    weights = open_clip.create_model(model, load_weights=False).state_dict()
-    # Two benchmarks may want it at the same time.
-    part = path.with_suffix(f".{os.getpid()}")
-    torch.save({"state_dict": weights}, part)
-    part.replace(path)
-    logging.disable(logging.NOTSET)
+    # Two benchmarks may want it at the same time, and none may change it while one reads it.
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return path
+        logging.disable(logging.WARNING)
+        torch.manual_seed(0)
+        weights = open_clip.create_model(model, load_weights=False).state_dict()
+        part = path.with_suffix(".part")
+        torch.save({"state_dict": weights}, part)
+        part.replace(path)
+        logging.disable(logging.NOTSET)
     return path

@@ -92,3 +92,10 @@ def test_a_process_belongs_to_a_stage_to_its_very_end(
 def test_stages_are_told_in_cores_out_of_all() -> None:
     line = busy_line(Usage(wall_s=10.0, cpu_s={MAIN: 15.0, DECODING: 2.5}))
     assert "decoding 0.25, model and main process 1.50; 1.75 of " in line
+
+
+@pytest.mark.xdist_group("benchmarks")
+def test_one_worker_has_a_whole_group(request: pytest.FixtureRequest) -> None:
+    """What a group shares is made once; pytest and xdist have lost groups without a word."""
+    is_grouped = "PYTEST_XDIST_WORKER" in os.environ and request.config.getoption("loadgroup")
+    assert request.node.nodeid.endswith("@benchmarks") == bool(is_grouped)
