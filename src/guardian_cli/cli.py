@@ -29,7 +29,7 @@ from guardian_cli.commands.rollback import rollback
 from guardian_cli.commands.scan import scan
 from guardian_cli.commands.setup import setup
 from guardian_cli.commands.train import train
-from guardian_cli.console import Console, PipeClosed, silence_stdout
+from guardian_cli.console import Console, PipeClosed
 from guardian_cli.errors import GuardianError, UsageError, machine_limit
 
 BUG_HINT = "this is a bug in guardian; run it again with --debug and report what it prints"
@@ -135,6 +135,7 @@ def main(args: list[str] | None = None) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     code = run(sys.argv[1:] if args is None else args)
+    # A write that failed fails here again.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -149,7 +150,6 @@ def run(args: list[str]) -> int:
         # Without a word guardian shows its help, as gh and kubectl do.
         code: Any = app(fill_file(args) or ["--help"], prog_name="guardian", standalone_mode=False)
     except PipeClosed:
-        silence_stdout()
         return EXIT_PIPE_CLOSED
     except SystemExit as error:
         return end_of_exit(error, args)
@@ -169,7 +169,6 @@ def end_of_exit(error: SystemExit, args: list[str]) -> int:
         # Typer makes SystemExit(1) of any broken pipe, its own help text's or one far below.
         if not _in_typer(broken):
             return fail(broken, args)
-        silence_stdout()
         return EXIT_PIPE_CLOSED
     if error.code is None or isinstance(error.code, int):
         return error.code or 0
@@ -197,8 +196,6 @@ def fail(error: Exception, args: list[str]) -> int:
     else:
         message, hint = f"unexpected {type(error).__name__}: {message}", BUG_HINT
     Console().error(message, hint)
-    # A write to stdout that failed would fail again, loudly, when the interpreter flushes.
-    silence_stdout()
     return code
 
 

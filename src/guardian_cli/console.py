@@ -180,12 +180,6 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush cannot fail loudly."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _columns(terminal: TextIO | None) -> int:
     """How wide a terminal is; without one, what the user says in COLUMNS."""
     if terminal is not None:
