@@ -58,6 +58,8 @@ def check_outputs(
     """
     used, ours = {path.resolve() for path in taken}, {}
     for path in outputs:
+        if str(path) == "-":
+            raise UsageError(f"{option}-: stdout is taken", hint="name a file")
         if not path.parent.is_dir():
             raise UsageError(f"{option}{path}: no such folder")
         if path.exists() and not path.is_file():

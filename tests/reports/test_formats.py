@@ -99,6 +99,7 @@ def test_the_table_of_nothing_says_so() -> None:
         (["xml=x.xml"], "there is no output format 'xml'; there is csv, json"),
         (["json=none/x.json"], "no such folder"),
         (["json=."], "not a regular file"),
+        (["csv=-"], "stdout is taken"),
         (["json=x", "jsonl=./x"], "same file"),
     ],
 )

@@ -56,6 +56,7 @@ def test_a_line_that_was_cut_down_has_every_required_field(path: Path) -> None:
 
 
 LINE: dict[str, Any] = {"schema": "guardian.scan/1", "source": "a", "verdict": "allow"}
+SEGMENT = {"start_s": 0, "end_s": 1, "peak": 1, "peak_s": 0}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,9 @@ LINE: dict[str, Any] = {"schema": "guardian.scan/1", "source": "a", "verdict": "
         {**LINE, "source": 1},
         {**LINE, "categories": {"nsfw": 1}},
         {**LINE, "categories": {"nsfw": {"score": "high"}}},
+        {**LINE, "categories": {"nsfw": {"score": 7}}},
         {**LINE, "categories": {"nsfw": {"segments": [1]}}},
+        {**LINE, "categories": {"nsfw": {"segments": [{**SEGMENT, "peak": -1}]}}},
         {**LINE, "categories": {"nsfw": {"segments": {"a": 1}}}},
         {**LINE, "coverage": {"duration_s": 1e308}},
         {**LINE, "coverage": {"duration_s": 10**400}},

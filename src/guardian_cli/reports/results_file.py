@@ -123,12 +123,13 @@ def _is_detector(one: Mapping[str, Any]) -> bool:
 
 
 def _is_category(one: Mapping[str, Any]) -> bool:
-    segments = _list(one.get("segments"))
+    score, segments = one.get("score"), _list(one.get("segments"))
     return (
-        isinstance(one.get("score"), int | float | None)
+        (score is None or (isinstance(score, int | float) and 0 <= score <= 1))
         and one.get("verdict", "review") in get_args(Verdict)
         and all(isinstance(part, dict) for part in segments)
         and all(isinstance(part.get(name), int | float) for part in segments for name in _TIMES)
+        and all(0 <= part["peak"] <= 1 for part in segments)
     )
 
 
