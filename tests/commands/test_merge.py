@@ -134,6 +134,51 @@ def test_a_folder_of_parts_and_empty_parts(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("what", ["missing", "interrupted"])
+def test_what_a_document_lacks_stays_missing(
+    batch: Path, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reads it again, as a part or for a report."""
+    (calm,) = [
+        line
+        for line in (batch / "one.jsonl").read_text("utf-8").splitlines()
+        if json.loads(line)["source"].endswith("/0.png")
+    ]
+    document = {
+        "schema": "guardian.scan/1", "guardian": "0.2.0", "verdict": "error",
+        "scans": [json.loads(calm)], "skipped": {"hidden": 2}, "interrupted": what == "interrupted",
+    }  # fmt: skip
+    if what == "missing":
+        document["missing"] = {"shards": [2], "shard_count": 2, "sources": 4}
+    (tmp_path / "d.json").write_text(json.dumps(document), encoding="utf-8")
+    outputs = [f"{name}={tmp_path / name}" for name in ("json", "md", "sarif")]
+    options = [word for one in outputs for word in ("--output", one)]
+    for verb, code in (("merge", 3), ("report", 0)):
+        more = [str(tmp_path / "sheet")] if verb == "report" else []
+        assert run([verb, str(tmp_path / "d.json"), *more, *options]) == code
+        again = json.loads((tmp_path / "json").read_text("utf-8"))
+        assert again["verdict"] == "error"
+        assert again.get("missing") == document.get("missing")
+        assert again["interrupted"] is (what == "interrupted")
+        assert again["skipped"] == {"hidden": 2}
+        assert (tmp_path / "md").read_text("utf-8").startswith("### guardian: error\n")
+        (sarif,) = json.loads((tmp_path / "sarif").read_text("utf-8"))["runs"]
+        assert not sarif["invocations"][0]["executionSuccessful"]
+    told = (tmp_path / "sheet" / "index.html").read_text("utf-8")
+    assert {"missing": "4 more were", "interrupted": "some sources were"}[what] in told
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("whole", [{"missing": 3}, {"interrupted": "no"}, {"skipped": [1]}])
+def test_a_document_that_says_anything_else_is_refused(
+    tmp_path: Path, whole: dict[str, Any]
+) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps({"schema": "guardian.scan/1", "scans": [], **whole}))
+    assert run(["report", str(path), str(tmp_path / "sheet")]) == 2
+    assert not (tmp_path / "sheet").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import open_clip
 import pytest
 
-from guardian_cli.detectors.base import DetectorOptions
+from guardian_cli.detectors.base import DetectorInfo, DetectorOptions, DetectorSpec
 from guardian_cli.detectors.clip.architecture import picture_side_px
-from guardian_cli.detectors.detector_set import choose_detectors
+from guardian_cli.detectors.detector_set import DetectorSet, choose_detectors
 from guardian_cli.errors import MissingError, UsageError
 from guardian_cli.settings import load_settings
+from tests.fakes import FakeDetector
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guardian_cli.detectors.detector_set import DetectorSet
     from tests.tiny_clip import TinyClip
 
 ENDPOINT = {"NSFW_MODEL_ENDPOINT": "http://127.0.0.1:9/score"}
@@ -31,18 +31,18 @@ def choose(
     return choose_detectors(settings, DetectorOptions(**options))  # type: ignore[arg-type]
 
 
-def test_frames_are_of_the_largest_size_that_anyone_wants(
+def test_no_endpoint_changes_the_frames_that_others_see(
     tmp_path: Path, tiny_clip: TinyClip
 ) -> None:
     clip = f"clip: {{model: tiny, pretrained: {tiny_clip.checkpoint}}}\n"
     own = tiny_clip.config
-    assert choose(tmp_path, clip, model_config=own).short_side_px == 64
+    assert choose(tmp_path, clip, model_config=own).short_side_px == 336
     assert choose(tmp_path, clip, ENDPOINT, model_config=own).short_side_px == 336
     without = choose(tmp_path, clip, ENDPOINT, model_config=own, no_endpoints=True)
-    assert without.short_side_px == 64
+    assert without.short_side_px == 336
     assert [(gone.status, gone.reason) for gone in without.absent] == [("off", "--no-endpoints")]
-    nudenet = "scan: {detectors: [clip, nudenet]}\n"
-    assert choose(tmp_path, clip + nudenet, model_config=own).short_side_px == 320
+    large = DetectorSpec(DetectorInfo("fake", None, "fake"), ("nsfw",), 512, FakeDetector)
+    assert DetectorSet(specs=[large]).short_side_px == 512
 
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "RN50x4", "ViT-B-16-SigLIP", "nllb-clip-base"])
@@ -75,7 +75,7 @@ def test_where_clip_cannot_be_had_the_offline_detector_takes_part(
     chosen = choose(tmp_path, offline=True)
     assert [gone.info.name for gone in chosen.absent] == ["clip"]
     assert [spec.info.name for spec in chosen.specs] == ["opennsfw"]
-    assert chosen.short_side_px == 256
+    assert chosen.short_side_px == 336
     with pytest.raises(MissingError, match=r"nothing can score a frame \(clip: the weights of"):
         choose(tmp_path, "categories: {nsfw: off}\n", offline=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,25 @@ def test_a_missing_column_is_said(tmp_path: Path) -> None:
     path.write_text("path,label\na.mp4,1\n", encoding="utf-8")
     with pytest.raises(UsageError, match="no column 'category'"):
         read_labels(path)
+
+
+def test_a_file_of_other_content_is_not_meant_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clips").mkdir()
+    for name in ("a", "b"):
+        Path(f"clips/{name}.mp4").write_bytes(name.encode())
+    a, b, other = (hashlib.sha256(one).hexdigest() for one in (b"a", b"b", b"c"))
+    labels = read_labels(table(Path("clips"), "a.mp4,nsfw,1,", "b.mp4,nsfw,1,"))
+    results = [
+        {"source": "a.mp4", "sha256": other},
+        {"source": "b.mp4", "sha256": other},
+        {"source": "elsewhere/b.mp4", "sha256": b},
+    ]
+    assert match_sources(labels, results) == {"clips/b.mp4": "elsewhere/b.mp4"}
+    results[0]["sha256"] = a
+    assert match_sources(labels, results)["clips/a.mp4"] == "a.mp4"
 
 
 def test_sources_match_by_path_then_name_then_content(

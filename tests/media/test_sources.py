@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from guardian_cli.errors import UsageError
 from guardian_cli.media.sources import Source, expand_sources, skipped_line
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def names(sources: list[Source], folder: Path) -> list[str]:
@@ -144,6 +141,26 @@ def test_what_a_folder_leaves_out_is_counted(uploads: Path) -> None:
         "1 no regular file"
     )
     assert skipped_in(uploads / ".guardian")[0] == ["plot.png"]
+
+
+def test_the_stills_of_a_report_are_no_uploads(uploads: Path) -> None:
+    (uploads / "sheet" / "stills").mkdir(parents=True)
+    (uploads / "sheet" / ".guardian-report").touch()
+    (uploads / "sheet" / "stills" / "0123.jpg").write_bytes(b"x")
+    skipped = skipped_in(uploads)[1]
+    assert skipped["guardian's report"] == 1
+    assert skipped_in(uploads / "sheet" / "stills")[0] == ["0123.jpg"]
+
+
+def test_files_that_are_shown_alike_are_told_apart(tmp_path: Path) -> None:
+    """A stray byte is shown as text that another file's name may hold."""
+    folder = os.fsencode(tmp_path)
+    for name in (b"a\xff.jpg", b"a\\xff.jpg"):
+        Path(os.fsdecode(os.path.join(folder, name))).write_bytes(b"x")  # noqa: PTH118
+    sources = expand_sources([str(tmp_path)])
+    assert len({one.shown for one in sources}) == 1
+    assert len({one.identity or one.shown for one in sources}) == 2
+    assert sorted(one.identity is None for one in sources) == [False, True]
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:

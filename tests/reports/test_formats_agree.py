@@ -186,6 +186,14 @@ def test_all_formats_have_the_same_verdict_of_the_whole(
     assert run["invocations"][0]["executionSuccessful"] == (verdict == "allow")
 
 
+def test_sarif_lists_no_artifact_twice() -> None:
+    """Signed addresses of one file read alike once they are masked."""
+    (scan,) = report_of([("https://h/a.mp4?…", "allow")]).scans
+    scans = [{**scan, "source_id": f"{number:032x}"} for number in (1, 2)]
+    artifacts = json.loads(rendered("sarif", BatchReport(scans, 2)))["runs"][0]["artifacts"]
+    assert artifacts[0] != artifacts[1]
+
+
 @pytest.mark.parametrize("why", [{"interrupted": True}, {"missing": {"sources": 2, "parts": []}}])
 def test_whoever_reads_is_told_how_much_was_not_scanned(why: dict[str, Any]) -> None:
     report = replace(report_of([("a", "allow")]), sources=3, **why)

@@ -55,6 +55,17 @@ def test_a_line_that_was_cut_down_has_every_required_field(path: Path) -> None:
     assert (only["categories"], only["error"], only["reasons"]) == ({}, None, [])
 
 
+def test_null_is_nothing(path: Path) -> None:
+    """Other tools write it for what is empty."""
+    line = {**LINE, "reasons": None, "detectors": None, "coverage": None, "needs_rescan": None}
+    category = {"score": None, "segments": None, "verdict": None}
+    path.write_text(json.dumps({**line, "categories": {"nsfw": category}}) + "\n")
+    (only,) = read_results(path)
+    assert (only["reasons"], only["detectors"], only["coverage"]) == ([], [], {})
+    assert only["categories"] == {"nsfw": {"score": None, "segments": [], "verdict": "review"}}
+    assert only["needs_rescan"] is None
+
+
 LINE: dict[str, Any] = {"schema": "guardian.scan/1", "source": "a", "verdict": "allow"}
 SEGMENT = {"start_s": 0, "end_s": 1, "peak": 1, "peak_s": 0}
 
@@ -64,6 +75,7 @@ SEGMENT = {"start_s": 0, "end_s": 1, "peak": 1, "peak_s": 0}
     [
         {**LINE, "verdict": "maybe"},
         {**LINE, "source": 1},
+        {**LINE, "source_id": ["a"]},
         {**LINE, "categories": {"nsfw": 1}},
         {**LINE, "categories": {"nsfw": {"score": "high"}}},
         {**LINE, "categories": {"nsfw": {"score": 7}}},

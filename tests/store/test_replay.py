@@ -134,6 +134,24 @@ def test_what_was_never_stored_is_named(tmp_path: Path, settings_text: str, reas
     assert f"needs a rescan: {reason}" in result.reasons
 
 
+def test_each_model_has_its_weights_in_what_made_it(tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path,
+        "categories: {nsfw: {prompts: off, model: a}, violence: {prompts: off, model: b}}\n",
+    )
+    models = [
+        FakeDetector(info=DetectorInfo("model", name, where, where * 64), categories=(name,))
+        for name, where in (("nsfw", "a"), ("violence", "b"))
+    ]
+    (first,) = scan_scripts([CALM], settings, models, tmp_path, tmp_path / "store")
+    (again,) = replay(tmp_path / "store", settings)
+    assert comparable(again) == comparable(first)
+    # The same folder with other weights in it, or another version that is the champion now.
+    (other,) = replay(tmp_path / "store", settings, models={"nsfw": "a" * 64, "violence": "c" * 64})
+    assert other.needs_rescan
+    assert "needs a rescan: the model b never looked at it for violence" in other.reasons
+
+
 def test_every_policy_counts(tmp_path: Path) -> None:
     failing = FakeEndpoint(failure="HTTP 500", deployments=("version-1",))
     scripts = [FakeDetector(categories=("nsfw",)), failing]

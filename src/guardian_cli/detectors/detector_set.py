@@ -29,8 +29,11 @@ class DetectorSet:
 
     @property
     def short_side_px(self) -> int:
-        """The shorter side of frames that serves every detector, in pixels; known at once."""
-        return max((spec.short_side_px for spec in self.specs), default=DEFAULT_SIDE_PX)
+        """The shorter side of frames that serves every detector, in pixels; known at once.
+
+        Never less than an endpoint's, so that none of them changes what another detector sees.
+        """
+        return max([DEFAULT_SIDE_PX, *(spec.short_side_px for spec in self.specs)])
 
     def add(self, name: str, settings: Settings, options: DetectorOptions) -> None:
         """Ask a detector for its specs and keep those that score one of the categories."""

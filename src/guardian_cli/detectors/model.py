@@ -80,6 +80,13 @@ def model_specs(settings: Settings, options: DetectorOptions) -> list[DetectorSp
 
 
 def load_model_detector(category: str, named: str, options: DetectorOptions) -> ModelDetector:
+    """Load what `categories.<category>.model` names; raises what `find_model` does."""
+    return ModelDetector(*find_model(category, named, options))
+
+
+def find_model(
+    category: str, named: str, options: DetectorOptions
+) -> tuple[DetectorInfo, Path, ModelCard]:
     """Find what `categories.<category>.model` names, and read what it is.
 
     Raises UsageError for what is no model of this category, PlatformError for a registry that does
@@ -113,7 +120,7 @@ def load_model_detector(category: str, named: str, options: DetectorOptions) -> 
     # The card is a part of the model: its threshold alone makes other scores.
     facts = hashlib.sha256((artifact / CARD_NAME).read_bytes()).hexdigest()
     info = DetectorInfo("model", category, files.label, digest_of([facts, weights]))
-    return ModelDetector(info, artifact, card)
+    return info, artifact, card
 
 
 class ModelDetector:

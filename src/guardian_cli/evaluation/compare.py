@@ -248,8 +248,8 @@ def _causes(old: Json, new: Json) -> Iterator[str]:
     if health[0] != health[1]:
         yield f"degraded {health[0]} -> {health[1]}"
     policies = [(side.get("made") or {}).get("policy") or {} for side in (old, new)]
-    for rule in policies[0].keys() & policies[1].keys():
-        if policies[0][rule] != policies[1][rule]:
+    for rule in policies[0]:
+        if rule in policies[1] and policies[0][rule] != policies[1][rule]:
             yield f"policy {rule} {policies[0][rule]} -> {policies[1][rule]}"
 
 

@@ -75,19 +75,21 @@ def read_labels(table: Path) -> list[Label]:
 def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return for each label's `location` the key (see `key_of`) of the result that it means.
 
-    A path that leads to the same file from here counts first, then the same name, then the same
-    content. Locations without a result are left out.
+    A path that leads to the same file from here counts first, then the same content, then the same
+    name, where no file says that it has other content. Locations without a result are left out.
 
     Raises UsageError where no label has a result at all.
     """
     by_path: dict[str, str] = {}
     by_name: dict[str, str] = {}
     by_content: dict[str, str] = {}
+    content: dict[str, str | None] = {}
     for one in results:
         name = str(one["source"])
         by_name[one.get("source_id") or name] = key_of(one)
         if "://" not in name:
             by_path[os.path.abspath(name)] = key_of(one)  # noqa: PTH100 - not through links
+        content[key_of(one)] = one.get("sha256")
         if one.get("sha256"):
             by_content[one["sha256"]] = key_of(one)
     found: dict[str, str] = {}
@@ -97,12 +99,15 @@ def match_sources(labels: Sequence[Label], results: Iterable[Mapping[str, Any]])
             # Addresses that look alike once masked are told apart by what they stand for.
             shown = mask_url(written)
             key = by_name.get(Source("url", written, shown).identity or shown)
+        elif key is None and by_content and Path(location).is_file():
+            # It was renamed or moved since the scan, or has the name of another there.
+            with Path(location).open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            same_name = by_name.get(written)
+            is_known = same_name is not None and content[same_name] not in {None, sha256}
+            key = by_content.get(sha256, None if is_known else same_name)
         elif key is None:
             key = by_name.get(written)
-        # Last, since it reads the whole file: for those that were renamed or moved since the scan.
-        if key is None and by_content and Path(location).is_file():
-            with Path(location).open("rb") as file:
-                key = by_content.get(hashlib.file_digest(file, "sha256").hexdigest())
         if key is not None:
             found[location] = key
     if not found:

@@ -156,6 +156,11 @@ def write_fragment(
                 "points": [list(point) for point in one.calibration.points],
             },
         }
+    own_scan = settings.get("scan")
+    scan = own_scan if isinstance(own_scan, dict) else {}
+    if scan.get("every", 1.0) != every_s:
+        # It holds at the rate that it was fitted at, which a flag may have asked for.
+        settings = {**settings, "scan": {**scan, "every": every_s}}
     dumped = yaml.safe_dump(
         {**settings, "categories": categories},
         sort_keys=False,

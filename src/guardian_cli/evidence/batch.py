@@ -62,7 +62,9 @@ def render_index(report: BatchReport) -> str:
         notes.append(f"Left out: {left_out}.")
     if report.is_partial:
         what = "Interrupted" if report.interrupted else "Incomplete"
-        notes.append(f"{what}: {report.unscanned:,} more were not scanned.")
+        # A document of an interrupted scan does not say how many there were to be.
+        lost = f"{report.unscanned:,} more were" if report.unscanned else "some sources were"
+        notes.append(f"{what}: {lost} not scanned.")
     told = "".join(f'<p class="notice">{escape_html(note)}</p>' for note in notes)
     verdict = report.verdict
     body = f"""<header class="top"><p class="brand">guardian <span>evidence</span></p></header>

@@ -24,6 +24,7 @@ from guardian_cli.errors import UsageError
 from guardian_cli.evidence.batch import ROWS, render_index, render_rows
 from guardian_cli.evidence.sheet import render_sheet
 from guardian_cli.files import LockHeldError, lock_descriptor, replacing
+from guardian_cli.media.sources import REPORT_MARK
 from guardian_cli.reports.results_file import key_of
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from guardian_cli.reports.formats import BatchReport
     from guardian_cli.verdict.result import ScanResult
 
-# Marks the folder as ours, and is locked while a report is written.
-MARK = ".guardian-report"
 # Nothing else is ever removed: people put notes of their own beside a report.
 _OURS = re.compile(r"[0-9a-f]{16}\.(html|json)|[0-9a-f]{64}\.jpg|\..+\.part")
 
@@ -52,12 +51,13 @@ class EvidenceFolder:
         self.keep_stills = keep_stills
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if not (path / MARK).exists() and any(path.iterdir()):
+            if not (path / REPORT_MARK).exists() and any(path.iterdir()):
                 raise UsageError(
-                    f"--report {path}: holds other things than a report of guardian",
+                    f"{path}: holds other things than a report of guardian",
                     hint="name a new or an empty folder",
                 )
-            self._lock = os.open(path / MARK, os.O_RDWR | os.O_CREAT, 0o644)
+            # It is locked while a report is written.
+            self._lock = os.open(path / REPORT_MARK, os.O_RDWR | os.O_CREAT, 0o644)
             # A file system may have no locks: the user has only one guardian there, or must.
             with suppress(OSError):
                 lock_descriptor(self._lock)
@@ -65,10 +65,10 @@ class EvidenceFolder:
                 (path / name).mkdir(exist_ok=True)
         except LockHeldError as error:
             os.close(self._lock)
-            raise UsageError(f"--report {path}: another guardian is writing to it") from error
+            raise UsageError(f"{path}: another guardian is writing to it") from error
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UsageError(f"--report {path}: cannot be written: {reason}") from error
+            raise UsageError(f"{path}: cannot be written: {reason}") from error
 
     def save_stills(self, result: ScanResult, stills: Sequence[Still]) -> None:
         """Write a source's stills, then which they are. Raises OSError."""
@@ -96,6 +96,7 @@ class EvidenceFolder:
             for name in ("report.css", "report.js"):
                 self._write(name, (files(__package__) / name).read_bytes())
             # With a single source its sheet is the index, and there is nothing to list.
+            is_single = len(report.scans) == 1 and not report.is_partial
             pages = []
             for element in report.scans:
                 key = _page_key(element)
@@ -103,7 +104,7 @@ class EvidenceFolder:
                 kept.update(stills.values())
                 if stills:
                     kept.add(f"stills/{key}.json")
-                if len(report.scans) == 1:
+                if is_single:
                     index = render_sheet(element, stills)
                     break
                 pages.append((f"sources/{key}.html", element))
@@ -118,11 +119,11 @@ class EvidenceFolder:
                 for entry in (self.path / name).iterdir():
                     if _OURS.fullmatch(entry.name) and f"{name}/{entry.name}" not in kept:
                         entry.unlink(missing_ok=True)
-            if len(report.scans) == 1:
+            if is_single:
                 (self.path / ROWS).unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UsageError(f"--report {self.path}: cannot be written: {reason}") from error
+            raise UsageError(f"{self.path}: cannot be written: {reason}") from error
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.reports.document import dumps
 from guardian_cli.reports.formats import BatchReport, find_reports, write_report
-from guardian_cli.reports.results_file import read_results
+from guardian_cli.reports.results_file import read_results, read_whole
 from guardian_cli.reports.text import count
 
 if TYPE_CHECKING:
@@ -29,10 +29,18 @@ def report_stored(
     # First of all: no output may go over the results that are about to be read.
     formats = find_reports(outputs, read=[results])
     scans = [{k: v for k, v in one.items() if k != "schema"} for one in read_results(results)]
-    report = BatchReport(scans, len(scans))
-    for render, path in formats:
-        write_report(render(report), path)
+    whole = read_whole(results)
+    report = BatchReport(
+        scans,
+        len(scans) + (whole.missing["sources"] if whole.missing else 0),
+        skipped=whole.skipped,
+        interrupted=whole.interrupted,
+        missing=whole.missing,
+    )
+    # Where the sheet can't be, no format is written either.
     with EvidenceFolder(folder, keep_stills=False) as sheet:
+        for render, path in formats:
+            write_report(render(report), path)
         sheet.write(report)
     index = folder / "index.html"
     if as_json:

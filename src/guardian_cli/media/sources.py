@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 WORKSPACE = ".guardian"
+# In the folder of an evidence sheet, whose stills are no uploads.
+REPORT_MARK = ".guardian-report"
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -54,12 +56,17 @@ class Source:
 
     @property
     def identity(self) -> str | None:
-        """What tells apart addresses that look the same once masked; None where `shown` is enough.
+        """What tells apart sources that are shown alike; None where `shown` is enough.
 
-        A digest that is slow to compute: whoever reads a report can't try out tokens with it.
+        Of an address, which is masked, it is a digest that is slow to compute: whoever reads a
+        report can't try out tokens with it.
         """
-        if self.kind not in {"url", "cloud", "stream"} or self.shown == self.location:
+        if self.shown == self.location:
             return None
+        if self.kind in {"file", "missing", "closed", "empty"}:
+            # A file's stray bytes are shown as text that another's name may hold.
+            name = self.location.encode("utf-8", "surrogateescape")
+            return hashlib.sha256(name).hexdigest()[:32]
         salt = self.shown.encode()
         return hashlib.scrypt(
             self.location.encode(), salt=salt, n=1 << 14, r=8, p=1, dklen=16
@@ -186,6 +193,9 @@ class _Search:
                 # What may not be looked into is not skipped in silence: it ends as an error.
                 self.keep("closed", folder)
                 found = True
+                continue
+            if folder != name and any(entry.name == REPORT_MARK for entry in entries):
+                self._skipped["guardian's report"] += 1
                 continue
             inner: list[str] = []
             for entry in entries:

@@ -74,7 +74,7 @@ def whole_verdict(
 
     `is_empty` says that there was nothing to scan, as in a part of one that holds no source.
     """
-    if is_empty:
+    if is_empty and not is_partial:
         return "allow"
     # What nobody has scanned cannot be allowed.
     lost: list[Outcome] = ["error"] if is_partial else []

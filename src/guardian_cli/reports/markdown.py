@@ -25,7 +25,7 @@ def render_markdown(report: BatchReport) -> str:
     total = f"{count(len(verdicts), 'source')}{': ' if sums else ''}{sums}"
     left_out = f"; {sum(report.skipped.values())} skipped" if report.skipped else ""
     ended = "; interrupted" if report.interrupted else ""
-    lost = f"; {report.unscanned} more were not scanned" if report.is_partial else ""
+    lost = f"; {report.unscanned} more were not scanned" if report.unscanned else ""
     lines += [f"{total}{left_out}{ended}{lost}.", ""]
     rows = []
     for element in worst_first(report.scans):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, get_args
 
 from guardian_cli.errors import UsageError
@@ -21,9 +22,47 @@ _EMPTY: Json = {
     "sha256": None, "reasons": [], "degraded": False, "media": None, "coverage": {},
     "detectors": [], "categories": {}, "timing": {}, "error": None,
 }  # fmt: skip
+# A category without a verdict is for a person to look at.
+_EMPTY_CATEGORY: Json = {"score": None, "verdict": "review", "segments": []}
 _BEGIN = f'{{"schema": "{SCHEMA}", "source": '.encode()
 _MAPPINGS = ("coverage", "made", "media", "error", "timing", "timeline")
 _TIMES = ("start_s", "end_s", "peak", "peak_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What a document says of its batch beside the results, as guardian.scan/1 has it."""
+
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+    missing: Json | None = None
+
+
+def read_whole(path: Path) -> Whole:
+    """Return what a file of results says of the whole: of lines, nothing.
+
+    Raises UsageError for a file that can't be read, and for a document that says anything else.
+    """
+    try:
+        with path.open("rb") as file:
+            if _holds_lines(file):
+                return Whole()
+            document = _loads(file.read())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+    if not isinstance(document, dict):
+        # Whether it is a torn line or no result at all, whoever reads the results finds out.
+        return Whole()
+    skipped, missing = document.get("skipped") or {}, document.get("missing")
+    known = isinstance(skipped, dict) and all(isinstance(one, int) for one in skipped.values())
+    known &= isinstance(document.get("interrupted", False), bool)
+    if missing is not None:
+        numbers = missing if isinstance(missing, dict) else {}
+        known &= all(isinstance(numbers.get(name), int) for name in ("sources", "shard_count"))
+        known &= isinstance(numbers.get("shards"), list)
+    if not known:
+        raise UsageError(f"{path}: holds no results of guardian scan", hint=HINT)
+    return Whole(skipped, document.get("interrupted", False), missing)
 
 
 def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
@@ -35,16 +74,13 @@ def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
     """
     try:
         with path.open("rb") as file:
-            first = _loads(file.readline())
-            if not (isinstance(first, dict) and "source" in first):
-                file.seek(0)
+            if not _holds_lines(file):
                 whole = file.read()
                 # A shard without sources, or a scan that was ended before its first, wrote nothing,
                 # or half a line.
                 torn = whole[: len(_BEGIN)] == _BEGIN[: len(whole)] and b"\n" not in whole
                 yield from _elements(_loads(whole), path) if whole.strip() and not torn else ()
                 return
-            file.seek(0)
             # Offsets, not lines: a million results fit, each being read when it is wanted.
             offsets: dict[str | int, int] = {}
             for offset, line in _lines(file, path):
@@ -65,15 +101,20 @@ def stream_results(path: Path) -> Iterator[Json]:
     """
     try:
         with path.open("rb") as file:
-            first = _loads(file.readline())
-            if isinstance(first, dict) and "source" in first:
-                file.seek(0)
+            if _holds_lines(file):
                 for _, line in _lines(file, path):
                     yield line
                 return
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
     yield from read_results(path)
+
+
+def _holds_lines(file: BinaryIO) -> bool:
+    """Whether a file at its beginning, where it is left, has a result on each line."""
+    first = _loads(file.readline())
+    file.seek(0)
+    return isinstance(first, dict) and "source" in first
 
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, Json]]:
@@ -99,7 +140,7 @@ def parse_result(value: Any) -> Json | None:
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         return None
     known = value.get("verdict") in get_args(Outcome) and isinstance(value.get("source"), str)
-    known &= isinstance(value.get("sha256"), str | None)
+    known &= all(isinstance(value.get(name), str | None) for name in ("sha256", "source_id"))
     categories = value.get("categories") or {}
     mappings = [categories, *(value.get(name) or {} for name in _MAPPINGS)]
     mappings += [*_list(value.get("detectors")), *_list(value.get("frames"))]
@@ -126,7 +167,7 @@ def _is_category(one: Mapping[str, Any]) -> bool:
     score, segments = one.get("score"), _list(one.get("segments"))
     return (
         (score is None or (isinstance(score, int | float) and 0 <= score <= 1))
-        and one.get("verdict", "review") in get_args(Verdict)
+        and one.get("verdict") in (None, *get_args(Verdict))
         and all(isinstance(part, dict) for part in segments)
         and all(isinstance(part.get(name), int | float) for part in segments for name in _TIMES)
         and all(0 <= part["peak"] <= 1 for part in segments)
@@ -150,11 +191,18 @@ def _elements(document: Any, path: Path) -> Iterator[Json]:
 
 def _filled(line: Json) -> Json:
     """The line with what a reader may rely on."""
-    whole = {**_EMPTY, **line}
-    categories = whole["categories"] or {}
-    # A category without a verdict is for a person to look at.
-    empty: Json = {"score": None, "verdict": "review", "segments": []}
-    return {**whole, "categories": {name: {**empty, **one} for name, one in categories.items()}}
+    whole = _over(_EMPTY, line)
+    categories = {name: _over(_EMPTY_CATEGORY, one) for name, one in whole["categories"].items()}
+    return {**whole, "categories": categories}
+
+
+def _over(empty: Json, part: Json) -> Json:
+    """A part of a result, with what is `empty` where it has nothing."""
+    # Other tools write null for what is empty.
+    return {
+        **empty,
+        **{name: one for name, one in part.items() if one is not None or empty.get(name) is None},
+    }
 
 
 def _loads(raw: bytes) -> Any:

@@ -152,11 +152,14 @@ def _location(element: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def _artifact(element: Mapping[str, Any]) -> dict[str, Any]:
-    artifact = {
+    artifact: dict[str, Any] = {
         "location": {"uri": to_uri(element["source"])},
         "roles": ["analysisTarget"],
         "properties": {"source": element["source"], "verdict": element["verdict"]},
     }
+    if "source_id" in element:
+        # Addresses may look alike once masked, and SARIF lists no artifact twice.
+        artifact["properties"]["source_id"] = element["source_id"]
     if element["sha256"]:
         artifact["hashes"] = {"sha-256": element["sha256"]}
     return artifact

@@ -20,7 +20,7 @@ from guardian_cli.reports.formats import (
     show_report,
     write_report,
 )
-from guardian_cli.reports.results_file import key_of, read_results
+from guardian_cli.reports.results_file import key_of, read_results, read_whole
 from guardian_cli.reports.text import count
 from guardian_cli.verdict.policy import exit_code
 
@@ -102,7 +102,17 @@ def run_merge(
     # A part may become the whole; a table in its place would be the end of it.
     others = [path for name, path in reports if name not in {"json", "jsonl"}]
     check_outputs(others, read=files, option="--output ")
+    wholes = {file: read_whole(file) for file in files}
     merged = merge_results(line for file in files for line in read_results(file, newest=False))
+    # What a part lacks stays missing: of documents nobody knows which sources those were.
+    for file, whole in wholes.items():
+        if whole.interrupted:
+            merged.gaps.append(f"{file}: its scan was interrupted before all sources were done")
+        if whole.missing is not None:
+            lost = whole.missing["sources"]
+            merged.gaps.append(f"{file}: {count(lost, 'source')} without a result")
+            if merged.missing is None or merged.missing["sources"] < lost:
+                merged.missing = whole.missing
     if not merged.scans:
         raise UsageError(
             f"{count(len(files), 'part')} without any result: there is nothing to merge",
@@ -110,7 +120,13 @@ def run_merge(
         )
     verdicts: list[Outcome] = [scan["verdict"] for scan in merged.scans]
     lost = merged.missing["sources"] if merged.missing else 0
-    report = BatchReport(merged.scans, len(merged.scans) + lost, missing=merged.missing)
+    report = BatchReport(
+        merged.scans,
+        len(merged.scans) + lost,
+        skipped=sum((Counter(one.skipped) for one in wholes.values()), Counter()),
+        interrupted=any(one.interrupted for one in wholes.values()),
+        missing=merged.missing,
+    )
     if sheet is not None:
         with EvidenceFolder(sheet) as folder:
             folder.write(report)
@@ -120,7 +136,7 @@ def run_merge(
     for line in (*merged.warnings, *merged.gaps):
         console.warn(line)
     console.note(f"{count(len(files), 'part')}: {count(len(merged.scans), 'source')}")
-    return exit_code([*verdicts, "error"] if lost else verdicts, fail_on)
+    return exit_code([*verdicts, "error"] if report.is_partial else verdicts, fail_on)
 
 
 def _files_of(part: Path) -> list[Path]:

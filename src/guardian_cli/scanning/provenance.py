@@ -22,7 +22,7 @@ from guardian_cli.urls import mask_url
 from guardian_cli.verdict.policy import DECISIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from guardian_cli.config import Config
     from guardian_cli.detectors.detector_set import DetectorSet
@@ -68,7 +68,10 @@ class Provenance:
             "when": utc_stamp(datetime.now(UTC)),
             **made_of_settings(self.settings.config),
             "decode": self.request.decode,
-            "weights": self._weights(),
+            "weights": weights_by_name(
+                (one.info.name, one.info.category, one.info.weights)
+                for one in self.detector_set.detectors
+            ),
             "endpoints": {
                 category: mask_url(uri) for category, uri in sorted(self._endpoints().items())
             },
@@ -175,17 +178,6 @@ class Provenance:
             },
         }
 
-    def _weights(self) -> dict[str, str]:
-        """The digest of each detector's weights; models, of which there can be several, by name."""
-        infos = [one.info for one in self.detector_set.detectors if one.info.weights is not None]
-        names = [one.name for one in infos]
-        return {
-            one.name if names.count(one.name) == 1 else f"{one.name} {one.category}": (
-                f"sha256:{one.weights}"
-            )
-            for one in infos
-        }
-
     def _endpoints(self) -> dict[str, str]:
         """The addresses of the endpoints that score, by category."""
         asked = {
@@ -196,6 +188,21 @@ class Provenance:
             for category, setting in self.settings.endpoints.items()
             if category in asked and setting.uri is not None
         }
+
+
+def weights_by_name(
+    detectors: Iterable[tuple[str, str | None, str | None]],
+) -> dict[str, str]:
+    """The digest of each detector's weights; of those with the same name, by category too.
+
+    `detectors` are names, categories and digests, None for a detector without weights.
+    """
+    found = [one for one in detectors if one[2] is not None]
+    names = [name for name, _, _ in found]
+    return {
+        name if names.count(name) == 1 else f"{name} {category}": f"sha256:{weights}"
+        for name, category, weights in found
+    }
 
 
 def made_of_settings(config: Config) -> dict[str, Any]:

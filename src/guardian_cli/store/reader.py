@@ -119,7 +119,7 @@ class StoreReader:
                 read.add(one.path.name)
                 try:
                     with one.path.open("rb") as opened:
-                        file = pq.ParquetFile(opened)
+                        file = pq.ParquetFile(opened, page_checksum_verification=True)
                         schema = file.schema_arrow
                         # Once for each group: it is long, and the same in all of its files.
                         if one.group not in known:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from guardian_cli.errors import UsageError
+from guardian_cli.detectors.base import DetectorOptions
+from guardian_cli.detectors.model import find_model
+from guardian_cli.errors import GuardianError, UsageError
 from guardian_cli.lifecycle.clock import utc_stamp
+from guardian_cli.lifecycle.model_files import find_version, open_platform
 from guardian_cli.media.frames import Coverage, MediaFacts
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.interruption import Interruption
@@ -70,6 +74,7 @@ def run_replay(request: ReplayRequest, settings: Settings, console: Console) -> 
     replay = Replay(
         settings,
         Rescorer(settings, request.model_config, request.folder, console.note),
+        find_models(settings, console),
         keep_frames=request.frames,
     )
     interruption = Interruption()
@@ -88,12 +93,30 @@ def run_replay(request: ReplayRequest, settings: Settings, console: Console) -> 
         return exit_code(writer.finish(), request.fail_on)
 
 
+def find_models(settings: Settings, console: Console) -> dict[str, str | None]:
+    """The digests of the models that a scan would load now, by category, as far as they are found.
+
+    Nothing is loaded.
+    """
+    options = DetectorOptions(
+        find_version=lambda named: find_version(named, settings, open_platform(settings, console))
+    )
+    found = {}
+    for name, section in settings.config.categories.items():
+        if section.model is not None:
+            # Deciding again needs no model: where there is none any more, its name has to do.
+            with suppress(GuardianError):
+                found[name] = find_model(name, section.model, options)[0].weights
+    return found
+
+
 @dataclass
 class Replay:
     """Decides about blocks of stored sources."""
 
     settings: Settings
     rescorer: Rescorer
+    models: Mapping[str, str | None] = field(default_factory=dict)
     keep_frames: bool = False
     _rules: dict[int, Rules] = field(default_factory=dict)
 
@@ -109,7 +132,7 @@ class Replay:
         # By identity: the reader keeps one mapping for each group, and hashing it costs more.
         key = id(provenance)
         if key not in self._rules:
-            self._rules[key] = make_rules(provenance, self.settings)
+            self._rules[key] = make_rules(provenance, self.settings, self.models)
         return self._rules[key]
 
     def decide(self, block: Block) -> Iterator[ScanResult]:

@@ -20,6 +20,7 @@ from guardian_cli.scanning.provenance import (
     digest_of_json,
     inputs_of_settings,
     made_of_settings,
+    weights_by_name,
 )
 from guardian_cli.verdict.policy import DECISIONS
 from guardian_cli.verdict.result import DetectorReport
@@ -119,11 +120,11 @@ class Rules:
         return {
             **made_of_settings(self.config),
             "decode": provenance["decode"],
-            "weights": {
-                one["name"]: f"sha256:{one['weights']}"
+            "weights": weights_by_name(
+                (one["name"], one["category"], one["weights"])
                 for one in provenance["detectors"]
-                if one["weights"] is not None and self.counts(one["name"], one["category"])
-            },
+                if self.counts(one["name"], one["category"])
+            ),
             "endpoints": {name: one[0] for name, one in endpoints.items()},
             "fingerprint": digest_of_json(mixed),
             "fingerprint_of_streams": digest_of_json({**mixed, "for_s": provenance["for_s"]}),
@@ -150,8 +151,13 @@ def takes_part(
     return name != "model" or config.categories[category].model is not None
 
 
-def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
-    """Lay the settings over what made some stored sources."""
+def make_rules(
+    provenance: Mapping[str, Any], settings: Settings, models: Mapping[str, str | None]
+) -> Rules:
+    """Lay the settings over what made some stored sources.
+
+    `models` are the digests of the models that categories have now, of those that can be found.
+    """
     config = settings.config
     stored_scan, named = provenance["scan"], config.scan.model_fields_set
     # A setting that only another version knows is no reason to refuse a store.
@@ -189,7 +195,7 @@ def make_rules(provenance: Mapping[str, Any], settings: Settings) -> Rules:
         provenance,
         detectors,
         clip,
-        tuple(_missing(provenance, settings, config, detectors, clip)),
+        tuple(_missing(provenance, settings, config, models, detectors, clip)),
         changed=any(
             provenance["inputs"][name] != one for name, one in inputs_of_settings(config).items()
         )
@@ -204,6 +210,7 @@ def _missing(
     provenance: Mapping[str, Any],
     settings: Settings,
     config: Config,
+    models: Mapping[str, str | None],
     detectors: Mapping[int, str],
     clip: Mapping[str, str],
 ) -> Iterator[str]:
@@ -229,7 +236,15 @@ def _missing(
         for key in now.keys() - _KNOWN_CATEGORY_KEYS:
             if now[key] != before.get(key, defaults[key]):
                 yield f"categories.{name}.{key} is another"
-        if section.model and Path(section.model).name != provenance["models"].get(name):
+        then = [
+            one["weights"]
+            for one in provenance["detectors"]
+            if (one["name"], one["category"]) == ("model", name)
+        ]
+        is_another = Path(section.model or "").name != provenance["models"].get(name)
+        # A folder's name says little, and @champion may have become another version.
+        is_another |= bool(then) and models.get(name, then[0]) != then[0]
+        if section.model and is_another:
             yield f"the model {Path(section.model).name} never looked at it for {name}"
         endpoint = settings.endpoints.get(name)
         was_asked = any(

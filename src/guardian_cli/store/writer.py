@@ -343,7 +343,7 @@ def put_together(singles: Sequence[StoreFile], path: Path) -> None:
             rows, size = [], 0
             for file in whole:
                 try:
-                    rows.append(pq.ParquetFile(file).read())
+                    rows.append(pq.ParquetFile(file, page_checksum_verification=True).read())
                 except (OSError, pa.ArrowException):
                     file.rename(file.with_suffix(".damaged"))
                     continue
@@ -383,4 +383,6 @@ def _options(schema: Any) -> dict[str, Any]:
         "use_byte_stream_split": [*split, "features.list.element.list.element"],
         # Rows are never searched by value, so minima and maxima would only take space.
         "write_statistics": False,
+        # A bit that has flipped on the disk must not read as another score, or another name.
+        "write_page_checksum": True,
     }

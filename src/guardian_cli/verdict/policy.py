@@ -23,7 +23,7 @@ WORST_FIRST: tuple[Outcome, ...] = ("block", "error", "review", "allow")
 _SEVERITY = {outcome: -rank for rank, outcome in enumerate(WORST_FIRST)}
 # Raise it with every change after which the same file and settings can give another result, be it
 # in finding frames, in scoring or in judging: stored results are then made again.
-DECISIONS = 3
+DECISIONS = 4
 EXIT_BLOCK, EXIT_ERROR, EXIT_REVIEW, EXIT_ALLOW = 11, 3, 10, 0
 
 
