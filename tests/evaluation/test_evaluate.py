@@ -147,3 +147,10 @@ def test_calibrated_results_are_not_calibrated_again(
     write_results(Path("results.jsonl"), lines)
     assert evaluate("--calibrate", "out.yaml") == 2
     assert "calibrated already" in capsys.readouterr().err
+
+
+def test_a_folder_has_no_label(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "clips").mkdir()
+    write([("clips", "1")], [])
+    assert run(["evaluate", "labels.csv"]) == 2
+    assert "labels.csv, row 2: clips is a folder" in capsys.readouterr().err

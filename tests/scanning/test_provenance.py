@@ -124,15 +124,18 @@ def test_a_calibration_that_was_fitted_to_other_scores_is_told(tmp_path: Path) -
     calibrated = "categories: {nsfw: {calibration: {every: EVERY, fitted_to: DIGEST}}}"
     digest = scale_digest(provenance(tmp_path).made(FILE), "nsfw")
 
-    def told(every: float, digest: str, detector: DetectorInfo = CLIP) -> list[str]:
+    def told(every: float, digest: str, detector: DetectorInfo = CLIP, uri: str = URI) -> list[str]:
         text = calibrated.replace("EVERY", str(every)).replace("DIGEST", repr(digest))
-        made = provenance(tmp_path, text, detectors=(detector, ENDPOINT))
+        made = provenance(tmp_path, text, detectors=(detector, ENDPOINT), uri=uri)
         assert made.made(FILE)["calibration"].keys() == {"nsfw"}
         return list(made.stale_calibrations())
 
     assert told(1.0, digest) == []
     assert told(0.5, digest) == ["nsfw: its calibration is for a frame every 0.5 s"]
     other = replace(CLIP, weights="cd" * 32)
-    said = ["nsfw: its calibration was fitted to other prompts, weights or fusion"]
+    said = [
+        "nsfw: its calibration was fitted to other prompts, weights, fusion or another endpoint"
+    ]
     assert told(1.0, digest, other) == said
+    assert told(1.0, digest, uri=URI.replace("host", "other")) == said
     assert list(provenance(tmp_path).stale_calibrations()) == []

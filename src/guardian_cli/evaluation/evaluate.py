@@ -75,7 +75,8 @@ def scan_labelled(
 ) -> list[dict[str, Any]]:
     """Scan every labelled file and return the results.
 
-    Raises UsageError for a category that is not scanned for, and what `run_scan` raises.
+    Raises UsageError for a category that is not scanned for and for a folder, and what `run_scan`
+    raises.
     """
     unknown = sorted({one.category for one in labels} - settings.config.categories.keys())
     if unknown:
@@ -84,7 +85,14 @@ def scan_labelled(
             f"no category is named {unknown[0]!r}; there is {known}",
             hint="guardian evaluate --config FILE, with categories: in it",
         )
-    sources = tuple(dict.fromkeys(label.location for label in labels))
+    for label in labels:
+        if Path(label.location).is_dir():
+            raise UsageError(
+                f"{label.where}: {label.written} is a folder", hint="a label is of one file"
+            )
+    # A file may be called -, which is no list of names here.
+    locations = (label.location if label.location != "-" else "./-" for label in labels)
+    sources = tuple(dict.fromkeys(locations))
     return collect_results(replace(request, sources=sources), settings, console)
 
 

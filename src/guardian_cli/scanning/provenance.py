@@ -137,7 +137,7 @@ class Provenance:
             if one is None:
                 continue
             if one.fitted_to not in {None, scale_digest(self.made(_NO_SOURCE), name)}:
-                yield f"{name}: its calibration was fitted to other prompts, weights or fusion"
+                yield f"{name}: its calibration was fitted to other prompts, weights, fusion or another endpoint"
             if one.every not in {None, config.scan.every}:
                 yield f"{name}: its calibration is for a frame every {one.every:g} s"
 
@@ -241,8 +241,8 @@ def inputs_of_settings(config: Config) -> dict[str, Any]:
 
 def scale_digest(made: Mapping[str, Any], category: str) -> str:
     """Return the digest of what a category's fused scores rest on, by the `made` of a result."""
-    parts = [(made.get("prompts") or {}).get(category), made.get("fusion"), made.get("weights")]
-    return digest_of_json(parts)
+    own = [(made.get(name) or {}).get(category) for name in ("prompts", "endpoints")]
+    return digest_of_json([*own, made.get("fusion"), made.get("weights")])
 
 
 def digest_of_json(value: Any) -> str:
