@@ -204,6 +204,13 @@ def test_many_sources_end_once_each(folder: Path, scanner: Scanner) -> None:
     with pytest.raises(UsageError, match="no end"):
         scanner.scan("rtsp://127.0.0.1:1/x")
     assert scanner.scan(f"{uploads}/*.png").verdict == "error"
+    # Among others it is one result more, as is a name that means something to the verb.
+    several = scanner.scan_many(["rtsp://127.0.0.1:1/x", "-", uploads / "bright.png"])
+    assert {one.source: one.verdict for one in several} == {
+        "rtsp://127.0.0.1:1/x": "error",
+        "-": "error",
+        str(uploads / "bright.png"): "block",
+    }
 
 
 @pytest.mark.slow

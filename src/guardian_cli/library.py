@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 
 from guardian_cli.console import Console
 from guardian_cli.detectors.clip.hardware import DEVICES, PRECISIONS, Device, Precision
-from guardian_cli.errors import UsageError
+from guardian_cli.errors import SourceError, UsageError
 from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.evidence.stills import keep_stills
 from guardian_cli.media.frames import DecodeMode
@@ -206,7 +206,6 @@ class Scanner:
         several = (sources,) if isinstance(sources, str | os.PathLike) else sources
         named = [os.fspath(source) for source in several]
         found = expand_sources(named, offline=self._request.offline) if named else []
-        check_request(self._request, found)
         session = self._loaded()
         count = min(session.slots, len(found))
         threads = WorkerThreads(found, lambda source: self._scan(session, source), count)
@@ -279,7 +278,11 @@ class Scanner:
 
     def _scan(self, session: ScanSession, source: Source) -> Result:
         try:
-            result = session.scan(source)
+            if source.kind == "stream" and self._request.for_s is None:
+                error = SourceError("a stream has no end: for_s says how long", kind="unsupported")
+                result: ScanResult | None = session.fail(source, error)
+            else:
+                result = session.scan(source)
         except ScoringStopped:
             raise UsageError("this Scanner was closed while it scanned") from None
         # None is for a result that is kept elsewhere, and nothing is.

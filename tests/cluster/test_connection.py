@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,11 +37,18 @@ def test_what_is_no_address_of_a_cluster(address: str) -> None:
 
 
 def test_who_answers() -> None:
-    with serving(lambda page: send(page, 200, b"")) as web:
-        assert answers(f"ray://127.0.0.1:{web.port}")
-        assert answers(f"127.0.0.1:{web.port}")
-    assert not answers(f"127.0.0.1:{web.port}")
+    grpc = pytest.importorskip("grpc")
+    head = grpc.server(ThreadPoolExecutor(1))
+    port = head.add_insecure_port("127.0.0.1:0")
+    head.start()
+    assert answers(f"ray://127.0.0.1:{port}")
+    assert answers(f"127.0.0.1:{port}")
+    head.stop(None).wait()
+    assert not answers(f"127.0.0.1:{port}")
     assert not answers("nonsense")
+    with serving(lambda page: send(page, 200, b"")) as web:
+        # Ray would ask it for a quarter of an hour.
+        assert not answers(f"127.0.0.1:{web.port}")
 
 
 def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

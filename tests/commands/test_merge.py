@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -17,7 +18,6 @@ from tests.scoring_server import ScoringServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +109,41 @@ def test_a_missing_shard_is_never_a_pass(
     assert document["verdict"] in {"error", "block"}
     assert document["missing"]["shards"] == [lost]
     assert f"shard {lost}/{COUNT} missing: " in said.err
+
+
+def test_a_part_that_comes_late_completes_what_was_merged(
+    batch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also over a part, and again: what was merged no longer says which shard it is of."""
+    whole = str(tmp_path / "whole.jsonl")
+    options = ["--output", f"jsonl={whole}", "--fail-on", "never", "--quiet"]
+    assert run(["merge", *parts(batch, 1, 2), *options]) in {3, 11}
+    assert "missing" in capsys.readouterr().err
+    for _ in range(2):
+        assert run(["merge", whole, *parts(batch, 3), *options]) == 3
+        assert capsys.readouterr().err == ""
+    assert lines_of(Path(whole)) == lines_of(batch / "one.jsonl")
+    # Of another batch's results none fills a gap.
+    lines = Path(whole).read_text("utf-8").replace("/uploads/", "/others/")
+    Path(whole).write_text(lines, encoding="utf-8")
+    assert run(["merge", whole, *parts(batch, 3), *options]) in {3, 11}
+    assert "missing" in capsys.readouterr().err
+
+
+def test_who_could_not_read_a_file_does_not_make_it_two(
+    batch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (batch / "1.jsonl").read_text("utf-8").splitlines()
+    failed = []
+    for line in map(json.loads, lines):
+        line["source"] = line["source"].replace("/uploads/", "/mounted-elsewhere/")
+        failed.append(json.dumps({**line, "verdict": "error", "sha256": None}))
+    (tmp_path / "b.jsonl").write_text("\n".join(failed) + "\n", encoding="utf-8")
+    given = [*parts(batch), str(tmp_path / "b.jsonl")]
+    out = tmp_path / "all.jsonl"
+    assert run(["merge", *given, "--output", f"jsonl={out}"]) == 11
+    assert lines_of(out) == lines_of(batch / "one.jsonl")
+    capsys.readouterr()
 
 
 def test_a_part_that_a_kill_cut_off_is_told_of(

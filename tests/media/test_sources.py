@@ -163,6 +163,26 @@ def test_files_that_are_shown_alike_are_told_apart(tmp_path: Path) -> None:
     assert sorted(one.identity is None for one in sources) == [False, True]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        " https://me:secret@127.0.0.1/x?secret",
+        "\ufeffhttps://me:secret@127.0.0.1/x",
+        "'https://me:secret@127.0.0.1/x?secret'",
+        "https:me:secret@127.0.0.1/x",
+        "http:/me:secret@127.0.0.1/x",
+        "x://me:secret@127.0.0.1/x",
+        "see https://me:secret@127.0.0.1/x#secret",
+    ],
+)
+def test_no_spelling_of_an_address_shows_its_secrets(name: str) -> None:
+    (source,) = expand_sources(["-"], io.BytesIO(name.encode() + b"\n"))
+    assert "secret" not in source.shown
+    assert source.identity is not None
+    # What is around a line that was copied from somewhere is no part of it.
+    assert (source.kind == "url") == (name.strip(" \ufeff").startswith("https://"))
+
+
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     folder, beside = tmp_path / "uploads", tmp_path / "beside"
     (folder / "inner").mkdir(parents=True)

@@ -133,7 +133,7 @@ def test_a_calibration_that_was_fitted_to_other_scores_is_told(tmp_path: Path) -
     assert told(1.0, digest) == []
     assert told(0.5, digest) == ["nsfw: its calibration is for a frame every 0.5 s"]
     other = replace(CLIP, weights="cd" * 32)
-    said = ["nsfw: its calibration was fitted to other prompts, weights, endpoint or fusion"]
+    said = ["nsfw: its calibration fits other prompts, weights, endpoint or fusion"]
     assert told(1.0, digest, other) == said
     assert told(1.0, digest, uri=URI.replace("host", "other")) == said
     assert list(provenance(tmp_path).stale_calibrations()) == []

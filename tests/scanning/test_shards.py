@@ -102,7 +102,22 @@ def test_other_sources_have_another_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "1 /3", "²/3", "1.0/3", "9" * 30]
+    "text",
+    [
+        "",
+        "1",
+        "0/3",
+        "4/3",
+        "1/0",
+        "-1/3",
+        "1/3/5",
+        "a/b",
+        "1 /3",
+        "²/3",
+        "1.0/3",
+        "9" * 30,
+        "1/1000000",
+    ],
 )
 def test_what_is_no_shard_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="--shard"):

@@ -33,6 +33,11 @@ OBJECT_STORE_BYTES = 78 << 20
 MAX_CORES = 8
 PROBE_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 10.0
+# A client's preface with an empty frame of SETTINGS (RFC 9113, 3.4), the head of a frame in bytes,
+# and the type of that frame.
+HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+HTTP2_FRAME_HEAD = 9
+HTTP2_SETTINGS = b"\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,12 @@ class Connection:
                 with _silent_stderr():
                     self._connect(running, stack)
                 self._stack = stack.pop_all()
+                # Where the cluster's head listens, HOST:PORT or ray://HOST:PORT.
+                is_client = address.startswith("ray://")
+                self.head: str = address if is_client else ray.get_runtime_context().gcs_address
         except ImportError as error:  # of what ray:// needs besides
             raise not_installed from error
-        except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        except Exception as error:  # Ray raises that very class, too
             what = "no Ray could be started here"
             what = f"the Ray at {mask_url(running)} can't be joined" if running else what
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -200,11 +208,18 @@ def find_running() -> str | None:
 
 
 def answers(address: str) -> bool:
-    """Whether somebody listens at HOST:PORT, with or without ray:// in front."""
+    """Whether HOST:PORT, with or without ray:// in front, speaks gRPC's protocol, HTTP/2.
+
+    Its server sends its SETTINGS first; whatever else may listen there says something else, or
+    waits. Behind TLS only the connection is tried.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT_S):
-            return True
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT_S) as there:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return True
+            there.sendall(HTTP2_HELLO)
+            return there.recv(HTTP2_FRAME_HEAD, socket.MSG_WAITALL)[3:4] == HTTP2_SETTINGS
     except (OSError, ValueError):
         return False
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardian_cli.cluster.actor import ScanActor, request_for_node
-from guardian_cli.cluster.connection import Connection
+from guardian_cli.cluster.connection import Connection, answers
 from guardian_cli.errors import GuardianError, PlatformError
 from guardian_cli.media.sources import SCANNED_KINDS
 from guardian_cli.progress import ScanProgress
@@ -40,6 +40,9 @@ MAX_ATTEMPTS = 3
 # Without any actor that has found a place, or that lives until its models are loaded.
 PLACING_TIMEOUT_S = 120.0
 MAX_FAILED_STARTS = 3
+# Ray itself ends the process, without a word, where the head is gone for 60 s.
+HEAD_TIMEOUT_S = 30.0
+HEAD_CHECK_S = 5.0
 POLL_S = 0.3
 CLOSE_S = 3.0
 # Actors answer these while they scan.
@@ -111,6 +114,7 @@ class ClusterSession:
             self._connection.close()
             raise
         self._watcher.start()
+        threading.Thread(target=self._watch_head, name="head", daemon=True).start()
 
     @property
     def slots(self) -> int:
@@ -173,7 +177,11 @@ class ClusterSession:
         """Have an actor do something; None if it dies."""
         seat, actor = self._take(alone=alone)
         try:
-            outcome: SourceOutcome = self._ray.get(call(actor))
+            answer = call(actor)
+            while not self._ray.wait([answer], timeout=HEAD_CHECK_S)[0]:
+                if self._failure is not None:
+                    raise self._failure
+            outcome: SourceOutcome = self._ray.get(answer)
         except self._died:
             self._replace(seat, actor)
             return None
@@ -271,6 +279,16 @@ class ClusterSession:
             self._check_places()
             time.sleep(POLL_S)
 
+    def _watch_head(self) -> None:
+        """See that the cluster's head is there, by no call of Ray's, which would wait for it."""
+        seen_s = time.monotonic()
+        while not self._closed and time.monotonic() - seen_s < HEAD_TIMEOUT_S:
+            time.sleep(HEAD_CHECK_S)
+            if answers(self._connection.head):
+                seen_s = time.monotonic()
+        if not self._closed:
+            self._fail(PlatformError("the head of the cluster is gone", hint="ray status"))
+
     def _look_at(self, seat: Seat) -> None:
         # A seat may get another actor at any time: what is asked and what is told are of one.
         with self._changed:
@@ -339,6 +357,10 @@ class ClusterSession:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        if not answers(self._connection.head):
+            # Every call would wait for it, until Ray ends the process. What still runs of the
+            # cluster ends itself.
+            return
         if self._watcher.is_alive():
             self._watcher.join()
         try:

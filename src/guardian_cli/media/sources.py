@@ -24,6 +24,7 @@ WORKSPACE = ".guardian"
 # In the folder of an evidence sheet, whose stills are no uploads.
 REPORT_MARK = ".guardian-report"
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+)://")
+_ADDRESS = re.compile(r"(https?|rtsps?):|[a-z][a-z0-9+.\-]*:[/\\]", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
 SourceKind = Literal["file", "url", "cloud", "stream", "missing", "unsupported", "closed", "empty"]
@@ -90,10 +91,10 @@ def expand_sources(
     """
     search = _Search(Counter() if skipped is None else skipped, None if offline else connect)
     for name in named:
-        if name != "-":
+        if name != "-" or stdin is None:
             search.add_named(name)
             continue
-        for line in _read_list(stdin) if stdin is not None else ():
+        for line in _read_list(stdin):
             # Never a pattern, and nothing in it ends the whole list.
             if not search.add(line):
                 search.keep("empty", line)
@@ -154,6 +155,10 @@ class _Search:
 
         `is_pattern` says that an address in a cloud may be one.
         """
+        bare = name.strip(" \t\r\n\ufeff")
+        if _SCHEME.match(bare) and not os.path.lexists(name):
+            # A line that was copied from somewhere.
+            name = bare
         self._root = self._pattern_root or (name if os.path.isdir(name) else "")  # noqa: PTH112
         scheme = _SCHEME.match(name)
         if is_cloud(name) and not os.path.lexists(name):
@@ -292,4 +297,8 @@ def skipped_line(skipped: Mapping[str, int]) -> str:
 
 def show_path(name: str) -> str:
     """A path as text that can be printed and put into JSON, whatever bytes are in it."""
+    # What is no file may be an address with a quote before it, or a slash too few.
+    address = _ADDRESS.search(name)
+    if address is not None and not os.path.lexists(name):
+        name = name[: address.start()] + mask_url(name[address.start() :])
     return os.fsencode(name).decode("utf-8", "backslashreplace") if "\0" not in name else repr(name)

@@ -49,7 +49,7 @@ def read_whole(path: Path) -> Whole:
                 return Whole()
             document = _loads(file.read())
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}", hint=HINT) from error
     if not isinstance(document, dict):
         # Whether it is a torn line or no result at all, whoever reads the results finds out.
         return Whole()
@@ -91,7 +91,7 @@ def read_results(path: Path, *, newest: bool = True) -> Iterator[Json]:
                 if again is not None:
                     yield _filled(again)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}", hint=HINT) from error
 
 
 def stream_results(path: Path) -> Iterator[Json]:
@@ -106,7 +106,7 @@ def stream_results(path: Path) -> Iterator[Json]:
                     yield line
                 return
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}", hint=HINT) from error
     yield from read_results(path)
 
 

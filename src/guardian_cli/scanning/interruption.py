@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM, for a run that neither of them may miss.
+"""Ctrl-C, SIGTERM and a closed terminal's SIGHUP, for a run that may miss none of them.
 
-Both raise KeyboardInterrupt in the main thread. While PyTorch is imported and a model is loaded,
+Each raises KeyboardInterrupt in the main thread. While PyTorch is imported and a model is loaded,
 some of those are lost: code in there drops whatever error it meets. So each is noted as well, and
 raised again.
 """
@@ -48,9 +48,9 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = [signal.SIGTERM]
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            numbers.append(signal.SIGINT)
+        others = (signal.SIGINT, signal.SIGHUP)
+        numbers = [one for one in others if signal.getsignal(one) is not signal.SIG_IGN]
+        numbers.append(signal.SIGTERM)
         before = {number: signal.signal(number, self._note) for number in numbers}
         try:
             yield

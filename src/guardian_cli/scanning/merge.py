@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import or_
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from guardian_cli.errors import UsageError
@@ -22,6 +25,7 @@ from guardian_cli.reports.formats import (
 )
 from guardian_cli.reports.results_file import key_of, read_results, read_whole
 from guardian_cli.reports.text import count
+from guardian_cli.scanning.shards import MAX_SHARDS, digest_of_names
 from guardian_cli.verdict.policy import exit_code
 
 if TYPE_CHECKING:
@@ -72,12 +76,13 @@ class Merged:
 
 
 class _Choice(NamedTuple):
-    """The result that stands for a source so far; `unit` is the same on every machine."""
+    """The result that stands for a source so far; `name` is the same on every machine."""
 
     rank: tuple[bool, str]
     source: str
     packed: bytes
-    unit: tuple[str, str] | None
+    name: str | None
+    sha256: str | None
 
 
 def run_merge(
@@ -123,7 +128,8 @@ def run_merge(
     report = BatchReport(
         merged.scans,
         len(merged.scans) + lost,
-        skipped=sum((Counter(one.skipped) for one in wholes.values()), Counter()),
+        # Each shard counts what the folder leaves out as a whole.
+        skipped=functools.reduce(or_, (Counter(one.skipped) for one in wholes.values())),
         interrupted=any(one.interrupted for one in wholes.values()),
         missing=merged.missing,
     )
@@ -168,11 +174,11 @@ def merge_results(lines: Iterable[Json]) -> Merged:
         # Of two that are alike the later in the files: a line that was appended is newer.
         if key not in chosen or rank >= chosen[key].rank:
             name = shard.get("name") if shard is not None else None
-            unit = (name, line["sha256"]) if name and line["sha256"] else None
             packed = document.dumps(line).encode()
-            chosen[key] = _Choice(rank, line["source"], packed, unit)
+            chosen[key] = _Choice(rank, line["source"], packed, name, line["sha256"])
         if line["sha256"]:
-            contents.setdefault(key, set()).add(line["sha256"])
+            name = shard.get("name") if shard is not None else None
+            contents.setdefault(name or key, set()).add(line["sha256"])
         if shard is not None:
             # A shard that was scanned again may have seen other sources then.
             if _when(line) >= told.get(shard["index"], ""):
@@ -180,14 +186,18 @@ def merge_results(lines: Iterable[Json]) -> Merged:
             held.setdefault(shard["index"], set()).add(shard.get("name", key))
     # The same file of the same batch, from two machines that have its folder in other places.
     units: dict[object, _Choice] = {}
+    # Where one of them could not even read it, the other's result is the one that counts.
+    read = {one.name for one in chosen.values() if one.name and one.sha256}
     for key, one in chosen.items():
-        same = one.unit or key
+        if one.name in read and not one.sha256:
+            continue
+        same: object = (one.name, one.sha256) if one.name and one.sha256 else one.name or key
         if same not in units or one.rank >= units[same].rank:
             units[same] = one
     ordered = sorted(units.values(), key=lambda one: one.source)
     merged = Merged(PackedResults([one.packed for one in ordered]))
     merged.warnings = _differences(merged.scans, contents)
-    if shards:
+    if shards and not _is_whole(ordered, shards.values()):
         _find_gaps(merged, shards, {index: len(keys) for index, keys in held.items()})
     return merged
 
@@ -200,7 +210,7 @@ def _when(line: Json) -> str:
 def _check_shard(shard: Any, known: Mapping[int, Mapping[str, Any]]) -> None:
     values = [shard.get(one) for one in SHARD_NUMBERS] if isinstance(shard, dict) else []
     numbers = [one for one in values if isinstance(one, int) and one >= 0]
-    is_known = len(numbers) == len(SHARD_NUMBERS) and 1 <= numbers[0] <= numbers[1]
+    is_known = len(numbers) == len(SHARD_NUMBERS) and 1 <= numbers[0] <= numbers[1] <= MAX_SHARDS
     if not is_known or not isinstance(shard.get("name", ""), str):
         raise UsageError(f"{shard!r} is no shard of guardian scan --shard I/N")
     # One of them will do: those that are known agree with each other.
@@ -212,6 +222,24 @@ def _check_shard(shard: Any, known: Mapping[int, Mapping[str, Any]]) -> None:
             f"into {counts[1]}",
             hint="merge those of one N; guardian scan --shard I/N scans the rest",
         )
+
+
+def _is_whole(chosen: Sequence[_Choice], shards: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether these are exactly the sources that every shard says the batch has.
+
+    What was merged before says no more which shard it is of: its name is what follows the folder of
+    another source.
+    """
+    roots = {one.source.removesuffix(one.name) for one in chosen if one.name}
+    names = [
+        one.name
+        or next(
+            (one.source.removeprefix(root) for root in roots if one.source.startswith(root)),
+            os.path.normpath(one.source),
+        )
+        for one in chosen
+    ]
+    return {str(shard.get("sources_digest")) for shard in shards} == {digest_of_names(names)}
 
 
 def _differences(scans: Sequence[Json], contents: Mapping[str, set[str]]) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from guardian_cli.errors import UsageError
+from guardian_cli.errors import PlatformError, UsageError
 from guardian_cli.evidence.folder import EvidenceFolder
 from guardian_cli.evidence.stills import keep_stills
 from guardian_cli.files import check_outputs
@@ -177,9 +177,10 @@ def run_scan(
                 store,
                 sheet.save_stills if sheet and request.stills else None,
             )
-        except BaseException:
-            # A library that is interrupted while it is imported may raise anything.
-            if interruption.came:
+        except BaseException as error:
+            # A library that is interrupted while it is imported may raise anything; and what ended
+            # before a cluster was lost is a result.
+            if interruption.came or (isinstance(error, PlatformError) and writer.has_results):
                 writer.finish(interrupted=True)
             raise
         verdicts = writer.finish()
@@ -239,6 +240,9 @@ def _scan_all(
     store: StoreWriter | None,
     on_stills: OnStills | None,
 ) -> None:
+    if not sources:
+        # A part of a batch that holds none.
+        return
     calm_threads()
     numbers = {source: number for number, source in enumerate(sources)}
 

@@ -137,7 +137,7 @@ class Provenance:
             if one is None:
                 continue
             if one.fitted_to not in {None, scale_digest(self.made(_NO_SOURCE), name)}:
-                yield f"{name}: its calibration was fitted to other prompts, weights, endpoint or fusion"
+                yield f"{name}: its calibration fits other prompts, weights, endpoint or fusion"
             if one.every not in {None, config.scan.every}:
                 yield f"{name}: its calibration is for a frame every {one.every:g} s"
 

@@ -87,6 +87,11 @@ class ResultWriter:
         self._done: list[str] = []
         self._again: Counter[str] = Counter()
 
+    @property
+    def has_results(self) -> bool:
+        """Whether any source has ended."""
+        return self._last is not None
+
     def is_done(self, source: Source, sha256: str | None, fingerprint: Callable[[], str]) -> bool:
         """Whether the file holds a result of this source that stands, which counts as its result.
 

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from guardian_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from guardian_cli.media.sources import Source
+
+
+MAX_SHARDS = 999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,12 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> Shard:
         """Read I/N; UsageError for anything else."""
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
         index, count = map(int, found.groups()) if found else (0, 0)
         if not 1 <= index <= count:
             raise UsageError(
-                f"--shard {text}: not I/N with I from 1 to N", hint="guardian scan … --shard 1/4"
+                f"--shard {text}: not I/N with I from 1 to N, and N up to {MAX_SHARDS}",
+                hint="guardian scan … --shard 1/4",
             )
         return cls(index, count)
 
@@ -63,16 +67,28 @@ class Shard:
             for source, name in taken
             if source.root and often[name] == 1
         }
-        # No name holds a zero byte, so no two lists of names give the same bytes.
-        whole = hashlib.sha256(b"\0".join(sorted(names))).hexdigest()
         shard = {
             "index": self.index,
             "count": self.count,
             "sources": len(taken),
             "all_sources": len(sources),
-            "sources_digest": f"sha256:{whole}",
+            "sources_digest": _digest(names),
         }
         return [source for source, _ in taken], shard, below
+
+
+def digest_of_names(names: Iterable[str]) -> str:
+    """Return the `sources_digest` of a batch whose sources have these names, as results tell them.
+
+    It is another where a name has bytes that are shown as other text.
+    """
+    return _digest(unicodedata.normalize("NFC", name).encode("utf-8", "replace") for name in names)
+
+
+def _digest(names: Iterable[bytes]) -> str:
+    # No name holds a zero byte, so no two lists of names give the same bytes.
+    whole = b"\0".join(sorted(names))
+    return f"sha256:{hashlib.sha256(whole).hexdigest()}"
 
 
 def _name_bytes(source: Source) -> bytes:
