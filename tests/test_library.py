@@ -208,7 +208,7 @@ def test_many_sources_end_once_each(folder: Path, scanner: Scanner) -> None:
     several = scanner.scan_many(["rtsp://127.0.0.1:1/x", "-", uploads / "bright.png"])
     assert {one.source: one.verdict for one in several} == {
         "rtsp://127.0.0.1:1/x": "error",
-        "-": "error",
+        "./-": "error",
         str(uploads / "bright.png"): "block",
     }
 

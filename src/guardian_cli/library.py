@@ -204,7 +204,8 @@ class Scanner:
         """
         # A name is iterable, too, and its letters are nobody's sources.
         several = (sources,) if isinstance(sources, str | os.PathLike) else sources
-        named = [os.fspath(source) for source in several]
+        # There is no list on stdin for a library: it is a name like any other.
+        named = [one if (one := os.fspath(source)) != "-" else "./-" for source in several]
         found = expand_sources(named, offline=self._request.offline) if named else []
         session = self._loaded()
         count = min(session.slots, len(found))

@@ -376,6 +376,11 @@ def ray_address() -> str | None:
     return address if address not in {"", "auto", "local"} else None
 
 
+def ray_uses_tls() -> bool:
+    """Whether the environment says that clusters are reached by TLS."""
+    return os.environ.get("RAY_USE_TLS", "0") != "0"
+
+
 def make_ray_token() -> None:
     """Before a Ray of our own is started: only who has this token, in memory, may use it."""
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from guardian_cli import __version__
 from guardian_cli.errors import MissingError, PlatformError, UsageError
-from guardian_cli.settings import calm_ray, count_cores, make_ray_token, ray_address
+from guardian_cli.settings import (
+    calm_ray,
+    count_cores,
+    make_ray_token,
+    ray_address,
+    ray_uses_tls,
+)
 from guardian_cli.urls import mask_url
 
 if TYPE_CHECKING:
@@ -216,7 +222,7 @@ def answers(address: str) -> bool:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT_S) as there:
-            if os.environ.get("RAY_USE_TLS", "0") != "0":
+            if ray_uses_tls():
                 return True
             there.sendall(HTTP2_HELLO)
             return there.recv(HTTP2_FRAME_HEAD, socket.MSG_WAITALL)[3:4] == HTTP2_SETTINGS

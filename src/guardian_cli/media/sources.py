@@ -91,10 +91,10 @@ def expand_sources(
     """
     search = _Search(Counter() if skipped is None else skipped, None if offline else connect)
     for name in named:
-        if name != "-" or stdin is None:
+        if name != "-":
             search.add_named(name)
             continue
-        for line in _read_list(stdin):
+        for line in _read_list(stdin) if stdin is not None else ():
             # Never a pattern, and nothing in it ends the whole list.
             if not search.add(line):
                 search.keep("empty", line)
