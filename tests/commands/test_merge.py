@@ -123,6 +123,12 @@ def test_a_part_that_comes_late_completes_what_was_merged(
         assert run(["merge", whole, *parts(batch, 3), *options]) == 3
         assert capsys.readouterr().err == ""
     assert lines_of(Path(whole)) == lines_of(batch / "one.jsonl")
+    document = str(tmp_path / "whole.json")
+    first = ["--output", f"json={document}", "--fail-on", "never", "--quiet"]
+    assert run(["merge", *parts(batch, 1, 2), *first]) in {3, 11}
+    capsys.readouterr()
+    assert run(["merge", document, *parts(batch, 3), "--fail-on", "never", "--json"]) == 3
+    assert "missing" not in json.loads(capsys.readouterr().out)
     # Of another batch's results none fills a gap.
     lines = Path(whole).read_text("utf-8").replace("/uploads/", "/others/")
     Path(whole).write_text(lines, encoding="utf-8")

@@ -179,8 +179,7 @@ class ClusterSession:
         try:
             answer = call(actor)
             while not self._ray.wait([answer], timeout=HEAD_CHECK_S)[0]:
-                if self._failure is not None:
-                    raise self._failure
+                self._check()
             outcome: SourceOutcome = self._ray.get(answer)
         except self._died:
             self._replace(seat, actor)

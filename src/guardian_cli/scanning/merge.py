@@ -66,13 +66,15 @@ class Merged:
     """One result for each source of several parts: the latest that is no error.
 
     `warnings` and `gaps` are lines for the user; `gaps` say what is missing from N shards, and
-    `missing` says it as guardian.scan/1 has it, None where nothing is.
+    `missing` says it as guardian.scan/1 has it, None where nothing is. `is_whole` says that the
+    shards themselves prove that nothing is.
     """
 
     scans: Sequence[Json]
     warnings: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     missing: dict[str, Any] | None = None
+    is_whole: bool = False
 
 
 class _Choice(NamedTuple):
@@ -110,7 +112,8 @@ def run_merge(
     wholes = {file: read_whole(file) for file in files}
     merged = merge_results(line for file in files for line in read_results(file, newest=False))
     # What a part lacks stays missing: of documents nobody knows which sources those were.
-    for file, whole in wholes.items():
+    lacking = {} if merged.is_whole else wholes
+    for file, whole in lacking.items():
         if whole.interrupted:
             merged.gaps.append(f"{file}: its scan was interrupted before all sources were done")
         if whole.missing is not None:
@@ -130,7 +133,7 @@ def run_merge(
         len(merged.scans) + lost,
         # Each shard counts what the folder leaves out as a whole.
         skipped=functools.reduce(or_, (Counter(one.skipped) for one in wholes.values())),
-        interrupted=any(one.interrupted for one in wholes.values()),
+        interrupted=any(one.interrupted for one in lacking.values()),
         missing=merged.missing,
     )
     if sheet is not None:
@@ -168,16 +171,16 @@ def merge_results(lines: Iterable[Json]) -> Merged:
     held: dict[int, set[str]] = {}
     for line in lines:
         key, shard = key_of(line), line.pop("shard", None)
+        name = None
         if shard is not None:
             _check_shard(shard, shards)
+            name = shard.get("name")
         rank = line["verdict"] != "error", _when(line)
         # Of two that are alike the later in the files: a line that was appended is newer.
         if key not in chosen or rank >= chosen[key].rank:
-            name = shard.get("name") if shard is not None else None
             packed = document.dumps(line).encode()
             chosen[key] = _Choice(rank, line["source"], packed, name, line["sha256"])
         if line["sha256"]:
-            name = shard.get("name") if shard is not None else None
             contents.setdefault(name or key, set()).add(line["sha256"])
         if shard is not None:
             # A shard that was scanned again may have seen other sources then.
@@ -197,7 +200,8 @@ def merge_results(lines: Iterable[Json]) -> Merged:
     ordered = sorted(units.values(), key=lambda one: one.source)
     merged = Merged(PackedResults([one.packed for one in ordered]))
     merged.warnings = _differences(merged.scans, contents)
-    if shards and not _is_whole(ordered, shards.values()):
+    merged.is_whole = bool(shards) and _is_whole(ordered, shards.values())
+    if shards and not merged.is_whole:
         _find_gaps(merged, shards, {index: len(keys) for index, keys in held.items()})
     return merged
 
