@@ -7,6 +7,8 @@ import re
 _WEB = re.compile(r"(https?|rtsps?):[/\\]*", re.IGNORECASE)
 # Elsewhere, as in sqlite:////data/runs.db, the number of slashes has a meaning.
 _OTHER = re.compile(r"[a-z][a-z0-9+.\-]*:[/\\]+", re.IGNORECASE)
+# Wherever one begins in a text.
+ADDRESS = re.compile(f"{_WEB.pattern}|{_OTHER.pattern}", re.IGNORECASE)
 _HOST = re.compile(r"([^:\[\]\\]+|\[[0-9a-f:.]+(%\w+)?\])(:\d*)?", re.IGNORECASE | re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]")
 

@@ -29,7 +29,7 @@ def doctor(
     from guardian_cli.console import Console
     from guardian_cli.detectors.base import DetectorOptions
     from guardian_cli.doctor import diagnose, fetch_weights
-    from guardian_cli.lifecycle.model_files import find_version, open_platform
+    from guardian_cli.lifecycle.model_files import version_finder
     from guardian_cli.reports.doctor import doctor_document, doctor_text
     from guardian_cli.settings import load_settings, scan_flags
 
@@ -39,9 +39,7 @@ def doctor(
     if fetch:
         path = fetch_weights(settings, console.note)
         console.note(f"the weights are in {path}")
-    told = DetectorOptions(
-        find_version=lambda named: find_version(named, settings, open_platform(settings, console))
-    )
+    told = DetectorOptions(find_version=version_finder(settings, console))
     diagnosis = diagnose(settings, told)
     console.result(doctor_document(diagnosis) if common.as_json else doctor_text(diagnosis))
     diagnosis.raise_for_missing()

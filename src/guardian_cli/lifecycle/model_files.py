@@ -14,6 +14,8 @@ from guardian_cli.lifecycle.models import choose_models
 from guardian_cli.lifecycle.release.roles import Role, Roles, own_endpoint, roles_on
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from guardian_cli.lifecycle.models import Model
     from guardian_cli.lifecycle.platform import ModelVersion, Platform, Reporter
     from guardian_cli.settings import Settings
@@ -68,6 +70,11 @@ def choose_version(
             hint=f"guardian train {name}",
         )
     return model, found
+
+
+def version_finder(settings: Settings, reporter: Reporter) -> Callable[[str], ModelFiles]:
+    """What finds versions for detectors; the platform is opened when the first one is asked for."""
+    return lambda named: find_version(named, settings, open_platform(settings, reporter))
 
 
 def find_version(

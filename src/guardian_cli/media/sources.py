@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from guardian_cli.errors import UsageError
 from guardian_cli.media.cloud import is_cloud, list_cloud, open_cloud
 from guardian_cli.media.sniff import HEAD_BYTES, has_known_ending, shows_media
-from guardian_cli.urls import mask_url
+from guardian_cli.urls import ADDRESS, mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +24,6 @@ WORKSPACE = ".guardian"
 # In the folder of an evidence sheet, whose stills are no uploads.
 REPORT_MARK = ".guardian-report"
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+)://")
-_ADDRESS = re.compile(r"(https?|rtsps?):|[a-z][a-z0-9+.\-]*:[/\\]", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
 SourceKind = Literal["file", "url", "cloud", "stream", "missing", "unsupported", "closed", "empty"]
@@ -298,7 +297,7 @@ def skipped_line(skipped: Mapping[str, int]) -> str:
 def show_path(name: str) -> str:
     """A path as text that can be printed and put into JSON, whatever bytes are in it."""
     # What is no file may be an address with a quote before it, or a slash too few.
-    address = _ADDRESS.search(name)
+    address = ADDRESS.search(name)
     if address is not None and not os.path.lexists(name):
         name = name[: address.start()] + mask_url(name[address.start() :])
     return os.fsencode(name).decode("utf-8", "backslashreplace") if "\0" not in name else repr(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from guardian_cli.addresses import AddressRule
 from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.detector_set import STAND_IN, DetectorSet, choose_detectors
-from guardian_cli.lifecycle.model_files import find_version, open_platform
+from guardian_cli.lifecycle.model_files import version_finder
 from guardian_cli.media.cloud import fetch_cloud, is_cloud
 from guardian_cli.media.download import fetch_url
 from guardian_cli.media.frames import DEFAULT_TIMEOUT_S, DecodeSettings
@@ -255,5 +255,5 @@ def detector_options(request: ScanRequest, settings: Settings, console: Console)
         precision=request.precision,
         model_config=request.model_config,
         on_download=console.note,
-        find_version=lambda named: find_version(named, settings, open_platform(settings, console)),
+        find_version=version_finder(settings, console),
     )

@@ -13,7 +13,7 @@ from guardian_cli.detectors.base import DetectorOptions
 from guardian_cli.detectors.model import find_model
 from guardian_cli.errors import GuardianError, UsageError
 from guardian_cli.lifecycle.clock import utc_stamp
-from guardian_cli.lifecycle.model_files import find_version, open_platform
+from guardian_cli.lifecycle.model_files import version_finder
 from guardian_cli.media.frames import Coverage, MediaFacts
 from guardian_cli.media.sources import Source
 from guardian_cli.scanning.interruption import Interruption
@@ -98,9 +98,7 @@ def find_models(settings: Settings, console: Console) -> dict[str, str | None]:
 
     Nothing is loaded.
     """
-    options = DetectorOptions(
-        find_version=lambda named: find_version(named, settings, open_platform(settings, console))
-    )
+    options = DetectorOptions(find_version=version_finder(settings, console))
     found = {}
     for name, section in settings.config.categories.items():
         if section.model is not None:
